@@ -1,0 +1,44 @@
+# One entry point for users and developers. `make help` lists the targets.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# Extra arguments for pip, e.g. PIP_ARGS="--extra-index-url <index with CPU builds of torch>".
+# A machine without a GPU wants the CPU build: the default one brings several GB of CUDA.
+PIP_ARGS ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help install demo test test-system lint typing format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: pyproject.toml clients/pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e clients -e '.[dev]'
+	@touch $@
+
+install: $(VENV)/.installed ## make .venv with everything in it
+
+demo: install ## serve painn_base and run molecular dynamics of three molecules against it
+	$(BIN)/python -m forcegate_trainer.demo --out demo
+
+test: install ## every test that needs no long-running server (≤ 12 minutes on two cores)
+	$(BIN)/python -m pytest -m "not system"
+
+test-system: install ## real servers, kills, long runs (≤ 45 minutes)
+	$(BIN)/python -m pytest -m system
+
+lint: install ## ruff, formatting included
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install ## rewrite files to the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typing: install ## mypy --strict over the three packages
+	$(BIN)/mypy
+
+clean: ## remove what runs leave behind; keeps .venv
+	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,32 @@
+"""Datasets of molecular frames: one HDF5 file, flat arrays with offsets (needs the ``[data]`` extra)."""
+
+from forcegate_client.dataset.errors import (
+    DatasetCorruptError,
+    DatasetError,
+    DatasetMismatchError,
+    DatasetNotFoundError,
+)
+from forcegate_client.dataset.frames import Dataset, Frame, concatenate, from_frames
+from forcegate_client.dataset.molecules import MoleculeTable
+from forcegate_client.dataset.schema import NOT_THERMAL, Flag, Source, Split, TeacherRecord
+from forcegate_client.dataset.store import append_dataset, load_dataset, write_dataset
+
+__all__ = [
+    "NOT_THERMAL",
+    "Dataset",
+    "DatasetCorruptError",
+    "DatasetError",
+    "DatasetMismatchError",
+    "DatasetNotFoundError",
+    "Flag",
+    "Frame",
+    "MoleculeTable",
+    "Source",
+    "Split",
+    "TeacherRecord",
+    "append_dataset",
+    "concatenate",
+    "from_frames",
+    "load_dataset",
+    "write_dataset",
+]

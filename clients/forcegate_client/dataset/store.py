@@ -1,0 +1,245 @@
+"""Datasets on disk. A file is complete and verified, or it is not there.
+
+HDF5 files that are open for writing do not survive ``kill -9``; so none is ever changed in place.
+A file is written under another name, flushed to the disk and then renamed over the old one: a
+reader sees the state before or the state after. Work that grows over hours is kept in parts
+(:mod:`forcegate_client.dataset.parts`).
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from forcegate_client.dataset.errors import (
+    DatasetCorruptError,
+    DatasetMismatchError,
+    DatasetNotFoundError,
+)
+from forcegate_client.dataset.frames import Dataset, concatenate
+from forcegate_client.dataset.molecules import MoleculeTable
+from forcegate_client.dataset.schema import (
+    FORCE_STEPS_PER_EV_PER_ANGSTROM,
+    POSITION_STEPS_PER_ANGSTROM,
+    SCHEMA_VERSION,
+    UNITS,
+    Source,
+    Split,
+    TeacherRecord,
+    to_steps,
+)
+
+Columns = dict[str, NDArray[Any]]
+
+
+def write_dataset(path: str | Path, dataset: Dataset) -> None:
+    """Write the file, replacing one of that name as a whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    columns = _to_columns(dataset)
+    try:
+        with h5py.File(temporary, "w") as file:
+            for name, values in columns.items():
+                compression = {"compression": "gzip", "shuffle": True} if values.size else {}
+                stored = file.create_dataset(name, data=values, **compression)
+                stored.attrs["sha256"] = _checksum(name, values)
+            file.attrs.update(_attributes(dataset))
+            file.attrs["content_hash"] = _combined_hash(columns, dataset.teacher)
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def append_dataset(path: str | Path, more: Dataset) -> Dataset:
+    """Add frames to the end of a file (created if absent); returns the whole.
+
+    Raises
+    ------
+    DatasetMismatchError
+        If the frames do not belong there: another teacher, or a molecule in another split.
+    """
+    path = Path(path)
+    whole = concatenate([load_dataset(path), more]) if path.exists() else more
+    write_dataset(path, whole)
+    return whole
+
+
+def load_dataset(path: str | Path) -> Dataset:
+    """Read a file whole and verify every checksum.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        If there is no such file.
+    DatasetCorruptError
+        If it cannot be read as HDF5, misses an array, or a checksum does not match.
+    DatasetMismatchError
+        If it was written under another version of the schema.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DatasetNotFoundError(f"received {path}; expected an existing HDF5 dataset")
+    try:
+        with h5py.File(path, "r") as file:
+            attributes = dict(file.attrs)
+            _check_version(path, attributes)
+            columns: Columns = {}
+            expected = {}
+            for name in _dataset_names(file):
+                columns[name] = file[name][()]
+                expected[name] = file[name].attrs["sha256"]
+    except (OSError, KeyError, RuntimeError) as error:
+        raise DatasetCorruptError(
+            f"{path} cannot be read as a dataset ({error}); it is damaged or something else: "
+            "write it again from its source"
+        ) from error
+    for name, values in columns.items():
+        if _checksum(name, values) != expected[name]:
+            raise DatasetCorruptError(
+                f"{path}: the content of {name!r} does not match its checksum; the file was damaged "
+                "or edited: write it again from its source"
+            )
+    try:
+        dataset = _from_columns(columns, attributes)
+    except (KeyError, json.JSONDecodeError) as error:
+        raise DatasetCorruptError(
+            f"{path} misses {error}; expected a complete dataset: write it again from its source"
+        ) from error
+    if _combined_hash(columns, dataset.teacher) != attributes.get("content_hash"):
+        raise DatasetCorruptError(
+            f"{path}: arrays, molecules and teacher do not match the file's content hash; it was "
+            "edited: write it again from its source"
+        )
+    return dataset
+
+
+def content_hash(dataset: Dataset) -> str:
+    """SHA-256 (hex) over arrays, molecule table and teacher; not over seed, job or code version."""
+    return _combined_hash(_to_columns(dataset), dataset.teacher)
+
+
+def _to_columns(dataset: Dataset) -> Columns:
+    columns: Columns = {
+        "offsets": dataset.offsets,
+        "atomic_numbers": dataset.atomic_numbers.astype(np.uint8),
+        "positions": to_steps(dataset.positions, POSITION_STEPS_PER_ANGSTROM),
+        "cells": dataset.cells,
+        "pbc": dataset.pbc,
+        "molecule_id": dataset.molecule_id,
+        "source": dataset.source.astype(np.uint8),
+        "temperature": dataset.temperature,
+        "flags": dataset.flags.astype(np.uint8),
+    }
+    if dataset.energies is not None and dataset.forces is not None:
+        columns["energies"] = dataset.energies
+        columns["forces"] = to_steps(dataset.forces, FORCE_STEPS_PER_EV_PER_ANGSTROM)
+    if dataset.virials is not None:
+        columns["virials"] = dataset.virials
+    table = dataset.molecules
+    for name in ("smiles", "inchikey", "split_key"):
+        encoded = [text.encode() for text in getattr(table, name)]
+        columns[f"molecules/{name}"] = np.array(encoded, dtype="S" if encoded else "S1")
+    columns["molecules/charge"] = table.charge
+    columns["molecules/multiplicity"] = table.multiplicity
+    columns["molecules/split"] = table.split.astype(np.uint8)
+    return columns
+
+
+def _from_columns(columns: Columns, attributes: dict[str, Any]) -> Dataset:
+    def text(name: str) -> tuple[str, ...]:
+        return tuple(value.decode() for value in columns[f"molecules/{name}"].tolist())
+
+    forces = columns.get("forces")
+    teacher = attributes.get("teacher")
+    seed = attributes.get("seed")
+    return Dataset(
+        n_atoms=np.diff(columns["offsets"]),
+        atomic_numbers=columns["atomic_numbers"].astype(np.int64),
+        positions=columns["positions"] / POSITION_STEPS_PER_ANGSTROM,
+        cells=columns["cells"],
+        pbc=columns["pbc"],
+        molecule_id=columns["molecule_id"],
+        source=columns["source"].astype(np.int64),
+        temperature=columns["temperature"],
+        flags=columns["flags"].astype(np.int64),
+        molecules=MoleculeTable(
+            text("smiles"),
+            text("inchikey"),
+            text("split_key"),
+            columns["molecules/charge"],
+            columns["molecules/multiplicity"],
+            columns["molecules/split"].astype(np.int64),
+        ),
+        energies=columns.get("energies"),
+        forces=None if forces is None else forces / FORCE_STEPS_PER_EV_PER_ANGSTROM,
+        virials=columns.get("virials"),
+        teacher=None if teacher is None else TeacherRecord.from_json(teacher),
+        seed=None if seed is None else int(seed),
+        code_version=attributes.get("code_version"),
+        dropped=json.loads(attributes["dropped"]),
+        job=json.loads(attributes["job"]),
+    )
+
+
+def _attributes(dataset: Dataset) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "units": json.dumps(UNITS, ensure_ascii=False),
+        "source_names": json.dumps({member.name.lower(): member.value for member in Source}),
+        "split_names": json.dumps({member.name.lower(): member.value for member in Split}),
+        "dropped": json.dumps(dict(dataset.dropped), sort_keys=True),
+        "job": json.dumps(dict(dataset.job), sort_keys=True),
+    }
+    if dataset.teacher is not None:
+        attributes["teacher"] = dataset.teacher.to_json()
+    for name in ("seed", "code_version"):
+        if getattr(dataset, name) is not None:
+            attributes[name] = getattr(dataset, name)
+    return attributes
+
+
+def _check_version(path: Path, attributes: dict[str, Any]) -> None:
+    version = attributes.get("schema_version")
+    if version is None:
+        raise DatasetCorruptError(
+            f"{path} is HDF5 but has no schema_version; expected a dataset written by forcegate"
+        )
+    if version != SCHEMA_VERSION:
+        raise DatasetMismatchError(
+            f"{path} has schema version {version}; expected {SCHEMA_VERSION}: read it with the "
+            "release that wrote it"
+        )
+
+
+def _dataset_names(file: h5py.File) -> list[str]:
+    names: list[str] = []
+    file.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+    return names
+
+
+def _checksum(name: str, values: NDArray[Any]) -> str:
+    header = f"{name}|{values.dtype.str}|{values.shape}|".encode()
+    return hashlib.sha256(header + np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+def _combined_hash(columns: Columns, teacher: TeacherRecord | None) -> str:
+    lines = [f"{name} {_checksum(name, columns[name])}" for name in sorted(columns)]
+    lines.append("unlabelled" if teacher is None else teacher.to_json())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Have the operating system put a file, or the names in a folder, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

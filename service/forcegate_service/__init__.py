@@ -1,0 +1,1 @@
+"""The gateway that serves forcegate models."""

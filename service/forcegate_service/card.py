@@ -1,0 +1,144 @@
+"""The model card: what is known about one immutable version of a model.
+
+Written by the trainer beside ``model.pt``, read by every runtime before any code in the model
+file runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from forcegate_client.structures import StructureBatch
+from forcegate_service.errors import ModelRefused
+
+__all__ = ["CARD_NAME", "MODEL_NAME", "Approval", "ModelCard", "Reference", "file_digest"]
+
+CARD_NAME = "model_card.json"
+MODEL_NAME = "model.pt"
+
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Approval = Literal["approved", "caution", "rejected", "not_validated"]
+
+
+class Reference(BaseModel):
+    """A structure and the model's own answer for it, to recognise the weights by.
+
+    ``positions`` in Å, ``energy`` in eV, ``forces`` in eV/Å.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    atomic_numbers: list[int]
+    positions: list[tuple[float, float, float]]
+    energy: float
+    forces: list[tuple[float, float, float]]
+    energy_uncertainty: float
+
+    def batch(self) -> StructureBatch:
+        """The reference structure, ready to be evaluated."""
+        return StructureBatch.from_arrays(
+            n_atoms=[len(self.atomic_numbers)],
+            atomic_numbers=self.atomic_numbers,
+            positions=np.array(self.positions),
+        )
+
+
+class ModelCard(BaseModel):
+    """Everything that belongs to one version of a model.
+
+    ``cutoff`` and ``minimum_distance`` in Å; ``elements`` are the atomic numbers the model knows;
+    ``files`` maps each file of the version's folder to its digest; ``status`` says for which uses
+    (``md``, ``relax``, ``screening``, ``periodic``) the version was validated.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+    version: Annotated[str, Field(pattern=r"^[1-9][0-9]*$")]
+    created: str
+    code_version: str
+    torch_version: str
+    units: dict[str, str]
+    cutoff: Annotated[float, Field(gt=0)]
+    minimum_distance: Annotated[float, Field(gt=0)]
+    elements: Annotated[list[int], Field(min_length=1)]
+    n_parameters: int
+    architecture: dict[str, Any]
+    teacher: dict[str, Any]
+    dataset: dict[str, Any]
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    status: dict[str, Approval]
+    reference: Reference
+    files: dict[str, Digest]
+
+    @property
+    def digest(self) -> str:
+        """The identity of the version: the sha256 of its ``model.pt``."""
+        return self.files[MODEL_NAME]
+
+    @classmethod
+    def load(cls, folder: Path) -> ModelCard:
+        """Read ``folder/model_card.json`` and check every file it names against its digest.
+
+        Raises:
+            ModelRefused: if the card is missing or invalid, or a file is missing or was changed.
+        """
+        path = folder / CARD_NAME
+        try:
+            card = cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ModelRefused(
+                f"no {CARD_NAME} in {folder}",
+                expected="a version folder written by `forcegate-train export`",
+                action="point --model-repository at a model repository",
+            ) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise ModelRefused(
+                f"{path}: {field}: {first['msg']}",
+                expected="a model card of schema 1",
+                action="export the model again",
+            ) from error
+        card.verify(folder)
+        return card
+
+    def verify(self, folder: Path) -> None:
+        """Compare the files in ``folder`` with the digests of this card.
+
+        Raises:
+            ModelRefused: if one is missing or differs.
+        """
+        if MODEL_NAME not in self.files:
+            raise ModelRefused(
+                f"a card without a digest of {MODEL_NAME}",
+                expected=f"files to name {MODEL_NAME}",
+                action="export the model again",
+            )
+        for name, digest in self.files.items():
+            path = folder / name
+            received = file_digest(path) if path.is_file() else "no such file"
+            if received != digest:
+                raise ModelRefused(
+                    f"{path}: {received}",
+                    expected=digest,
+                    action="restore the exported file; weights that change get a new version",
+                )
+
+    def save(self, folder: Path) -> None:
+        """Write ``folder/model_card.json``."""
+        text = self.model_dump_json(indent=1)
+        (folder / CARD_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def file_digest(path: Path) -> str:
+    """``sha256:…`` of a file's content."""
+    with path.open("rb") as stream:
+        return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()

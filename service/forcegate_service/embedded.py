@@ -1,0 +1,46 @@
+"""The embedded runtime: TorchScript in this process, no server to install."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from forcegate_service.card import MODEL_NAME, ModelCard
+from forcegate_service.errors import RuntimeFault
+from forcegate_service.graph import Graph
+from forcegate_service.runtime import ModelOutput
+
+__all__ = ["EmbeddedRuntime"]
+
+
+class EmbeddedRuntime:
+    """One exported version of a model, loaded after its digests were checked."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load ``folder`` (one version of a model).
+
+        Raises:
+            ModelRefused: if the files do not match the card; nothing of them has run then.
+        """
+        self.card = ModelCard.load(folder)
+        self._module = torch.jit.load(str(folder / MODEL_NAME), map_location="cpu").eval()
+
+    def evaluate(self, graph: Graph) -> ModelOutput:
+        """The model's answer for all structures of ``graph``.
+
+        Raises:
+            RuntimeFault: if the module itself fails.
+        """
+        # The one gate through which inputs pass: contiguous, of the declared type.
+        inputs = [torch.from_numpy(array).contiguous() for array in graph.arrays()]
+        try:
+            with torch.inference_mode():
+                outputs = self._module(*inputs)
+        except RuntimeError as error:
+            raise RuntimeFault(f"the model failed: {str(error).splitlines()[-1]}") from error
+        return ModelOutput(*(output.numpy() for output in outputs))
+
+    def close(self) -> None:
+        """Forget the module."""
+        del self._module

@@ -1,0 +1,1 @@
+"""Distils a teacher potential into PaiNN students."""
