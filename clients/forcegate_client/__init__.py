@@ -1,1 +1,9 @@
-"""forcegate-client."""
+"""forcegate-client: energies and forces from a forcegate server, for ASE and everything on it."""
+
+from forcegate_client.calculator import RemoteCalculator
+from forcegate_client.client import Client
+from forcegate_client.errors import ForcegateError
+from forcegate_client.monitor import MDMonitor
+from forcegate_client.structures import StructureBatch
+
+__all__ = ["Client", "ForcegateError", "MDMonitor", "RemoteCalculator", "StructureBatch"]

@@ -174,7 +174,8 @@ def segments(starts: Int, lengths: Int) -> Int:
     """Indices ``start, start + 1, …`` of several runs, one after the other."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
+    indices: Int = np.arange(total, dtype=np.int64) + np.repeat(starts - ends + lengths, lengths)
+    return indices
 
 
 def _array_or(values: npt.ArrayLike | None, default: npt.NDArray[np.generic]) -> npt.NDArray:  # type: ignore[type-arg]

@@ -44,7 +44,12 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_client.errors import ForcegateError, MalformedBody, UnprocessableRequest
+from forcegate_client.errors import (
+    ForcegateError,
+    MalformedBody,
+    PayloadTooLarge,
+    UnprocessableRequest,
+)
 from forcegate_client.structures import StructureBatch
 
 __all__ = [
@@ -166,12 +171,15 @@ def encode_request(request: PredictRequest) -> bytes:
     return cast(bytes, msgpack.packb(message))
 
 
-def decode_request(body: bytes) -> PredictRequest:
+def decode_request(
+    body: bytes, *, max_structures: int | None = None, max_atoms: int | None = None
+) -> PredictRequest:
     """Read a request; nothing in it is trusted.
 
     Raises:
         MalformedBody: if the body is not a msgpack map.
         UnprocessableRequest: if fields are missing, unknown, of the wrong type or length.
+        PayloadTooLarge: if there are more structures or atoms than the limits allow.
     """
     message = _unpack(body)
     _check_fields(message, _REQUEST_FIELDS, required={"schema", "model", "structures"})
@@ -189,7 +197,7 @@ def decode_request(body: bytes) -> PredictRequest:
         structures, _STRUCTURE_FIELDS, required={"n_atoms", "atomic_numbers", "positions"}
     )
     return PredictRequest(
-        structures=_decode_structures(structures),
+        structures=_decode_structures(structures, max_structures, max_atoms),
         model=_text(message, "model"),
         version=None if message.get("version") is None else _text(message, "version"),
         properties=_properties(message.get("properties", ["energy", "forces"])),
@@ -265,8 +273,12 @@ def decode_response(body: bytes) -> PredictResponse:
     )
 
 
-def _decode_structures(message: Mapping[str, Any]) -> StructureBatch:
+def _decode_structures(
+    message: Mapping[str, Any], max_structures: int | None, max_atoms: int | None
+) -> StructureBatch:
     n_atoms = _buffer(message, "n_atoms", "<i4").astype(np.int64)
+    # Before anything is made of that size.
+    _check_limit(len(n_atoms), max_structures, "structures")
     if len(n_atoms) and n_atoms.min() < 0:
         raise UnprocessableRequest(
             f"n_atoms contains {int(n_atoms.min())}",
@@ -275,6 +287,7 @@ def _decode_structures(message: Mapping[str, Any]) -> StructureBatch:
             code="shape_mismatch",
         )
     size, total = len(n_atoms), int(n_atoms.sum())
+    _check_limit(total, max_atoms, "atoms")
     optional: dict[str, npt.NDArray[Any]] = {}
     for name, dtype, width in (
         ("cells", "<f8", 9),
@@ -294,6 +307,16 @@ def _decode_structures(message: Mapping[str, Any]) -> StructureBatch:
         positions=_buffer(message, "positions", "<f8", rows=total * 3).reshape(total, 3),
         **optional,
     )
+
+
+def _check_limit(received: int, limit: int | None, what: str) -> None:
+    if limit is not None and received > limit:
+        raise PayloadTooLarge(
+            f"{received} {what}",
+            expected=f"at most {limit} in one request",
+            action="split the request into smaller ones",
+            code=f"too_many_{what}",
+        )
 
 
 def _unpack(body: bytes) -> dict[str, Any]:
@@ -333,10 +356,11 @@ def _buffer(
 
 
 def _check_fields(message: Mapping[str, Any], known: set[str], required: set[str]) -> None:
-    unknown = sorted(set(message) - known)
+    # Keys may be bytes, which do not sort among strings.
+    unknown = sorted((key for key in message if key not in known), key=repr)
     if unknown:
         raise UnprocessableRequest(
-            f"unknown field {unknown[0]!r}",
+            f"unknown field {repr(unknown[0])[:80]}",
             expected=f"only {', '.join(sorted(known))}",
             action="remove or rename the field",
             code="field_unknown",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -24,7 +25,12 @@ class EmbeddedRuntime:
             ModelRefused: if the files do not match the card; nothing of them has run then.
         """
         self.card = ModelCard.load(folder)
-        self._module = torch.jit.load(str(folder / MODEL_NAME), map_location="cpu").eval()
+        with warnings.catch_warnings():
+            # TorchScript is the form that every runtime here loads; that torch recommends another
+            # one for new work is nothing that whoever starts a server can act upon.
+            warnings.filterwarnings("ignore", r".*torch\.jit", DeprecationWarning)
+            module = torch.jit.load(str(folder / MODEL_NAME), map_location="cpu")
+        self._module = module.eval()
 
     def evaluate(self, graph: Graph) -> ModelOutput:
         """The model's answer for all structures of ``graph``.

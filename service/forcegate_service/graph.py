@@ -13,6 +13,7 @@ import numpy.typing as npt
 from vesin import NeighborList
 
 from forcegate_client.structures import StructureBatch
+from forcegate_service.sparse_neighbors import tree_pairs
 
 __all__ = ["Graph", "build_graph"]
 
@@ -21,6 +22,9 @@ Float = npt.NDArray[np.float64]
 
 # All pairs of one open structure are cheaper than a cell list up to about this many atoms.
 _ALL_PAIRS_ATOMS = 150
+# Above 100,000 boxes vesin makes them larger, and in elongated structures divides by zero, which
+# ends the process. A tree, slower but indifferent to empty space, takes over well before.
+_VESIN_BOXES = 50_000
 
 
 @dataclass(frozen=True)
@@ -131,10 +135,13 @@ def _complete_cell(
 def _cell_list_pairs(
     positions: Float, cell: Float, pbc: npt.NDArray[np.bool_], cutoff: float
 ) -> tuple[Int, Int, Float]:
-    lists = NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
-    center, neighbor, images = lists.compute(
-        points=positions, box=cell, periodic=pbc, quantities="ijS"
-    )
+    if _boxes_in(positions, cell, cutoff) < _VESIN_BOXES:
+        lists = NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
+        center, neighbor, images = lists.compute(
+            points=positions, box=cell, periodic=pbc, quantities="ijS"
+        )
+    else:
+        center, neighbor, images = tree_pairs(positions, cell, pbc, cutoff)
     order = np.lexsort((neighbor, center))
     shift = images[order].astype(np.float64) @ cell
     return (
@@ -142,3 +149,11 @@ def _cell_list_pairs(
         neighbor[order].astype(np.int64),
         np.ascontiguousarray(shift),
     )
+
+
+def _boxes_in(positions: Float, cell: Float, cutoff: float) -> float:
+    """About how many boxes as wide as the cutoff a cell list divides the structure into."""
+    heights = np.ptp(positions, axis=0)
+    if cell.any():
+        heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    return float((heights / cutoff + 1.0).prod())

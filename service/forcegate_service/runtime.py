@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from forcegate_service.card import ModelCard
 from forcegate_service.graph import Graph
 
-__all__ = ["OUTPUT_NAMES", "ModelOutput", "Runtime"]
+__all__ = ["OUTPUT_NAMES", "LoadedRuntime", "ModelOutput", "Runtime", "RuntimeLoader"]
 
 Float = npt.NDArray[np.float64]
 
@@ -39,3 +42,13 @@ class Runtime(Protocol):
 
     def close(self) -> None:
         """Give back what the runtime holds."""
+
+
+class LoadedRuntime(Runtime, Protocol):
+    """A runtime that holds one version of a model and its card."""
+
+    card: ModelCard
+
+
+# Opens the folder of one version; called on the thread that will evaluate it.
+RuntimeLoader = Callable[[Path], LoadedRuntime]

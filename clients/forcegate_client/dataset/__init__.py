@@ -1,4 +1,4 @@
-"""Datasets of molecular frames: one HDF5 file, flat arrays with offsets (needs the ``[data]`` extra)."""
+"""Datasets of molecular frames: one HDF5 file, flat arrays (needs the ``[data]`` extra)."""
 
 from forcegate_client.dataset.errors import (
     DatasetCorruptError,

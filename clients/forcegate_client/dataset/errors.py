@@ -1,25 +1,28 @@
 """What can be wrong with a dataset."""
 
+from forcegate_client.errors import ForcegateError
 
-class DatasetError(Exception):
+
+class DatasetError(ForcegateError):
     """Base of everything that reading or writing a dataset can raise."""
 
-    code = "dataset_error"
+    default_code = "dataset_error"
+    title = "The dataset cannot be used"
 
 
 class DatasetNotFoundError(DatasetError):
     """There is no file at the path."""
 
-    code = "dataset_not_found"
+    default_code = "dataset_not_found"
 
 
 class DatasetCorruptError(DatasetError):
     """The file is damaged or not a dataset: it cannot be opened, or a checksum does not match."""
 
-    code = "dataset_corrupt"
+    default_code = "dataset_corrupt"
 
 
 class DatasetMismatchError(DatasetError):
     """Arrays, or several datasets, do not belong together."""
 
-    code = "dataset_mismatch"
+    default_code = "dataset_mismatch"

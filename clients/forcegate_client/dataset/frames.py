@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,32 +88,25 @@ class Dataset:
             shape = expected.get(name, (frames,))
             if array is not None and array.shape != shape:
                 raise DatasetMismatchError(
-                    f"received {name} of shape {array.shape}; expected {shape} for {frames} frames "
-                    f"with {atoms} atoms in total"
+                    f"received {name} of shape {array.shape}",
+                    expected=f"{shape} for {frames} frames with {atoms} atoms in total",
                 )
         if frames and not 0 <= self.molecule_id.min() <= self.molecule_id.max() < len(
             self.molecules
         ):
             raise DatasetMismatchError(
-                f"received molecule_id up to {self.molecule_id.max()}; expected rows of the "
-                f"molecule table, which has {len(self.molecules)}"
+                f"received molecule_id up to {self.molecule_id.max()}",
+                expected=f"rows of the molecule table, which has {len(self.molecules)}",
             )
         labels = (self.energies is None, self.forces is None, self.teacher is None)
         if len(set(labels)) > 1:
             raise DatasetMismatchError(
-                "received some of energies, forces and teacher but not all; expected all three "
-                "(a labelled dataset) or none"
+                "received some of energies, forces and teacher but not all",
+                expected="all three (a labelled dataset) or none",
             )
 
     def __len__(self) -> int:
         return len(self.n_atoms)
-
-    @classmethod
-    def open(cls, path: str | Path) -> "Dataset":
-        """Read and verify a file; the same as :func:`forcegate_client.dataset.load_dataset`."""
-        from forcegate_client.dataset.store import load_dataset
-
-        return load_dataset(path)
 
     @property
     def is_labelled(self) -> bool:
@@ -145,7 +137,7 @@ class Dataset:
         """
         names = [member.name.lower() for member in Split]
         if split not in names:
-            raise DatasetMismatchError(f"received split {split!r}; expected one of {names}")
+            raise DatasetMismatchError(f"received split {split!r}", expected=f"one of {names}")
         return np.flatnonzero(self.split == Split[split.upper()]).astype(np.int64)
 
     def select(self, indices: NDArray[np.int64]) -> "Dataset":
@@ -169,9 +161,7 @@ class Dataset:
         return content_hash(self)
 
 
-def from_frames(
-    frames: Sequence[Frame], molecules: MoleculeTable, **metadata: Any
-) -> Dataset:
+def from_frames(frames: Sequence[Frame], molecules: MoleculeTable, **metadata: Any) -> Dataset:
     """An unlabelled dataset of open structures, its positions quantised."""
     count = len(frames)
     n_atoms = np.array([len(frame.atomic_numbers) for frame in frames], dtype=np.int64)
@@ -217,12 +207,13 @@ def concatenate(datasets: Sequence[Dataset]) -> Dataset:
         is in two splits.
     """
     if not datasets:
-        raise DatasetMismatchError("received no dataset; expected at least one")
+        raise DatasetMismatchError("received no dataset", expected="at least one")
     teachers = {None if d.teacher is None else d.teacher.to_json() for d in datasets}
     if len(teachers) > 1:
         raise DatasetMismatchError(
-            f"received datasets labelled by {sorted(map(str, teachers))}; expected one teacher "
-            "with one set of settings (None: unlabelled): label them alike first"
+            f"received datasets labelled by {sorted(map(str, teachers))} (None: unlabelled)",
+            expected="one teacher with one set of settings",
+            action="label them alike first",
         )
     molecules, mappings = merge_tables([d.molecules for d in datasets])
     merged: dict[str, Any] = {}

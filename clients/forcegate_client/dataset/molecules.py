@@ -34,7 +34,9 @@ class MoleculeTable:
         }
         if len(set(lengths.values())) > 1:
             raise DatasetMismatchError(
-                f"received a molecule table with columns of lengths {lengths}; expected one length"
+                f"received a molecule table with columns of lengths {lengths}",
+                expected="one length",
+                action="give every molecule a value in every column",
             )
 
     def __len__(self) -> int:
@@ -100,8 +102,9 @@ def merge_tables(
                 raise DatasetMismatchError(
                     f"received {table.smiles[row]} in split {Split(split).name.lower()}, but "
                     f"{smiles}, the same molecule up to tautomers and stereochemistry, in split "
-                    f"{Split(known).name.lower()}; expected one split a molecule: make both "
-                    "datasets from molecule lists with the same split seed"
+                    f"{Split(known).name.lower()}",
+                    expected="one split a molecule",
+                    action="make both datasets from molecule lists with the same split seed",
                 )
             identity = table.identity(row)
             if identity not in rows:

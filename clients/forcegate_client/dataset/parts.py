@@ -9,6 +9,7 @@ folder goes.
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -73,8 +74,11 @@ class PartedDataset:
         """Put one piece on disk; when this returns, it survives anything but the disk's loss."""
         write_dataset(self._path(piece), dataset)
 
-    def finish(self, **metadata: Any) -> Dataset:
+    def finish(self, dropped_before: Mapping[str, int], **metadata: Any) -> Dataset:
         """Make the whole file out of all pieces, in order, and remove the folder.
+
+        ``dropped_before`` is added to the pieces' counts of dropped frames; ``metadata`` are other
+        fields of the dataset (seed, code version).
 
         Raises
         ------
@@ -84,11 +88,12 @@ class PartedDataset:
         missing = set(range(self.pieces)) - self.done()
         if missing:
             raise DatasetMismatchError(
-                f"{self.folder} lacks {len(missing)} of {self.pieces} pieces, the first is "
-                f"{min(missing)}; run the same command again to make them"
+                f"{self.folder} lacks {len(missing)} of {self.pieces} pieces, first {min(missing)}",
+                action="run the same command again to make them",
             )
         whole = concatenate([load_dataset(self._path(piece)) for piece in range(self.pieces)])
-        whole = replace(whole, job=self.job, **metadata)
+        dropped = Counter(whole.dropped) + Counter(dropped_before)
+        whole = replace(whole, job=self.job, dropped=dict(dropped), **metadata)
         write_dataset(self.out, whole)
         shutil.rmtree(self.folder)
         return whole
@@ -104,6 +109,7 @@ class PartedDataset:
             f"{k}: {received.get(k)!r} there, {self.job.get(k)!r} now" for k in sorted(keys)
         )
         raise DatasetMismatchError(
-            f"{where} belongs to other work ({differences}); expected to continue the same work: "
-            "repeat the earlier command, choose another output, or delete it"
+            f"{where} belongs to other work ({differences})",
+            expected="to continue the same work",
+            action="repeat the earlier command, choose another output, or delete it",
         )

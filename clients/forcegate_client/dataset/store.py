@@ -36,6 +36,8 @@ from forcegate_client.dataset.schema import (
 
 Columns = dict[str, NDArray[Any]]
 
+WRITE_AGAIN = "write it again from its source"
+
 
 def write_dataset(path: str | Path, dataset: Dataset) -> None:
     """Write the file, replacing one of that name as a whole or not at all."""
@@ -86,7 +88,7 @@ def load_dataset(path: str | Path) -> Dataset:
     """
     path = Path(path)
     if not path.is_file():
-        raise DatasetNotFoundError(f"received {path}; expected an existing HDF5 dataset")
+        raise DatasetNotFoundError(f"received {path}", expected="an existing HDF5 dataset")
     try:
         with h5py.File(path, "r") as file:
             attributes = dict(file.attrs)
@@ -98,25 +100,27 @@ def load_dataset(path: str | Path) -> Dataset:
                 expected[name] = file[name].attrs["sha256"]
     except (OSError, KeyError, RuntimeError) as error:
         raise DatasetCorruptError(
-            f"{path} cannot be read as a dataset ({error}); it is damaged or something else: "
-            "write it again from its source"
+            f"{path} cannot be read as a dataset ({error}): it is damaged or something else",
+            action=WRITE_AGAIN,
         ) from error
     for name, values in columns.items():
         if _checksum(name, values) != expected[name]:
             raise DatasetCorruptError(
-                f"{path}: the content of {name!r} does not match its checksum; the file was damaged "
-                "or edited: write it again from its source"
+                f"{path}: the content of {name!r} does not match its checksum",
+                expected="a file that was neither damaged nor edited",
+                action=WRITE_AGAIN,
             )
     try:
         dataset = _from_columns(columns, attributes)
     except (KeyError, json.JSONDecodeError) as error:
         raise DatasetCorruptError(
-            f"{path} misses {error}; expected a complete dataset: write it again from its source"
+            f"{path} misses {error}", expected="a complete dataset", action=WRITE_AGAIN
         ) from error
     if _combined_hash(columns, dataset.teacher) != attributes.get("content_hash"):
         raise DatasetCorruptError(
-            f"{path}: arrays, molecules and teacher do not match the file's content hash; it was "
-            "edited: write it again from its source"
+            f"{path}: arrays, molecules and teacher do not match the file's content hash",
+            expected="a file that was neither damaged nor edited",
+            action=WRITE_AGAIN,
         )
     return dataset
 
@@ -210,18 +214,24 @@ def _check_version(path: Path, attributes: dict[str, Any]) -> None:
     version = attributes.get("schema_version")
     if version is None:
         raise DatasetCorruptError(
-            f"{path} is HDF5 but has no schema_version; expected a dataset written by forcegate"
+            f"{path} is HDF5 but has no schema_version", expected="a dataset written by forcegate"
         )
     if version != SCHEMA_VERSION:
         raise DatasetMismatchError(
-            f"{path} has schema version {version}; expected {SCHEMA_VERSION}: read it with the "
-            "release that wrote it"
+            f"{path} has schema version {version}",
+            expected=str(SCHEMA_VERSION),
+            action="read it with the release that wrote it",
         )
 
 
 def _dataset_names(file: h5py.File) -> list[str]:
     names: list[str] = []
-    file.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+
+    def collect(name: str, node: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(node, h5py.Dataset):
+            names.append(name)
+
+    file.visititems(collect)
     return names
 
 

@@ -1,0 +1,128 @@
+"""What an HTTP answer, or its absence, means: a result, an error, or something that may pass."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from forcegate_client.errors import ForcegateError, ServerUnreachable, error_from_problem
+from forcegate_client.retry import Transient
+
+__all__ = ["Answer", "check_status", "error_of_transport", "read_json"]
+
+TRANSIENT_STATUSES = frozenset({429, 502, 503, 504})
+# Statuses with one meaning, whoever sends them: a proxy's page becomes the same class.
+_CLEAR_STATUSES = frozenset({401, 403, 413, 429})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def content_type(self) -> str:
+        """The media type without its parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def check_status(answer: Answer) -> None:
+    """Return if the answer is a success.
+
+    Raises:
+        Transient: for 429, 502, 503 and 504, from a forcegate server or a proxy before it.
+        ForcegateError: the class that the server raised, for every other failure.
+    """
+    if 200 <= answer.status < 300:
+        return
+    error = _error(answer)
+    if answer.status not in TRANSIENT_STATUSES:
+        raise error
+    if error.retry_after_s is None:
+        error.retry_after_s = _retry_after_s(answer.headers.get("retry-after"))
+    raise Transient(error)
+
+
+def error_of_transport(error: httpx.TransportError, url: str) -> ForcegateError | Transient:
+    """What to raise for a connection that failed: ``Transient`` unless repeating cannot help."""
+    found = ServerUnreachable(
+        f"no answer from {url} ({type(error).__name__}: {error})",
+        expected="a running forcegate server",
+        action="check the URL, the network and the server's log",
+    )
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            found.action = "set SSL_CERT_FILE to the certificate authority of this server"
+            return found
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+        return found
+    return Transient(found)
+
+
+def read_json(answer: Answer) -> dict[str, Any]:
+    """The JSON object in a successful answer.
+
+    Raises:
+        ServerUnreachable: if it holds anything else.
+    """
+    document = _json_object(answer)
+    if document is None:
+        raise _stranger(answer)
+    return document
+
+
+def _error(answer: Answer) -> ForcegateError:
+    problem = _json_object(answer)
+    if problem is not None:
+        return error_from_problem(problem, answer.status)
+    if answer.status in _CLEAR_STATUSES:
+        return error_from_problem(
+            {"received": f"{_describe(answer)} before the server"}, answer.status
+        )
+    return _stranger(answer)
+
+
+def _stranger(answer: Answer) -> ServerUnreachable:
+    action = "check that the URL is that of a forcegate server, path prefix included"
+    if 300 <= answer.status < 400:
+        action = f"use the URL that it points to: {answer.headers.get('location', 'not given')}"
+    return ServerUnreachable(_describe(answer), expected="a forcegate server", action=action)
+
+
+def _describe(answer: Answer) -> str:
+    return f"HTTP {answer.status} ({answer.content_type or 'no content type'}) from something"
+
+
+def _json_object(answer: Answer) -> dict[str, Any] | None:
+    if not answer.content_type.endswith("json"):
+        return None
+    try:
+        document = json.loads(answer.content)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _retry_after_s(header: str | None) -> float | None:
+    """Seconds in a Retry-After header: a number or an HTTP date."""
+    if header is None:
+        return None
+    if header.strip().isdigit():
+        return float(header)
+    try:
+        when = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max((when - datetime.now(UTC)).total_seconds(), 0.0) if when.tzinfo else None

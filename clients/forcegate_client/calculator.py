@@ -1,0 +1,142 @@
+"""An ASE calculator whose energies, forces and stresses come from a forcegate server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+
+from forcegate_client.client import Client
+from forcegate_client.connection import Timeouts
+from forcegate_client.errors import DigestChanged
+from forcegate_client.retry import PATIENT, RetryPolicy
+from forcegate_client.structures import StructureBatch
+from forcegate_client.wire import PredictResponse
+
+__all__ = ["RemoteCalculator"]
+
+logger = logging.getLogger("forcegate")
+
+
+class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type information
+    """Energy (eV), forces (eV/Å) and stress (eV/Å³, Voigt, tension positive) from a server.
+
+    One round trip per step fetches all properties that are defined for the structure: stress only
+    with three-dimensional periodicity. Without ``version`` the server's choice at the first step
+    is kept for the life of the calculator. ``digest`` pins the weights from the start; otherwise
+    those that answered first are expected ever after. With ``uncertainty=True``, ``results`` also
+    holds ``energy_uncertainty`` (eV) and ``max_novelty``. ``charge`` and ``multiplicity`` are read
+    from ``atoms.info``.
+
+    While a server that has answered before is away, the calculator waits for it, for days if need
+    be, and logs so once a minute; ``retry`` sets other rules. Give ``client`` to share one.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+
+    def __init__(
+        self,
+        url: str | None = None,
+        model: str = "painn_base",
+        version: str | int | None = None,
+        *,
+        api_key: str | None = None,
+        digest: str | None = None,
+        uncertainty: bool = False,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy = PATIENT,
+        client: Client | None = None,
+    ) -> None:
+        super().__init__()
+        self.client = client or Client(url, api_key, timeouts=timeouts, retry=retry)
+        self.model = model
+        self.version = None if version is None else str(version)
+        self.digest = digest
+        self.approval: dict[str, str] = {}
+        self._uncertainty = uncertainty
+        self._electrons: tuple[int, int] | None = None
+        self._warned: set[str] = set()
+        self._owns_client = client is None
+
+    def close(self) -> None:
+        """Close the connection, unless the client was given."""
+        if self._owns_client:
+            self.client.close()
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What differs from the last calculation; ASE itself does not look at ``atoms.info``."""
+        changes: list[str] = super().check_state(atoms, tol)
+        if not changes and self._electrons != _electrons(atoms):
+            changes = ["info"]
+        return changes
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Fetch all properties that are defined for ``atoms``.
+
+        Raises:
+            PropertyNotImplementedError: if stress is wanted without full periodicity.
+            DigestChanged: if the server answers with other weights than before.
+            ForcegateError: the class that the server raised.
+        """
+        super().calculate(atoms, properties, system_changes)
+        periodic = bool(self.atoms.pbc.all()) and self.atoms.cell.rank == 3
+        if "stress" in properties and not periodic:
+            raise PropertyNotImplementedError(
+                f"stress of a structure with pbc {self.atoms.pbc.tolist()} and cell rank "
+                f"{self.atoms.cell.rank}; it is defined only with three periodic axes"
+            )
+        wanted = ["energy", "forces"]
+        wanted += ["stress"] if periodic else []
+        wanted += ["uncertainty"] if self._uncertainty else []
+        self._electrons = _electrons(self.atoms)
+        response = self.client.predict(
+            StructureBatch.from_atoms([self.atoms]), self.model, self.version, wanted
+        )
+        self._accept(response)
+        self.results = _results(response)
+
+    def _accept(self, response: PredictResponse) -> None:
+        if self.digest is not None and response.digest != self.digest:
+            raise DigestChanged(
+                f"{response.model} {response.version} with digest {response.digest}",
+                expected=f"the weights that this run uses, {self.digest}",
+                action="start a new calculator to use the new weights",
+            )
+        self.version = response.version
+        self.digest = response.digest
+        self.approval = response.status
+        for text in response.predictions.warnings.get(0, []):
+            if text not in self._warned:
+                self._warned.add(text)
+                logger.warning("%s %s: %s", response.model, response.version, text)
+
+
+def _electrons(atoms: Atoms) -> tuple[int, int]:
+    return int(atoms.info.get("charge", 0)), int(atoms.info.get("multiplicity", 1))
+
+
+def _results(response: PredictResponse) -> dict[str, Any]:
+    found = response.predictions
+    results: dict[str, Any] = {}
+    if found.energy is not None:
+        # The student has no electronic entropy: both energies are the same.
+        results["energy"] = results["free_energy"] = float(found.energy[0])
+    if found.forces is not None:
+        # Buffers of a message are read-only; ASE users expect to own what they get.
+        results["forces"] = np.array(found.forces)
+    if found.stress is not None:
+        results["stress"] = np.array(found.stress[0])
+    for name in ("energy_uncertainty", "max_novelty"):
+        column = getattr(found, name)
+        if column is not None:
+            results[name] = float(column[0])
+    return results

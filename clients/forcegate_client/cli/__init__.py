@@ -1,0 +1,1 @@
+"""The ``forcegate`` command line, one module a command."""

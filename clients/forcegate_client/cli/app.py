@@ -1,0 +1,36 @@
+"""The ``forcegate`` command: collects the subcommands and turns errors into one line each."""
+
+from __future__ import annotations
+
+import typer
+
+from forcegate_client.cli.console import ReportingGroup
+from forcegate_client.cli.md import md
+from forcegate_client.cli.models import models
+from forcegate_client.cli.predict import predict
+from forcegate_client.cli.relax import relax
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    cls=ReportingGroup,
+    help="Energies, forces and molecular dynamics from a forcegate server.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(predict)
+app.command()(relax)
+app.command()(md)
+app.command()(models)
+
+
+@app.callback()
+def _forcegate() -> None:
+    # A callback makes typer keep subcommand names whatever their number.
+    return
+
+
+def main() -> None:
+    """Entry point of the ``forcegate`` script."""
+    app()

@@ -1,0 +1,131 @@
+"""``forcegate md``: molecular dynamics of one structure, watched and written down."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from forcegate_client.calculator import RemoteCalculator
+from forcegate_client.cli.console import ExitCode, err_console, out_console, warn
+from forcegate_client.cli.files import prepare_directory, read_frame
+from forcegate_client.cli.md_output import LOG, MDOutput, summary_of
+from forcegate_client.cli.md_progress import md_progress
+from forcegate_client.cli.md_run import Ensemble, MDSettings, new_monitor, prepare, record
+from forcegate_client.cli.options import (
+    FileArgument,
+    ModelOption,
+    OverwriteOption,
+    UrlOption,
+    VersionOption,
+    connect,
+)
+from forcegate_client.nve import DEFAULT_FRICTION_PER_FS
+
+__all__ = ["md"]
+
+
+def md(
+    file: FileArgument,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results. Default: <FILE>_md.")
+    ] = None,
+    ensemble: Annotated[Ensemble, typer.Option(help="Constant energy or thermostat.")] = (
+        Ensemble.NVE
+    ),
+    temperature: Annotated[float, typer.Option(min=0.1, help="Temperature, K.")] = 300.0,
+    timestep_fs: Annotated[float, typer.Option(min=0.01, help="Timestep, fs.")] = 0.5,
+    time_ps: Annotated[float, typer.Option(min=0.001, help="Length of the run, ps.")] = 10.0,
+    equilibrate_ps: Annotated[
+        float, typer.Option(min=0.0, help="Langevin dynamics before it, ps; not recorded.")
+    ] = 2.0,
+    friction: Annotated[
+        float, typer.Option(min=0.0, help="Langevin friction, 1/fs.")
+    ] = DEFAULT_FRICTION_PER_FS,
+    relax: Annotated[bool, typer.Option(help="Relax the structure first.")] = True,
+    frame: Annotated[int, typer.Option(help="Which frame of FILE; -1 is the last.")] = -1,
+    log_every: Annotated[int, typer.Option(min=1, help="Steps between log lines.")] = 10,
+    frame_every: Annotated[int, typer.Option(min=1, help="Steps between frames.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of velocities and thermostat.")] = 0,
+    url: UrlOption = None,
+    model: ModelOption = "painn_base",
+    version: VersionOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Run molecular dynamics of FILE: trajectory, log, plot and energy drift."""
+    settings = MDSettings(
+        ensemble=ensemble,
+        temperature_k=temperature,
+        timestep_fs=timestep_fs,
+        time_ps=time_ps,
+        equilibrate_ps=equilibrate_ps,
+        friction_per_fs=friction,
+        relax=relax,
+        seed=seed,
+        log_every=log_every,
+        frame_every=frame_every,
+    )
+    atoms = read_frame(file, frame)
+    rng = np.random.default_rng(seed)
+    with connect(url, give_up_after_s=None) as client:
+        calculator = RemoteCalculator(model=model, version=version, client=client)
+        atoms.calc = calculator
+        # Asked before anything is written, so that a structure the model does not know, or a
+        # missing server, leaves nothing behind.
+        atoms.get_potential_energy()
+        approval = calculator.approval.get("md", "not_validated")
+        if approval != "approved":
+            warn(f"{model} {calculator.version} is {approval} for molecular dynamics")
+        directory = prepare_directory(out or Path(f"{file.stem}_md"), overwrite, marker=LOG)
+        with md_progress(err_console()) as progress:
+            n_dof = prepare(atoms, settings, rng, progress)
+            monitor = new_monitor(atoms, settings, rng, n_dof)
+            with MDOutput(directory, monitor) as output:
+                interrupted = record(monitor, settings, output, progress)
+                summary = (
+                    _served(calculator)
+                    | {"file": str(file), "formula": atoms.get_chemical_formula()}
+                    | asdict(settings)
+                    | {"interrupted": interrupted}
+                    | summary_of(monitor.report(), settings.conserves_energy)
+                )
+                title = f"{summary['formula']}, {model} {calculator.version}, {ensemble.value}"
+                output.finish(summary, title, settings.conserves_energy)
+    out_console().print(_table(summary))
+    out_console().print(f"written to {directory}", soft_wrap=True)
+    if interrupted:
+        warn("interrupted; what was computed is kept")
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    if monitor.trouble is not None:
+        warn(f"the run ended early: {monitor.trouble}")
+        raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def _served(calculator: RemoteCalculator) -> dict[str, Any]:
+    return {
+        "model": calculator.model,
+        "version": calculator.version,
+        "digest": calculator.digest,
+        "approval": calculator.approval,
+    }
+
+
+def _table(summary: dict[str, Any]) -> Table:
+    table = Table(show_header=False)
+    mean = summary["mean_temperature_k"]
+    drift = summary["drift_mev_per_atom_per_ps"]
+    error = summary["drift_standard_error_mev_per_atom_per_ps"]
+    changes = len(summary["bonds_broken"]), len(summary["bonds_formed"])
+    table.add_row("model", f"{summary['model']} {summary['version']}")
+    table.add_row("structure", f"{summary['formula']}, {summary['n_atoms']} atoms")
+    table.add_row("simulated", f"{summary['simulated_ps']:.3f} of {summary['time_ps']:g} ps")
+    if mean is not None:
+        table.add_row("mean temperature", f"{mean:.1f} K (target {summary['temperature_k']:g} K)")
+    if drift is not None:
+        table.add_row("energy drift", f"{drift:+.4f} ± {error:.4f} meV/atom/ps")
+    table.add_row("bonds", f"{changes[0]} broken, {changes[1]} formed")
+    return table

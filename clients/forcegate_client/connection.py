@@ -1,0 +1,87 @@
+"""Where the server is and how to reach it: URL, key and timeouts, from arguments or environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import httpx
+
+from forcegate_client.errors import ServerUnreachable
+
+__all__ = ["DEFAULT_URL", "Connection", "Timeouts", "shown"]
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Limits of one attempt: to connect, between two packets of the answer, and in total."""
+
+    connect_s: float = 5.0
+    read_s: float = 120.0
+    total_s: float = 300.0
+
+    def for_httpx(self) -> dict[str, float]:
+        """The same limits in the form that an ``httpx.Request`` carries."""
+        read = min(self.read_s, self.total_s)
+        connect = min(self.connect_s, self.total_s)
+        return {"connect": connect, "read": read, "write": read, "pool": read}
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The server's base URL (a path prefix is kept) and the key to show it, never printed."""
+
+    url: httpx.URL = field(repr=False)
+    api_key: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def resolve(
+        cls,
+        url: str | None = None,
+        api_key: str | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> Connection:
+        """Arguments first, then ``FORCEGATE_URL`` and ``FORCEGATE_API_KEY``, then this machine.
+
+        Raises:
+            ServerUnreachable: if the URL is not one of ``http`` or ``https`` with a host.
+        """
+        text = (url or environ.get("FORCEGATE_URL") or DEFAULT_URL).strip()
+        try:
+            parsed = httpx.URL(text.rstrip("/"))
+        except httpx.InvalidURL as error:
+            raise _not_a_server(text, f" ({error})") from error
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise _not_a_server(text)
+        return cls(url=parsed, api_key=api_key or environ.get("FORCEGATE_API_KEY") or None)
+
+    def __str__(self) -> str:
+        return shown(self.url)
+
+    def endpoint(self, path: str) -> httpx.URL:
+        """The URL of a route such as ``/v1/predict`` below the base URL."""
+        return self.url.copy_with(path=self.url.path.rstrip("/") + path)
+
+    def headers(self) -> dict[str, str]:
+        """What every request carries."""
+        headers = {"User-Agent": "forcegate-client"}
+        if self.api_key is not None:
+            headers["Authorization"] = f"Bearer {self.api_key}"
+        return headers
+
+
+def shown(url: httpx.URL) -> str:
+    """A URL for messages and logs: without the name and password that it may hold."""
+    return str(url.copy_with(userinfo=b""))
+
+
+def _not_a_server(text: str, why: str = "") -> ServerUnreachable:
+    return ServerUnreachable(
+        f"the server URL {text!r}{why}",
+        expected=f"a URL such as {DEFAULT_URL} or https://host/prefix",
+        action="pass url= or set FORCEGATE_URL",
+        code="url_invalid",
+    )

@@ -1,0 +1,106 @@
+"""When to ask a server again, and when to give up: pure rules, with the clock handed in."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from forcegate_client.errors import ForcegateError
+
+__all__ = ["PATIENT", "RetryPolicy", "Transient", "Waiter"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger("forcegate")
+
+
+class Transient(Exception):
+    """An attempt failed in a way that may pass by itself; ``error`` is what to raise in the end."""
+
+    def __init__(self, error: ForcegateError) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How long to wait between attempts, and for how long to go on.
+
+    ``give_up_after_s`` counts from the first attempt of a call; ``None`` means never.
+    ``first_answer_within_s`` takes its place until a forcegate server has answered for the first
+    time: before that, a silent server is more likely a mistyped URL than a restart.
+    Delays double from ``first_delay_s`` to ``longest_delay_s`` and are jittered downwards, so that
+    clients that lost the same server do not come back as one; a delay that the server asks for is
+    jittered upwards only. The log tells of the wait after ``first_reminder_s``, then every
+    ``remind_every_s``.
+    """
+
+    give_up_after_s: float | None = 60.0
+    first_answer_within_s: float = 60.0
+    first_delay_s: float = 0.05
+    longest_delay_s: float = 5.0
+    first_reminder_s: float = 5.0
+    remind_every_s: float = 60.0
+
+    def delay_s(self, failures: int, asked_s: float | None, jitter: float) -> float:
+        """The pause after the ``failures``-th failure in a row; ``jitter`` is uniform in [0, 1)."""
+        if asked_s is not None:
+            return max(asked_s, 0.0) * (1.0 + 0.1 * jitter)
+        # The exponent is bounded: a wait of days must not overflow a float.
+        delay = min(self.first_delay_s * 2.0 ** min(failures - 1, 30), self.longest_delay_s)
+        return delay * (0.5 + 0.5 * jitter)
+
+    def limit_s(self, answered_before: bool) -> float | None:
+        """How long one call may go on failing."""
+        return self.give_up_after_s if answered_before else self.first_answer_within_s
+
+
+PATIENT = RetryPolicy(give_up_after_s=None)
+"""For runs of days: once a server has answered, wait for it for as long as it takes."""
+
+
+@dataclass
+class Waiter:
+    """Repeats an attempt as a policy allows. ``sleep``, ``clock`` and ``jitter`` are test seams."""
+
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    jitter: Callable[[], float] = random.random
+
+    def call(self, attempt: Callable[[], T], answered_before: Callable[[], bool]) -> T:
+        """The first result of ``attempt`` that is not ``Transient``.
+
+        Raises:
+            ForcegateError: the last ``Transient.error``, once the policy gives up.
+        """
+        started = self.clock()
+        reminder_due = started + self.policy.first_reminder_s
+        reminded = False
+        failures = 0
+        while True:
+            try:
+                result = attempt()
+            except Transient as failure:
+                failures += 1
+                error = failure.error
+            else:
+                if reminded:
+                    logger.warning("the server answered after %.0f s", self.clock() - started)
+                return result
+            delay = self.policy.delay_s(failures, error.retry_after_s, self.jitter())
+            now = self.clock()
+            limit = self.policy.limit_s(answered_before())
+            if limit is not None and now + delay - started > limit:
+                raise error
+            if now >= reminder_due:
+                reminded = True
+                reminder_due = now + self.policy.remind_every_s
+                logger.warning(
+                    "still waiting for the server after %.0f s: %s", now - started, error
+                )
+            self.sleep(delay)

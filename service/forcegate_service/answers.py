@@ -1,0 +1,129 @@
+"""From the model's raw output to the properties that were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from forcegate_client.errors import ForcegateError, PredictionNotFinite, RuntimeUnavailable
+from forcegate_client.wire import Predictions, PredictResponse
+from forcegate_service.card import ModelCard
+from forcegate_service.dispatcher import Answer
+from forcegate_service.preparation import Prepared
+from forcegate_service.runtime import ModelOutput
+
+__all__ = ["failures", "respond"]
+
+Float = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+
+
+def failures(prepared: Prepared, answers: Sequence[Answer]) -> dict[int, ForcegateError]:
+    """The structures that the model could not compute, by their index in the request."""
+    found: dict[int, ForcegateError] = {}
+    first = 0
+    for piece, answer in zip(prepared.pieces, answers, strict=True):
+        if not _all_finite(answer.output):
+            for b in np.flatnonzero(~_finite(answer.output, piece.n_atoms)).tolist():
+                found[int(prepared.index[first + b])] = PredictionNotFinite(
+                    "a structure for which the model's answer is not a finite number",
+                    expected="a geometry like those the model was trained on",
+                    action="look at its geometry; other structures are not affected",
+                )
+        for b, error in answer.faults.items():
+            found[int(prepared.index[first + b])] = error
+        first += len(piece.n_atoms)
+    for index, error in found.items():
+        if not isinstance(error, RuntimeUnavailable):
+            error.structure = index
+    return found
+
+
+def respond(
+    prepared: Prepared,
+    answers: Sequence[Answer],
+    failed: dict[int, ForcegateError],
+    card: ModelCard,
+) -> PredictResponse:
+    """The response with everything that was asked for, and nothing else."""
+    keep = ~np.isin(prepared.index, list(failed))
+    problems = prepared.problems | failed
+    return PredictResponse(
+        model=card.name,
+        version=card.version,
+        digest=card.digest,
+        status=dict(card.status),
+        predictions=_predictions(prepared, answers, keep, problems),
+        timing={
+            "queue_s": answers[0].queue_s if answers else 0.0,
+            "graph_s": prepared.graph_s,
+            "inference_s": sum((answer.inference_s for answer in answers), 0.0),
+        },
+    )
+
+
+def _predictions(
+    prepared: Prepared, answers: Sequence[Answer], keep: Bool, problems: dict[int, ForcegateError]
+) -> Predictions:
+    batch, wanted = prepared.request.structures, prepared.request.properties
+    n_atoms = batch.n_atoms[prepared.index]
+    index = prepared.index[keep]
+    output = _concatenate([answer.output for answer in answers])
+    forces = stress = uncertainty = novelty = None
+    if "forces" in wanted:
+        forces = output.forces[np.repeat(keep, n_atoms)]
+    if "stress" in wanted:
+        stress = _stress(output.virial[keep], batch.cells[index])
+    if "uncertainty" in wanted:
+        uncertainty = output.energy_uncertainty[keep]
+        novelty = _largest(output.atom_novelty, n_atoms)[keep]
+    return Predictions(
+        index=index,
+        n_atoms=n_atoms[keep],
+        energy=output.energy[keep] if "energy" in wanted else None,
+        forces=forces,
+        stress=stress,
+        energy_uncertainty=uncertainty,
+        max_novelty=novelty,
+        problems={b: problems[b].to_problem() for b in sorted(problems)},
+        warnings={b: texts for b, texts in prepared.warnings.items() if b not in problems},
+    )
+
+
+def _stress(virial: Float, cells: Float) -> Float:
+    """[K, 6] in eV/Å³: −virial / volume, Voigt order xx, yy, zz, yz, xz, xy."""
+    full = -virial / np.abs(np.linalg.det(cells))[:, None, None]
+    voigt: Float = full[:, [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    return voigt
+
+
+def _largest(values: Float, counts: npt.NDArray[np.int64]) -> Float:
+    """[K]; the maximum of each run of ``values``; no run is empty."""
+    if not len(counts):
+        return np.zeros(0)
+    largest: Float = np.maximum.reduceat(values, np.cumsum(counts) - counts)
+    return largest
+
+
+def _concatenate(outputs: Sequence[ModelOutput]) -> ModelOutput:
+    if len(outputs) == 1:
+        return outputs[0]
+    if not outputs:
+        nothing = np.zeros(0)
+        return ModelOutput(nothing, np.zeros((0, 3)), np.zeros((0, 3, 3)), nothing, nothing)
+    return ModelOutput(*(np.concatenate(columns) for columns in zip(*outputs, strict=True)))
+
+
+def _all_finite(output: ModelOutput) -> bool:
+    return all(np.isfinite(column).all() for column in output)
+
+
+def _finite(output: ModelOutput, n_atoms: npt.NDArray[np.int64]) -> Bool:
+    """[B]; whether everything about a structure is finite."""
+    atoms = np.isfinite(output.forces).all(axis=1) & np.isfinite(output.atom_novelty)
+    finite: Bool = np.isfinite(output.energy) & np.isfinite(output.energy_uncertainty)
+    finite &= np.isfinite(output.virial).all(axis=(1, 2))
+    finite &= np.bincount(np.repeat(np.arange(len(n_atoms)), n_atoms), ~atoms, len(n_atoms)) == 0
+    return finite

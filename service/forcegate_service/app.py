@@ -1,0 +1,88 @@
+"""The application factory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from forcegate_client.errors import ForcegateError
+from forcegate_service.context import RequestContext
+from forcegate_service.dependencies import State
+from forcegate_service.gateway import Gateway
+from forcegate_service.handlers import health, models, predict
+from forcegate_service.openapi import describe_bodies
+from forcegate_service.problems import install_handlers
+from forcegate_service.runtime import RuntimeLoader
+from forcegate_service.runtimes import runtime_loader
+from forcegate_service.settings import Settings
+
+__all__ = ["create_app"]
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    load_runtime: RuntimeLoader | None = None,
+    metrics_registry: CollectorRegistry | None = None,
+    on_ready: Callable[[], None] = lambda: None,
+    on_failure: Callable[[Exception], None] = lambda error: None,
+) -> FastAPI:
+    """The gateway as an ASGI application.
+
+    It answers at once and loads its models meanwhile; then it calls ``on_ready``, or
+    ``on_failure`` with the reason if nothing can be served.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[State]:
+        gateway = Gateway(
+            settings,
+            load_runtime or runtime_loader(settings),
+            metrics_registry or CollectorRegistry(),
+        )
+        gateway.loading = loading = asyncio.create_task(_load(gateway, on_ready, on_failure))
+        try:
+            yield {"gateway": gateway}
+        finally:
+            loading.cancel()
+            with suppress(asyncio.CancelledError):
+                await loading
+            await gateway.close()
+
+    app = FastAPI(
+        title="forcegate",
+        version=version("forcegate"),
+        summary="Energies and forces from distilled PaiNN students",
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for handler in (predict, models, health):
+        app.include_router(handler.router)
+    install_handlers(app)
+    describe_bodies(app)
+    app.add_middleware(RequestContext)
+    return app
+
+
+async def _load(
+    gateway: Gateway, on_ready: Callable[[], None], on_failure: Callable[[Exception], None]
+) -> None:
+    try:
+        await gateway.load_models()
+    except ForcegateError as error:
+        logger.error("nothing can be served: %s", error)
+        on_failure(error)
+    except Exception as error:
+        logger.exception("loading the models failed")
+        on_failure(error)
+    else:
+        on_ready()

@@ -1,0 +1,92 @@
+"""``forcegate-serve``."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from pydantic import ValidationError
+
+from forcegate_service.settings import Settings
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """The console script."""
+    typer.run(_serve)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"forcegate {version('forcegate')}")
+        raise typer.Exit
+
+
+def _serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one [8000].")] = None,
+    model_repository: Annotated[
+        Path | None, typer.Option(help="Folder with <model>/<version>/ [model_repository].")
+    ] = None,
+    runtime: Annotated[
+        Literal["embedded", "fake"] | None, typer.Option(help="What evaluates models [embedded].")
+    ] = None,
+    torch_threads: Annotated[
+        int | None, typer.Option(help="Threads of one inference [cores - 1].")
+    ] = None,
+    port_file: Annotated[
+        Path | None, typer.Option(help="Write the port there once models are served.")
+    ] = None,
+    allow_anonymous: Annotated[
+        bool | None,
+        typer.Option("--allow-anonymous", help="Let other machines in without keys."),
+    ] = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"] | None, typer.Option(help="[info]")
+    ] = None,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Serve the models of a repository over HTTP.
+
+    Every option is also a setting FORCEGATE_<OPTION>, and there are more of them: see
+    docs/settings.md. Options win over the environment.
+    """
+    given = {
+        "host": host,
+        "port": port,
+        "model_repository": model_repository,
+        "runtime": runtime,
+        "torch_threads": torch_threads,
+        "port_file": port_file,
+        "allow_anonymous": allow_anonymous,
+        "log_level": log_level,
+    }
+    settings = _settings({name: value for name, value in given.items() if value is not None})
+    # Imported here so that --help and --version need not wait for torch.
+    from forcegate_service.server import serve
+
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    if settings.log_level == "info":
+        # Its start and stop are told in our own words.
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    raise typer.Exit(serve(settings))
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        for item in error.errors():
+            name = "FORCEGATE_" + "_".join(map(str, item["loc"])).upper() if item["loc"] else ""
+            message = item["msg"].removeprefix("Value error, ")
+            typer.echo(f"forcegate-serve: {name}{': ' if name else ''}{message}", err=True)
+        raise typer.Exit(2) from None

@@ -1,0 +1,141 @@
+"""A runtime without torch and without training, for tests and for trying out a client.
+
+Its "model" is a soft repulsion, E = ½ Σ_edges k √(Z_i Z_j) (1 − r²/r_c²)³: smooth at the cutoff,
+finite everywhere, with exact forces and virial. It describes no chemistry, and its card says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from forcegate_client.wire import UNITS
+from forcegate_service.card import MODEL_NAME, ModelCard, Reference
+from forcegate_service.errors import ModelRefused
+from forcegate_service.graph import Graph, build_graph
+from forcegate_service.runtime import ModelOutput
+from forcegate_service.subgraph import edge_vectors
+
+__all__ = ["FakeRuntime", "load_fake", "write_fake_model"]
+
+_KIND = "fake"
+_STIFFNESS_EV = 0.05
+_WATER = ([8, 1, 1], [(0.0, 0.0, 0.0), (0.96, 0.0, 0.0), (-0.24, 0.93, 0.0)])
+
+
+class FakeRuntime:
+    """Evaluates the soft repulsion in numpy and remembers the sizes of its batches.
+
+    ``batches`` holds the number of structures of each graph that was evaluated.
+    """
+
+    def __init__(self, card: ModelCard) -> None:
+        self.card = card
+        self.batches: list[int] = []
+
+    def evaluate(self, graph: Graph) -> ModelOutput:
+        """The soft repulsion of all structures of ``graph``."""
+        self.batches.append(len(graph.n_atoms))
+        return _soft_repulsion(graph, self.card.cutoff)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def load_fake(folder: Path) -> FakeRuntime:
+    """Open one version written by ``write_fake_model``.
+
+    Raises:
+        ModelRefused: if it is anything else: a toy must not answer in a real model's name.
+    """
+    card = ModelCard.load(folder)
+    if card.architecture.get("kind") != _KIND:
+        raise ModelRefused(
+            f"{folder} holds a trained model",
+            expected="a model written by forcegate_service.fake",
+            action="start with --runtime embedded",
+        )
+    return FakeRuntime(card)
+
+
+def write_fake_model(
+    repository: Path,
+    name: str = "fake",
+    version: str = "1",
+    elements: Sequence[int] = (1, 6, 7, 8, 9, 16, 17),
+    cutoff: float = 5.0,
+) -> ModelCard:
+    """Write ``repository/<name>/<version>/`` so that ``--runtime fake`` serves it."""
+    folder = repository / name / version
+    folder.mkdir(parents=True)
+    weights = json.dumps({"kind": _KIND, "name": name, "version": version}).encode()
+    (folder / MODEL_NAME).write_bytes(weights)
+    card = ModelCard(
+        name=name,
+        version=version,
+        created="1970-01-01T00:00:00Z",
+        code_version="0",
+        torch_version="none",
+        units=UNITS,
+        cutoff=cutoff,
+        minimum_distance=0.4,
+        elements=list(elements),
+        n_parameters=0,
+        architecture={"kind": _KIND},
+        teacher={"name": "none"},
+        dataset={},
+        training={},
+        metrics={},
+        status=dict.fromkeys(("md", "relax", "screening", "periodic"), "not_validated"),
+        reference=_reference(cutoff),
+        files={MODEL_NAME: "sha256:" + hashlib.sha256(weights).hexdigest()},
+    )
+    card.save(folder)
+    return card
+
+
+def _reference(cutoff: float) -> Reference:
+    numbers, positions = _WATER
+    blank = Reference(
+        atomic_numbers=numbers,
+        positions=positions,
+        energy=0.0,
+        forces=[(0.0, 0.0, 0.0)] * len(numbers),
+        energy_uncertainty=0.0,
+    )
+    output = _soft_repulsion(build_graph(blank.batch(), cutoff), cutoff)
+    answer = {
+        "energy": float(output.energy[0]),
+        "forces": output.forces.tolist(),
+        "energy_uncertainty": float(output.energy_uncertainty[0]),
+    }
+    return Reference.model_validate(blank.model_dump() | answer)
+
+
+def _soft_repulsion(graph: Graph, cutoff: float) -> ModelOutput:
+    center, neighbor = graph.edge_index
+    vectors = edge_vectors(graph)
+    closeness = np.clip(1.0 - np.einsum("ek,ek->e", vectors, vectors) / cutoff**2, 0.0, None)
+    charges = graph.atomic_numbers.astype(np.float64)
+    weight = 0.5 * _STIFFNESS_EV * np.sqrt(charges[center] * charges[neighbor])
+    gradient = (-6.0 / cutoff**2) * (weight * closeness**2)[:, None] * vectors
+    structure = graph.structure_index[center]
+    n_structures = len(graph.n_atoms)
+    forces = np.zeros_like(graph.positions)
+    np.add.at(forces, center, gradient)
+    np.subtract.at(forces, neighbor, gradient)
+    virial = np.zeros((n_structures, 3, 3))
+    np.subtract.at(virial, structure, vectors[:, :, None] * gradient[:, None, :])
+    crowding = np.bincount(center, weights=closeness, minlength=len(charges))
+    energy = np.bincount(structure, weights=weight * closeness**3, minlength=n_structures)
+    return ModelOutput(
+        energy=energy.astype(np.float64),
+        forces=forces,
+        virial=0.5 * (virial + virial.transpose(0, 2, 1)),
+        energy_uncertainty=1e-3 * np.sqrt(graph.n_atoms),
+        atom_novelty=crowding.astype(np.float64),
+    )

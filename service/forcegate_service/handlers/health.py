@@ -1,0 +1,33 @@
+"""``/health/live``, ``/health/ready`` and ``/metrics``."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from forcegate_service.dependencies import GatewayDependency
+from forcegate_service.openapi import NOT_READY
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/health/live", summary="Is the process alive?")
+async def live() -> dict[str, str]:
+    """200 as long as the event loop turns."""
+    return {"status": "live"}
+
+
+@router.get("/health/ready", summary="Can it serve?", responses=NOT_READY)
+async def ready(gateway: GatewayDependency) -> dict[str, str]:
+    """200 once models are loaded and warmed up, 503 before."""
+    gateway.require_ready()
+    return {"status": "ready"}
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+async def metrics(gateway: GatewayDependency) -> Response:
+    """All ``forcegate_*`` metrics."""
+    # The type is given as a header because Response would add a second charset to it.
+    return Response(gateway.metrics.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})

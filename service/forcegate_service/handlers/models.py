@@ -1,0 +1,73 @@
+"""``GET /v1/models``: what is served, what was refused, and the cards."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from forcegate_service.card import Approval, ModelCard
+from forcegate_service.dependencies import GatewayDependency
+from forcegate_service.openapi import NOT_FOUND, NOT_READY
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["models"], prefix="/v1/models")
+
+
+class ModelEntry(BaseModel):
+    """One model; ``digest``, ``elements`` and ``status`` are those of its default version."""
+
+    name: str
+    default_version: str
+    versions: list[str]
+    digest: str
+    elements: list[int]
+    status: dict[str, Approval]
+
+
+class RefusedEntry(BaseModel):
+    """A version in the repository that is not served."""
+
+    name: str
+    version: str
+    reason: str
+
+
+class ModelList(BaseModel):
+    """All models of the server."""
+
+    models: list[ModelEntry]
+    refused: list[RefusedEntry]
+
+
+@router.get("", summary="What is served", responses=NOT_READY)
+async def list_models(gateway: GatewayDependency) -> ModelList:
+    """Each model with its versions; versions that were refused, with the reason."""
+    gateway.require_ready()
+    entries = []
+    for name, versions in gateway.models.models.items():
+        card = gateway.models.find(name).card
+        entries.append(
+            ModelEntry(
+                name=name,
+                default_version=card.version,
+                versions=list(versions),
+                digest=card.digest,
+                elements=card.elements,
+                status=card.status,
+            )
+        )
+    refused = [
+        RefusedEntry(name=item.model, version=item.version, reason=item.reason)
+        for item in gateway.models.refused
+    ]
+    return ModelList(models=entries, refused=refused)
+
+
+@router.get("/{name}", summary="The card of a model", responses=NOT_FOUND | NOT_READY)
+async def show_model(
+    name: str, gateway: GatewayDependency, version: str | None = None
+) -> ModelCard:
+    """The card of ``version``, or of the newest one."""
+    gateway.require_ready()
+    return gateway.models.find(name, version).card

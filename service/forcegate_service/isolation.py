@@ -1,0 +1,82 @@
+"""When a batch fails, find the structures that are to blame and serve the others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from forcegate_client.errors import ForcegateError, InvalidStructure, RuntimeUnavailable
+from forcegate_service.graph import Graph, build_graph
+from forcegate_service.runtime import LoadedRuntime, ModelOutput
+from forcegate_service.subgraph import slice_structures
+
+__all__ = ["Faults", "evaluate_isolated"]
+
+logger = logging.getLogger(__name__)
+
+# Structure index → what its evaluation ended with.
+Faults = dict[int, ForcegateError]
+
+
+def evaluate_isolated(runtime: LoadedRuntime, graph: Graph) -> tuple[ModelOutput, Faults]:
+    """Evaluate ``graph``; where that fails, halve it until only the offenders fail.
+
+    The rows of structures that failed are NaN.
+    """
+    output, faulty = _bisect(runtime, graph)
+    return output, _blame(runtime, faulty) if faulty else {}
+
+
+def _bisect(runtime: LoadedRuntime, graph: Graph) -> tuple[ModelOutput, list[int]]:
+    size = len(graph.n_atoms)
+    try:
+        return runtime.evaluate(graph), []
+    except Exception:
+        # Whatever a runtime raises, the structures beside the offender deserve their answer.
+        if size == 1:
+            logger.exception("the runtime failed on a structure of %d atoms", graph.n_atoms[0])
+            return _nothing(graph), [0]
+    middle = size // 2
+    left, left_faults = _bisect(runtime, slice_structures(graph, 0, middle))
+    right, right_faults = _bisect(runtime, slice_structures(graph, middle, size))
+    output = ModelOutput(*(np.concatenate(pair) for pair in zip(left, right, strict=True)))
+    return output, left_faults + [middle + index for index in right_faults]
+
+
+def _blame(runtime: LoadedRuntime, faulty: Sequence[int]) -> Faults:
+    """The structures are to blame only if the runtime still answers for a known good one."""
+    try:
+        runtime.evaluate(build_graph(runtime.card.reference.batch(), runtime.card.cutoff))
+    except Exception:
+        logger.exception("the runtime fails on the reference structure too")
+        return {
+            index: RuntimeUnavailable(
+                "the model fails even on its reference structure",
+                expected="a working inference runtime",
+                action="try again later; the server's log has the reason",
+                retry_after_s=1.0,
+            )
+            for index in faulty
+        }
+    return {
+        index: InvalidStructure(
+            "a structure on which the model fails",
+            expected="a structure that the model can evaluate",
+            action="look at its geometry; the others of the batch are not affected",
+            code="prediction_failed",
+        )
+        for index in faulty
+    }
+
+
+def _nothing(graph: Graph) -> ModelOutput:
+    n_structures, n_atoms = len(graph.n_atoms), len(graph.atomic_numbers)
+    return ModelOutput(
+        energy=np.full(n_structures, np.nan),
+        forces=np.full((n_atoms, 3), np.nan),
+        virial=np.full((n_structures, 3, 3), np.nan),
+        energy_uncertainty=np.full(n_structures, np.nan),
+        atom_novelty=np.full(n_atoms, np.nan),
+    )

@@ -1,0 +1,88 @@
+"""Why a JSON request cannot be read, in words that help its author."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from forcegate_client.errors import ForcegateError, MalformedBody, UnprocessableRequest
+
+__all__ = ["explain"]
+
+# What each field holds, by its place; a structure's fields are under "structures".
+_REQUEST_FIELDS = {
+    "model": "the name of a model, a string",
+    "version": 'a version as a string such as "1", or null for the newest',
+    "properties": "a list of strings",
+    "on_error": '"raise" or "partial"',
+    "structures": "a list of structures",
+}
+_STRUCTURE_FIELDS = {
+    "id": "a string or null",
+    "atomic_numbers": "a list of integers such as [8, 1, 1]",
+    "positions": "a list of [x, y, z] in Å",
+    "cell": "three lattice vectors [[x, y, z], [x, y, z], [x, y, z]] in Å, or null",
+    "pbc": "true, false, or a list of three of them",
+    "charge": "an integer",
+    "multiplicity": "an integer",
+}
+_CODES = {
+    "extra_forbidden": "field_unknown",
+    "missing": "field_missing",
+    "too_long": "shape_mismatch",
+    "too_short": "shape_mismatch",
+}
+
+
+def explain(error: ValidationError) -> ForcegateError:
+    """The error to answer with: that of the first field which cannot be read."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    if first["type"] == "json_invalid" or not first["loc"]:
+        return MalformedBody(
+            first["msg"], expected="one JSON object, in UTF-8", action="see /docs for an example"
+        )
+    place = first["loc"]
+    structure = place[1] if place[0] == "structures" and len(place) > 1 else None
+    in_structure = len(place) > 2 and structure is not None
+    fields = _STRUCTURE_FIELDS if in_structure else _REQUEST_FIELDS
+    field = str(place[2] if in_structure else place[0])
+    code = _code(first, field)
+    received = {
+        "field_missing": f"no field {field!r}",
+        "field_unknown": f"unknown field {_shorten(field)}",
+    }.get(code, f"{_path(place, fields)}: {_shorten(first['input'])}")
+    listed = f"the fields {', '.join(fields)}"
+    return UnprocessableRequest(
+        received,
+        expected=listed if code.startswith("field_") else fields.get(field, "a structure"),
+        action="see /docs for an example",
+        code=code,
+        structure=structure if isinstance(structure, int) else None,
+    )
+
+
+def _code(error: ErrorDetails, field: str) -> str:
+    code = _CODES.get(error["type"], "type_mismatch")
+    if code == "field_missing" and isinstance(error["loc"][-1], int):
+        # A vector that is too short lacks an item, not a field.
+        return "shape_mismatch"
+    if field == "on_error" and code == "type_mismatch":
+        return "on_error_unknown"
+    return code
+
+
+def _path(place: tuple[int | str, ...], fields: dict[str, str]) -> str:
+    """``structures[0].positions[1]``; names of types that pydantic inserts are left out."""
+    names = {*_REQUEST_FIELDS, *fields}
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in place]
+    shown = [
+        text
+        for part, text in zip(place, parts, strict=True)
+        if isinstance(part, int) or part in names
+    ]
+    return "".join(shown).lstrip(".")
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

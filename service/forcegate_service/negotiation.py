@@ -1,0 +1,84 @@
+"""Which form a request comes in and which form its answer takes."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from starlette.datastructures import Headers
+
+from forcegate_client.errors import NotAcceptable, UnsupportedMediaType
+from forcegate_client.wire import MEDIA_TYPE as MSGPACK
+
+__all__ = ["JSON", "MSGPACK", "Form", "answer_form", "request_form"]
+
+Form = Literal["application/json", "application/msgpack"]
+JSON: Final = "application/json"
+_FORMS: tuple[Form, ...] = (JSON, "application/msgpack")
+
+
+def request_form(headers: Headers) -> Form:
+    """The form of the request's body, by its ``Content-Type``.
+
+    Raises:
+        UnsupportedMediaType: if it is none of ours, or if the body is compressed.
+    """
+    encoding = headers.get("content-encoding")
+    if encoding is not None:
+        raise UnsupportedMediaType(
+            f"Content-Encoding {encoding[:80]!r}",
+            expected="a body without content encoding",
+            action="send the body uncompressed",
+            code="content_encoding_unsupported",
+        )
+    received = headers.get("content-type", "")
+    media_type = received.partition(";")[0].strip().lower()
+    for form in _FORMS:
+        if media_type == form:
+            return form
+    raise UnsupportedMediaType(
+        f"Content-Type {received[:80]!r}" if received else "no Content-Type",
+        expected=" or ".join(_FORMS),
+        action=f"set the header, e.g. Content-Type: {JSON}",
+    )
+
+
+def answer_form(headers: Headers, request: Form) -> Form:
+    """The form of the answer by ``Accept``: the most wanted, the request's own on a tie.
+
+    Raises:
+        NotAcceptable: if none of ours is acceptable.
+    """
+    accept = headers.get("accept")
+    if accept is None or accept == "*/*" or accept == request:
+        return request
+    wanted = {form: _quality(accept, form) for form in _FORMS}
+    best = max(_FORMS, key=lambda form: (wanted[form], form == request))
+    if wanted[best] > 0.0:
+        return best
+    raise NotAcceptable(
+        f"Accept {accept[:80]!r}",
+        expected=" or ".join(_FORMS),
+        action="accept one of these, or leave the header out",
+    )
+
+
+def _quality(accept: str, form: Form) -> float:
+    """The weight that ``accept`` gives to ``form``; its most specific range decides."""
+    found: tuple[int, float] = (-1, 0.0)
+    for item in accept.split(","):
+        name, *parameters = (part.strip().lower() for part in item.split(";"))
+        ranges = ("*/*", "application/*", form)
+        if name in ranges:
+            found = max(found, (ranges.index(name), _weight(parameters)))
+    return found[1]
+
+
+def _weight(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0

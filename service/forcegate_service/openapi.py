@@ -1,0 +1,61 @@
+"""What the OpenAPI document says about bodies that handlers read themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from forcegate_service.json_form import PredictAnswer, PredictBody
+from forcegate_service.negotiation import JSON, MSGPACK
+from forcegate_service.problems import PROBLEM_TYPE, Problem
+
+__all__ = ["NOT_FOUND", "NOT_READY", "PREDICT_REQUEST", "PREDICT_RESPONSES", "describe_bodies"]
+
+_REFERENCE = "#/components/schemas/{model}"
+_COLUMNAR = {"schema": {"type": "string", "format": "binary", "description": "docs/wire-format.md"}}
+
+
+def _content(model: str) -> dict[str, Any]:
+    return {JSON: {"schema": {"$ref": _REFERENCE.format(model=model)}}, MSGPACK: _COLUMNAR}
+
+
+def _problem(description: str) -> dict[str, Any]:
+    schema = {"$ref": _REFERENCE.format(model=Problem.__name__)}
+    return {"description": description, "content": {PROBLEM_TYPE: {"schema": schema}}}
+
+
+Responses = dict[int | str, dict[str, Any]]
+
+NOT_FOUND: Responses = {404: _problem("No such model or version")}
+NOT_READY: Responses = {503: _problem("The models are not loaded, or the runtime is away")}
+PREDICT_REQUEST: dict[str, Any] = {
+    "requestBody": {"required": True, "content": _content(PredictBody.__name__)}
+}
+PREDICT_RESPONSES: Responses = {
+    200: {"description": "The predictions", "content": _content(PredictAnswer.__name__)},
+    400: _problem("The body is not JSON or msgpack"),
+    406: _problem("Accept names neither JSON nor msgpack"),
+    413: _problem("Too many bytes, atoms, structures or pairs of neighbours"),
+    415: _problem("Neither JSON nor msgpack, or compressed"),
+    422: _problem("A structure or field that cannot be computed"),
+    500: _problem("A defect in the server"),
+    **NOT_FOUND,
+    **NOT_READY,
+}
+
+
+def describe_bodies(app: FastAPI) -> None:
+    """Add the schemas that the routes refer to by name to the document of ``app``."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for model in (PredictBody, PredictAnswer, Problem):
+            schema = model.model_json_schema(ref_template=_REFERENCE)
+            schemas.update(schema.pop("$defs", {}))
+            schemas[model.__name__] = schema
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,196 @@
+"""Refuse what the model or physics does not allow, before anything is computed.
+
+Every check looks at all structures at once; only structures that fail one cost a Python loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+from ase.data import chemical_symbols
+
+from forcegate_client.errors import InvalidStructure, UnprocessableRequest
+from forcegate_client.structures import StructureBatch
+from forcegate_client.wire import PROPERTIES
+from forcegate_service.card import ModelCard
+from forcegate_service.cells import check_cells
+
+__all__ = ["Problems", "check_properties", "check_structures"]
+
+# Structure index → what is wrong with it.
+Problems = dict[int, InvalidStructure]
+Bool = npt.NDArray[np.bool_]
+
+# Coordinates beyond this are the debris of a trajectory that blew up.
+MAX_COORDINATE = 1e6
+
+
+def check_properties(properties: Sequence[str]) -> None:
+    """Raise unless all ``properties`` are known and there is at least one.
+
+    Raises:
+        UnprocessableRequest: naming the first that is not.
+    """
+    unknown = [name for name in properties if name not in PROPERTIES]
+    if unknown or not properties:
+        raise UnprocessableRequest(
+            f"property {unknown[0][:80]!r}" if unknown else "no properties",
+            expected=f"one or more of {', '.join(PROPERTIES)}",
+            action="correct properties",
+            code="property_unknown",
+        )
+
+
+def check_structures(batch: StructureBatch, card: ModelCard, properties: Sequence[str]) -> Problems:
+    """The first problem of each structure that has one; distances come later, with the graph."""
+    problems: Problems = {}
+    checks = [_atoms, _elements, _electrons]
+    if not _within(batch.positions) or not _within(batch.cells):
+        checks += [_finite, _range]
+    for check in checks:
+        for error in check(batch, card):
+            problems.setdefault(_index(error), error)
+    if batch.pbc.any():
+        usable = np.setdiff1d(np.arange(len(batch)), list(problems))
+        for error in check_cells(batch.select(usable), card.cutoff, card.minimum_distance):
+            error.structure = int(usable[_index(error)])
+            problems.setdefault(error.structure, error)
+    if "stress" in properties:
+        for error in _stress(batch):
+            problems.setdefault(_index(error), error)
+    return problems
+
+
+def _index(error: InvalidStructure) -> int:
+    assert error.structure is not None
+    return error.structure
+
+
+def _each(
+    bad: Bool, code: str, describe: Callable[[int], tuple[str, str, str]]
+) -> Iterator[InvalidStructure]:
+    if not bad.any():
+        return
+    for index in np.flatnonzero(bad).tolist():
+        received, expected, action = describe(index)
+        yield InvalidStructure(
+            received, expected=expected, action=action, code=code, structure=index
+        )
+
+
+def _any_in_row(flags: Bool) -> Bool:
+    return cast(Bool, flags.any(axis=tuple(range(1, flags.ndim))))
+
+
+def _owners(batch: StructureBatch, bad_atoms: Bool) -> Bool:
+    """[B]; the structures that one of ``bad_atoms`` [N] belongs to."""
+    owners = np.zeros(len(batch), dtype=np.bool_)
+    if bad_atoms.any():
+        owners[batch.structure_index[bad_atoms]] = True
+    return owners
+
+
+def _atoms(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]:
+    return _each(
+        batch.n_atoms == 0,
+        "no_atoms",
+        lambda _: ("0 atoms", "at least one atom", "leave empty structures out"),
+    )
+
+
+def _elements(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]:
+    known = np.zeros(256, dtype=np.bool_)
+    known[card.elements] = True
+    # Numbers that no table holds fall on entries that are never set.
+    bad = ~known[np.clip(batch.atomic_numbers, 0, 255)]
+
+    def describe(index: int) -> tuple[str, str, str]:
+        atoms = slice(*batch.offsets[index : index + 2])
+        strangers = np.unique(batch.atomic_numbers[atoms][bad[atoms]]).tolist()
+        return (
+            f"element {', '.join(map(_symbol, strangers))}",
+            f"only {', '.join(map(_symbol, card.elements))}, the elements of {card.name}",
+            "choose a model that knows the element, or leave the structure out",
+        )
+
+    return _each(_owners(batch, bad), "element_unsupported", describe)
+
+
+def _symbol(number: int) -> str:
+    known = 0 < number < len(chemical_symbols)
+    return str(chemical_symbols[number]) if known else f"with atomic number {number}"
+
+
+def _within(lengths: npt.NDArray[np.float64]) -> bool:
+    # NaN compares as false, so that one pass over the numbers settles both questions.
+    return bool((np.abs(lengths) <= MAX_COORDINATE).all())
+
+
+def _finite(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]:
+    bad_atoms = _any_in_row(~np.isfinite(batch.positions))
+    bad_cells = _any_in_row(~np.isfinite(batch.cells))
+
+    def describe(index: int) -> tuple[str, str, str]:
+        if bad_cells[index]:
+            where = "cell"
+        else:
+            start, stop = batch.offsets[index : index + 2].tolist()
+            where = f"position of atom {int(np.argmax(bad_atoms[start:stop]))}"
+        return (
+            f"NaN or infinity in the {where}",
+            "finite numbers in Å",
+            "look at the structure's last step",
+        )
+
+    return _each(_owners(batch, bad_atoms) | bad_cells, "not_finite", describe)
+
+
+def _range(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]:
+    bad_atoms = _any_in_row(np.abs(batch.positions) > MAX_COORDINATE)
+    bad = _owners(batch, bad_atoms) | _any_in_row(np.abs(batch.cells) > MAX_COORDINATE)
+    return _each(
+        bad,
+        "coordinate_out_of_range",
+        lambda _: (
+            f"a coordinate or lattice vector beyond {MAX_COORDINATE:g} Å",
+            "a structure in Å near the origin",
+            "look at the structure's last step, or move it",
+        ),
+    )
+
+
+def _electrons(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]:
+    yield from _each(
+        batch.charges != 0,
+        "charge_unsupported",
+        lambda index: (
+            f"charge {batch.charges[index]}",
+            "charge 0: the model describes neutral molecules",
+            "choose another method for ions",
+        ),
+    )
+    yield from _each(
+        batch.multiplicities != 1,
+        "multiplicity_unsupported",
+        lambda index: (
+            f"multiplicity {batch.multiplicities[index]}",
+            "multiplicity 1: the model describes closed shells",
+            "choose another method for open shells",
+        ),
+    )
+
+
+def _stress(batch: StructureBatch) -> Iterator[InvalidStructure]:
+    open_axes = _any_in_row(~batch.pbc)
+    return _each(
+        open_axes,
+        "stress_undefined",
+        lambda index: (
+            f"stress of a structure with pbc {batch.pbc[index].tolist()}",
+            "periodicity along all three axes",
+            "leave stress out of properties for this structure",
+        ),
+    )

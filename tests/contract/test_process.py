@@ -1,0 +1,143 @@
+"""``forcegate-serve`` as its users start and stop it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+COMMAND = [sys.executable, "-c", "from forcegate_service.cli import main; main()"]
+LISTENING = "forcegate is listening on "
+
+
+@contextmanager
+def started(repository: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process and its URL, once it is ready."""
+    command = [*COMMAND, "--runtime", "fake", "--port", "0"]
+    process = subprocess.Popen(
+        [*command, "--model-repository", str(repository), *options],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline().strip()
+        assert line.startswith(LISTENING)
+        yield process, line.removeprefix(LISTENING)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def run(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_in_good_order(
+    number: signal.Signals, repository: Path, request_body: dict[str, Any], tmp_path: Path
+) -> None:
+    port_file = tmp_path / "port"
+    with started(repository, "--port-file", str(port_file)) as (process, url):
+        assert url == f"http://127.0.0.1:{port_file.read_text().strip()}"
+        with httpx.Client(base_url=url) as client:
+            assert client.post("/v1/predict", json=request_body).status_code == 200
+            # The connection is still open, which must not keep the server from ending.
+            process.send_signal(number)
+            assert process.wait(30) == 0
+
+
+def test_a_request_that_is_running_is_answered_before_the_server_ends(
+    repository: Path, request_body: dict[str, Any]
+) -> None:
+    # A crystal of many atoms, which takes longer than the signal.
+    side = range(24)
+    positions = [[2.0 * x, 2.0 * y, 2.0 * z] for x in side for y in side for z in side]
+    structure = {"atomic_numbers": [6] * len(positions), "positions": positions}
+    body = json.dumps(request_body | {"structures": [structure]})
+    with started(repository) as (process, url):
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+        connection.request("POST", "/v1/predict", body, {"Content-Type": "application/json"})
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        response = connection.getresponse()
+        assert response.status == 200
+        assert len(json.loads(response.read())["results"][0]["forces"]) == len(positions)
+        connection.close()
+        assert process.wait(30) == 0
+
+
+def test_an_endless_body_is_cut_off_and_the_server_lives(
+    repository: Path, request_body: dict[str, Any]
+) -> None:
+    with started(repository) as (_process, url):
+        host, port = urlsplit(url).netloc.split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(
+                b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\n"
+            )
+            chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
+            for _ in range(17):
+                connection.sendall(chunk)
+            assert b" 413 " in connection.recv(4096).splitlines()[0]
+        assert httpx.post(f"{url}/v1/predict", json=request_body).status_code == 200
+
+
+def test_the_version_is_printed() -> None:
+    result = run("--version")
+    assert result.returncode == 0
+    assert result.stdout.startswith("forcegate ")
+
+
+def test_an_address_that_others_reach_needs_consent() -> None:
+    result = run("--host", "0.0.0.0")
+    assert result.returncode == 2
+    assert "--allow-anonymous" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_wrong_setting_is_named_with_its_variable() -> None:
+    result = run(FORCEGATE_MAX_ATOMS="many")
+    assert result.returncode == 2
+    assert "FORCEGATE_MAX_ATOMS" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_repository_without_models_ends_the_server_with_a_reason(tmp_path: Path) -> None:
+    for options in (("--model-repository", str(tmp_path / "nowhere")), ()):
+        result = run("--port", "0", *options, FORCEGATE_MODEL_REPOSITORY=str(tmp_path))
+        assert result.returncode == 1
+        assert "--model-repository" in result.stderr
+        assert "Traceback" not in result.stderr
+        assert LISTENING not in result.stdout
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("--port", str(port), "--runtime", "fake")
+    assert result.returncode == 1
+    assert f"port {port}" in result.stderr
+    assert "Traceback" not in result.stderr

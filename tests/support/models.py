@@ -1,0 +1,30 @@
+"""Models under test."""
+
+from pathlib import Path
+
+import torch
+
+from forcegate_trainer.painn.config import PRESETS
+from forcegate_trainer.painn.potential import Potential
+
+REPOSITORY = Path(__file__).parents[2] / "model_repository"
+
+
+def random_potential(preset: str) -> Potential:
+    """A potential in float64 with random weights, biases included."""
+    torch.manual_seed(0)
+    model = Potential(PRESETS[preset]).double()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.copy_(0.1 * torch.randn_like(parameter))
+        for buffer in (model.reference_energies, model.novelty_mean):
+            buffer.copy_(10.0 * torch.randn_like(buffer))
+        for buffer in (model.uncertainty_factor, model.novelty_factor):
+            buffer.copy_(0.1 * torch.randn_like(buffer))
+    return model
+
+
+def trained_models() -> list[Path]:
+    """The exported models of the repository."""
+    return sorted(REPOSITORY.glob("*/[1-9]*/model.pt"))

@@ -1,0 +1,189 @@
+"""Molecules are who they are, belong to one split, and the public test stays out."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rdkit import Chem
+
+from forcegate_client.dataset import Split
+from forcegate_trainer.errors import MoleculeError
+from forcegate_trainer.molecules.exclusion import PUBLIC_TEST_MOLECULES, public_test_name
+from forcegate_trainer.molecules.identity import identify, parse, split_of, tautomer_enumerator
+from forcegate_trainer.molecules.lists import (
+    builtin_lists,
+    parse_list,
+    read_list,
+    without_duplicates,
+)
+from forcegate_trainer.molecules.recombination import (
+    LARGE_HEAVY_ATOMS,
+    SMALLEST_HEAVY_ATOMS,
+    recombine,
+)
+from forcegate_trainer.molecules.table import read_table, write_table
+
+SOME = [identify(smiles) for smiles in ("CCOC(=O)c1ccccc1", "CC(=O)NCc1ccco1", "CNC(=O)CCSC")]
+
+
+def test_the_builtin_lists_are_a_thousand_molecules_of_usable_size_and_none_is_listed_twice() -> (
+    None
+):
+    listed = [m for name, text in builtin_lists().items() for m in parse_list(text, name)]
+    unique = without_duplicates(listed)
+    assert len(unique) > 1000
+    assert len(listed) - len(unique) <= 1
+    assert max(m.heavy_atoms for m in listed) <= 21
+    assert [m.name for m in listed if public_test_name(m)] == []
+
+
+@pytest.mark.parametrize("name", PUBLIC_TEST_MOLECULES)
+def test_a_public_test_molecule_is_recognised_in_every_tautomer(name: str) -> None:
+    mol = Chem.MolFromSmiles(PUBLIC_TEST_MOLECULES[name])
+    for form in (mol, *tautomer_enumerator().Enumerate(mol)):
+        assert public_test_name(identify(Chem.MolToSmiles(form))) == name
+
+
+@pytest.mark.parametrize(
+    ("smiles", "name"),
+    [
+        ("OC=CC=O", "malonaldehyde"),
+        ("Oc1ccnc(O)n1", "uracil"),
+        ("C[C@@H](C(=O)NC)NC(C)=O", "alanine dipeptide"),
+        ("C[C@H](c1ccc(CC(C)C)cc1)C(O)=O", "ibuprofen"),
+        ("c1ccc(/N=N/c2ccccc2)cc1", "azobenzene"),
+        ("CC(O)=Nc1ccc(O)cc1", "paracetamol"),
+        ("C=CO", None),
+    ],
+)
+def test_other_ways_to_write_a_public_test_molecule_are_recognised(
+    smiles: str, name: str | None
+) -> None:
+    assert public_test_name(identify(smiles)) == name
+
+
+def test_tautomers_and_stereoisomers_share_a_split_key() -> None:
+    for first, second in [
+        ("CC=O", "C=CO"),
+        ("O=c1cccc[nH]1", "Oc1ccccn1"),
+        ("C/C=C/C", "C/C=C\\C"),
+    ]:
+        assert identify(first).split_key == identify(second).split_key
+        assert identify(first).split(3) == identify(second).split(3)
+
+
+def test_the_split_of_a_molecule_never_changes() -> None:
+    known = {"O": Split.TRAIN, "CCN": Split.VALIDATION, "C1CCOC1": Split.TRAIN}
+    assert {smiles: identify(smiles).split(0) for smiles in known} == known
+
+
+def test_the_splits_hold_their_shares() -> None:
+    counts = dict.fromkeys(Split, 0)
+    for number in range(10_000):
+        counts[split_of(f"KEY{number}", 0)] += 1
+    for split in (Split.VALIDATION, Split.TEST):
+        assert 320 <= counts[split] <= 480
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("C1CC broken", "not a valid SMILES"),
+        ("CC(=O)[O-] acetate", r"charge -1; expected a neutral molecule"),
+        ("C[CH2] radical", "unpaired electrons"),
+        ("CCBr bromide", "with Br; expected only the elements C, Cl, F, H, N, O, S"),
+        ("O.O pair", "one connected molecule"),
+    ],
+)
+def test_an_unusable_line_is_refused_with_its_number(
+    line: str, complaint: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "list.smi"
+    path.write_text(f"# comment\nCCN amine\n\n{line}\n")
+    with pytest.raises(MoleculeError, match=rf"list\.smi, line 4: received .*{complaint}"):
+        read_list(path)
+
+
+def test_names_are_separated_by_any_white_space() -> None:
+    listed = parse_list("CCN\tethyl amine \n  CCCl   chloride\nCS\n", "list")
+    assert [m.name for m in listed] == ["ethyl amine", "chloride", "CS"]
+
+
+def test_neutral_zwitterions_are_molecules() -> None:
+    for smiles in ("C[N+](=O)[O-]", "CN=[N+]=[N-]", "C[N+](C)(C)[O-]"):
+        assert parse(smiles).GetNumAtoms() > 0
+
+
+def test_recombination_depends_on_the_seed_alone() -> None:
+    first, again, other = (recombine(SOME, 6, seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_recombined_molecules_are_new_of_bounded_size_and_not_the_public_test() -> None:
+    # Fragments of these make toluene, salicylic acid and aspirin.
+    made_of = [identify(s) for s in ("COc1ccccc1C(=O)OC", "CC(=O)OCc1ccccc1", "CCOCC")]
+    products = recombine(made_of, 12, 0)
+    keys = [product.split_key for product in products]
+    assert len(set(keys)) == 12
+    assert not set(keys) & {m.split_key for m in made_of}
+    for product in products:
+        assert SMALLEST_HEAVY_ATOMS <= product.heavy_atoms <= LARGE_HEAVY_ATOMS
+        assert public_test_name(product) is None
+
+
+def test_more_recombinations_than_there_are_is_refused() -> None:
+    with pytest.raises(MoleculeError, match="ask for fewer"):
+        recombine([identify("COC")], 50, 0)
+
+
+def test_a_table_gives_back_the_molecules(tmp_path: Path) -> None:
+    write_table(tmp_path / "m.csv", SOME, 5)
+    assert read_table(tmp_path / "m.csv", 5) == SOME
+    write_table(tmp_path / "m.smi", SOME, 5)
+    assert read_table(tmp_path / "m.smi", 5) == SOME
+
+
+def test_a_table_with_other_splits_is_refused_with_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    write_table(path, SOME, 0)
+    text = path.read_text().replace(",train", ",test", 1)
+    path.write_text(text)
+    with pytest.raises(MoleculeError, match=r"m\.csv, line 2: received split 'test'"):
+        read_table(path, 0)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "smi"])
+def test_a_public_test_molecule_is_not_sampled(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"m.{suffix}"
+    write_table(path, [identify("Cc1ccccc1", "methylbenzene")], 0)
+    with pytest.raises(MoleculeError, match="toluene, a public test molecule"):
+        read_table(path, 0)
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    run = "from forcegate_trainer.cli.app import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", run, *map(str, arguments)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_command_leaves_out_duplicates_and_the_public_test(tmp_path: Path) -> None:
+    (tmp_path / "in.smi").write_text("CCO ethanol\nCCN amine\nNCC again\nCCOC(C)=O ester\n")
+    done = command("molecules", tmp_path / "in.smi", "--out", tmp_path / "out.csv")
+    assert done.returncode == 0, done.stderr
+    written = read_table(tmp_path / "out.csv", 0)
+    assert [m.smiles for m in written] == ["CCN", "CCOC(C)=O"]
+    assert "1 duplicates, 1 public test molecules" in " ".join(done.stderr.split())
+
+
+def test_the_command_refuses_bad_input_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "in.smi").write_text("CCN amine\nC(C broken\n")
+    done = command("molecules", tmp_path / "in.smi", "--out", tmp_path / "out.csv")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error (molecule_invalid): ")
+    assert "in.smi, line 2" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out.csv").exists()

@@ -1,0 +1,1 @@
+"""The command line ``forcegate-train``: one module a command."""

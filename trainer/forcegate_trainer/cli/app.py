@@ -1,0 +1,45 @@
+"""``forcegate-train``: from a list of molecules to a validated student."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from forcegate_client.errors import ForcegateError
+from forcegate_trainer.cli.export import export_command
+from forcegate_trainer.cli.fit import fit_command
+from forcegate_trainer.cli.label import label
+from forcegate_trainer.cli.molecules import molecules
+from forcegate_trainer.cli.sample import sample
+from forcegate_trainer.cli.validate import validate_command
+
+EXIT_BAD_INPUT = 2
+
+
+def create_app() -> typer.Typer:
+    """The command line with all its commands."""
+    app = typer.Typer(
+        name="forcegate-train",
+        help="Distil a slow teacher potential into small students.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.command()(molecules)
+    app.command()(sample)
+    app.command()(label)
+    app.command("fit")(fit_command)
+    app.command("export")(export_command)
+    app.command("validate")(validate_command)
+    return app
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is told in one line, without a traceback."""
+    errors = Console(stderr=True, soft_wrap=True)
+    try:
+        create_app()(standalone_mode=True)
+    except ForcegateError as error:
+        errors.print(f"[bold red]error[/] ({error.code}): ", end="")
+        errors.print(str(error), markup=False, highlight=False)
+        sys.exit(EXIT_BAD_INPUT)

@@ -1,0 +1,27 @@
+"""`forcegate-train export`: a run folder in, a version of a model repository out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from forcegate_trainer.export import export
+
+__all__ = ["export_command"]
+
+
+def export_command(
+    run: Annotated[Path, typer.Argument(help="Run folder written by `forcegate-train fit`.")],
+    out: Annotated[Path, typer.Option(help="Model repository.")] = Path("model_repository"),
+    version: Annotated[
+        str | None, typer.Option(help="Version number; the next free one by default.")
+    ] = None,
+) -> None:
+    """Calibrate the uncertainty and write TorchScript, model card and Triton configuration."""
+    console = Console()
+    with console.status("calibrating and exporting"):
+        folder = export(run, out, version)
+    console.print(f"exported {folder}")

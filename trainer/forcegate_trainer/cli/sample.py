@@ -1,0 +1,82 @@
+"""``forcegate-train sample``: molecules to frames without labels."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from forcegate_client.dataset import Split
+from forcegate_trainer.cli.report import describe
+from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.molecules.table import read_table
+from forcegate_trainer.sampling import SamplingSettings, sample_file
+
+
+def sample(
+    molecules: Annotated[Path, typer.Argument(help="Table (.csv) or list (.smi) of molecules.")],
+    out: Annotated[Path, typer.Option(help="HDF5 file to write.")],
+    driver: Annotated[
+        str, typer.Option(help="What dynamics runs under: 'mmff' or a teacher.")
+    ] = "mmff",
+    temperatures: Annotated[
+        str, typer.Option(help="In K, separated by commas; repeat one for more of it.")
+    ] = "100,300,500,1000",
+    frames_per_molecule: Annotated[int, typer.Option(min=1)] = 12,
+    conformers: Annotated[int, typer.Option(min=1, help="Starting geometries.")] = 4,
+    splits: Annotated[
+        str, typer.Option(help="Which splits to sample, separated by commas.")
+    ] = "train,validation,test",
+    molecules_per_split: Annotated[
+        int | None, typer.Option(min=1, help="A random few of each split; without it, all.")
+    ] = None,
+    equilibration_steps: Annotated[int, typer.Option(min=0, help="Of 1 fs.")] = 200,
+    decorrelation_steps: Annotated[int, typer.Option(min=1, help="Of 1 fs, between frames.")] = 200,
+    settle: Annotated[
+        str | None, typer.Option(help="A teacher to run each force-field frame on for a while.")
+    ] = None,
+    settle_steps: Annotated[int, typer.Option(min=1, help="Of 1 fs.")] = 30,
+    distorted_share: Annotated[float, typer.Option(help="Stretched bonds, turned torsions.")] = 0.1,
+    dimer_share: Annotated[float, typer.Option(help="Pairs of small molecules.")] = 0.05,
+    seed: Annotated[int, typer.Option()] = 0,
+    split_seed: Annotated[int, typer.Option(help="As in `molecules`.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: this one.")] = 2,
+) -> None:
+    """Sample geometries; stopped, it continues when called again."""
+    settings = SamplingSettings(
+        driver=driver,
+        temperatures=_temperatures(temperatures),
+        frames_per_molecule=frames_per_molecule,
+        conformers=conformers,
+        seed=seed,
+        split_seed=split_seed,
+        splits=_splits(splits),
+        molecules_per_split=molecules_per_split,
+        equilibration_steps=equilibration_steps,
+        decorrelation_steps=decorrelation_steps,
+        settle=settle,
+        settle_steps=settle_steps,
+        distorted_share=distorted_share,
+        dimer_share=dimer_share,
+    )
+    console = Console(stderr=True)
+    table = read_table(molecules, split_seed)
+    dataset = sample_file(table, out, settings, workers=workers, console=console)
+    describe(dataset, out, console)
+
+
+def _temperatures(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise SettingsError(
+            f"received --temperatures {text!r}; expected numbers in K, such as 300,500"
+        ) from error
+
+
+def _splits(text: str) -> tuple[str, ...]:
+    known = [split.name.lower() for split in Split]
+    received = tuple(part.strip() for part in text.split(","))
+    if not set(received) <= set(known):
+        raise SettingsError(f"received --splits {text!r}; expected some of {', '.join(known)}")
+    return received

@@ -1,0 +1,1 @@
+"""The main job in one command: serve a student and run molecular dynamics against it."""

@@ -1,0 +1,153 @@
+"""From a run folder to an immutable version in a model repository."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from forcegate_client.dataset import Dataset
+from forcegate_client.wire import UNITS
+from forcegate_service.card import MODEL_NAME, ModelCard, Reference, file_digest
+from forcegate_service.graph import build_graph
+from forcegate_service.triton_config import CONFIG_NAME as TRITON_CONFIG_NAME
+from forcegate_service.triton_config import model_config
+from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.training.checkpoint import load_checkpoint
+from forcegate_trainer.training.config import FitConfig
+from forcegate_trainer.training.evaluation import evaluate
+from forcegate_trainer.training.frames import structures_of
+from forcegate_trainer.training.run import CONFIG_NAME, WEIGHTS_NAME, load_all
+from forcegate_trainer.uncertainty import calibrate
+
+__all__ = ["export", "load_student"]
+
+# Å; atoms closer than this are not chemistry, and no teacher was asked about them.
+_MINIMUM_DISTANCE = 0.5
+_REFERENCE_ATOMS = 8
+_USES = ("md", "relax", "screening", "periodic")
+# Fields of the settings that have a place of their own in the card.
+_RECORDED_ELSEWHERE = frozenset({"architecture", "datasets", "dataset_hash"})
+
+
+def load_student(run: Path) -> tuple[Potential, FitConfig]:
+    """The best weights of a run, averaged, in float32.
+
+    Raises:
+        SettingsError: if ``run`` holds no finished epoch.
+    """
+    config = FitConfig.load(run / CONFIG_NAME)
+    weights = run / WEIGHTS_NAME
+    if not weights.is_file():
+        raise SettingsError(
+            f"received {run}, which has no {WEIGHTS_NAME} yet; expected a run with at least one "
+            "finished epoch"
+        )
+    model = Potential(config.architecture)
+    model.load_state_dict(load_checkpoint(weights))
+    return model.eval(), config
+
+
+def export(run: Path, repository: Path, version: str | None = None) -> Path:
+    """Write ``repository/<model>/<version>/`` and the model's Triton configuration.
+
+    The uncertainty is calibrated on the validation split. Returns the version's folder.
+
+    Raises:
+        SettingsError: if the version exists already, or the run's datasets have changed.
+    """
+    model, config = load_student(run)
+    dataset = load_all(config.datasets)
+    if dataset.content_hash() != config.dataset_hash:
+        raise SettingsError(
+            f"received datasets {list(config.datasets)} whose content has changed since the run; "
+            "expected the frames that the student was fitted to"
+        )
+    home = repository / config.model
+    number = version or str(1 + max((int(p.name) for p in home.glob("[1-9]*")), default=0))
+    folder = home / number
+    if folder.exists():
+        raise SettingsError(
+            f"received version {number}, which exists in {home}; versions are immutable: expected "
+            "a new number"
+        )
+    train = dataset.frame_indices("train")
+    validation = dataset.frame_indices("validation")
+    cutoff = config.architecture.cutoff
+    calibration = calibrate(model, dataset, train, validation, cutoff)
+    metrics = evaluate(model, dataset, validation, cutoff)
+    folder.mkdir(parents=True)
+    _save_script(model, folder / MODEL_NAME)
+    card = ModelCard(
+        name=config.model,
+        version=number,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        code_version=importlib.metadata.version("forcegate"),
+        torch_version=torch.__version__.split("+")[0],
+        units=UNITS,
+        cutoff=cutoff,
+        minimum_distance=_MINIMUM_DISTANCE,
+        elements=list(config.architecture.elements),
+        n_parameters=sum(p.numel() for p in model.parameters()),
+        architecture=_plain(config.architecture),
+        teacher=_teacher(dataset),
+        dataset=_dataset(dataset, config),
+        training=_plain(config, leave_out=_RECORDED_ELSEWHERE),
+        metrics={"validation": metrics, "uncertainty": _plain(calibration)},
+        status=dict.fromkeys(_USES, "not_validated"),
+        reference=_reference(model, dataset, validation, cutoff),
+        files={MODEL_NAME: file_digest(folder / MODEL_NAME)},
+    )
+    card.save(folder)
+    (home / TRITON_CONFIG_NAME).write_text(model_config(card), encoding="utf-8")
+    return folder
+
+
+def _save_script(model: Potential, path: Path) -> None:
+    with warnings.catch_warnings():
+        # TorchScript is deprecated upstream, and still what Triton's PyTorch backend loads.
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        torch.jit.script(model).save(str(path))
+
+
+def _reference(
+    model: Potential, dataset: Dataset, validation: np.ndarray[Any, Any], cutoff: float
+) -> Reference:
+    """The answer for the first validation frame of at least ``_REFERENCE_ATOMS`` atoms."""
+    large = [int(f) for f in validation if dataset.n_atoms[f] >= _REFERENCE_ATOMS]
+    chosen = structures_of(dataset).select([large[0] if large else int(validation[0])])
+    graph = build_graph(chosen, cutoff)
+    with torch.inference_mode():
+        energy, forces, _, sigma, _ = model(*map(torch.from_numpy, graph.arrays()))
+    return Reference(
+        atomic_numbers=chosen.atomic_numbers.tolist(),
+        positions=chosen.positions.tolist(),
+        energy=float(energy[0]),
+        forces=forces.tolist(),
+        energy_uncertainty=float(sigma[0]),
+    )
+
+
+def _teacher(dataset: Dataset) -> dict[str, Any]:
+    teacher = dataset.teacher
+    assert teacher is not None  # fitting refuses unlabelled datasets
+    return {"name": teacher.name, "version": teacher.version, "settings": dict(teacher.settings)}
+
+
+def _dataset(dataset: Dataset, config: FitConfig) -> dict[str, Any]:
+    counts: dict[str, Any] = {"sha256": config.dataset_hash}
+    for split in ("train", "validation", "test"):
+        frames = dataset.frame_indices(split)
+        molecules = len(np.unique(dataset.molecule_id[frames]))
+        counts[split] = {"frames": len(frames), "molecules": molecules}
+    return counts
+
+
+def _plain(value: Any, leave_out: frozenset[str] = frozenset()) -> dict[str, Any]:
+    return {key: item for key, item in vars(value).items() if key not in leave_out}

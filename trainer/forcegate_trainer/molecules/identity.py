@@ -1,0 +1,107 @@
+"""Who a molecule is: canonical SMILES, InChIKey and the key that decides its split."""
+
+import hashlib
+from dataclasses import dataclass
+
+from rdkit import Chem, rdBase
+from rdkit.Chem.MolStandardize import rdMolStandardize
+
+from forcegate_client.dataset import Split
+from forcegate_trainer.errors import MoleculeError
+
+ELEMENTS = frozenset({"H", "C", "N", "O", "F", "S", "Cl"})
+VALIDATION_SHARE = 0.04
+TEST_SHARE = 0.04
+# Enumerating thousands of tautomers of one molecule takes seconds and finds nothing new.
+MAX_TAUTOMERS = 64
+
+
+@dataclass(frozen=True)
+class Molecule:
+    """A neutral, closed-shell, connected molecule.
+
+    ``split_key`` is the connectivity block of the InChIKey of the canonical tautomer: tautomers and
+    stereoisomers share it.
+    """
+
+    smiles: str
+    name: str
+    inchikey: str
+    split_key: str
+    heavy_atoms: int
+
+    def split(self, seed: int) -> Split:
+        """The molecule's split, from nothing but its key and a seed."""
+        return split_of(self.split_key, seed)
+
+
+def split_of(split_key: str, seed: int) -> Split:
+    """A split that does not depend on which other molecules there are: a hash of key and seed."""
+    digest = hashlib.sha256(f"{seed}|{split_key}".encode()).digest()
+    fraction = int.from_bytes(digest[:8], "big") / 2**64
+    if fraction < VALIDATION_SHARE:
+        return Split.VALIDATION
+    return Split.TEST if fraction < VALIDATION_SHARE + TEST_SHARE else Split.TRAIN
+
+
+def parse(smiles: str, elements: frozenset[str] = ELEMENTS) -> Chem.Mol:
+    """The molecule of a SMILES string, checked.
+
+    Raises
+    ------
+    MoleculeError
+        If it does not parse, has several fragments, a net charge, unpaired electrons, no atoms, or
+        an element outside ``elements``.
+    """
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromSmiles(smiles)
+    if mol is None:
+        raise MoleculeError(f"received {smiles!r}, which is not a valid SMILES; correct it")
+    if mol.GetNumAtoms() == 0 or "." in smiles:
+        raise MoleculeError(
+            f"received {smiles!r}; expected one connected molecule (dimers are made by `sample`)"
+        )
+    charge = Chem.GetFormalCharge(mol)
+    if charge != 0:
+        raise MoleculeError(
+            f"received {smiles!r} with charge {charge:+d}; expected a neutral molecule: write the "
+            "neutral form"
+        )
+    if any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
+        raise MoleculeError(
+            f"received {smiles!r} with unpaired electrons; expected a closed-shell molecule"
+        )
+    strange = sorted({atom.GetSymbol() for atom in mol.GetAtoms()} - elements)
+    if strange:
+        raise MoleculeError(
+            f"received {smiles!r} with {', '.join(strange)}; expected only the elements "
+            f"{', '.join(sorted(elements))}"
+        )
+    return mol
+
+
+def identify(smiles: str, name: str = "") -> Molecule:
+    """The identity of a SMILES string; ``MoleculeError`` as :func:`parse`."""
+    mol = parse(smiles)
+    canonical = Chem.MolToSmiles(mol)
+    with rdBase.BlockLogs():
+        inchikey = Chem.MolToInchiKey(mol)
+        key = connectivity_block(tautomer_enumerator().Canonicalize(mol))
+    if not inchikey or not key:
+        raise MoleculeError(
+            f"received {smiles!r}, for which no InChIKey can be computed; leave it out"
+        )
+    return Molecule(canonical, name or canonical, inchikey, key, mol.GetNumHeavyAtoms())
+
+
+def connectivity_block(mol: Chem.Mol) -> str:
+    """The first 14 letters of the InChIKey: the connectivity, without stereochemistry."""
+    with rdBase.BlockLogs():
+        return str(Chem.MolToInchiKey(mol)).partition("-")[0]
+
+
+def tautomer_enumerator() -> rdMolStandardize.TautomerEnumerator:
+    """The enumerator that defines which tautomers count as one molecule."""
+    enumerator = rdMolStandardize.TautomerEnumerator()
+    enumerator.SetMaxTautomers(MAX_TAUTOMERS)
+    return enumerator

@@ -1,0 +1,153 @@
+"""PaiNN: from edge vectors to atomic energies and their gradient."""
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from forcegate_trainer.painn.config import PaiNNConfig
+from forcegate_trainer.painn.interaction import Message, Update, silu, silu_slope
+from forcegate_trainer.painn.radial import bessel, envelope
+
+__all__ = ["PaiNN"]
+
+# Å²; keeps the distance and its gradient finite when two atoms coincide.
+_DISTANCE_EPSILON = 1e-10
+
+# What every stage of the network returns: atomic energies [N], readout features [N, H], and the
+# gradients of the summed energy by its own inputs s, v, unit, basis and envelope.
+_Stage = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+class Readout(nn.Module):
+    """Scalars to atomic energies; where the way forward ends and the way back begins."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, hidden)
+        self.last = nn.Linear(hidden, 1)
+
+    def forward(
+        self,
+        s: Tensor,
+        v: Tensor,
+        unit: Tensor,
+        basis: Tensor,
+        step: Tensor,
+        center: Tensor,
+        neighbor: Tensor,
+    ) -> _Stage:
+        """Atomic energies and dE/ds; nothing here reads the vectors or the edges."""
+        before = self.hidden(s)
+        features = silu(before)
+        energy = self.last(features).squeeze(1)
+        grad_s = torch.mm(self.last.weight * silu_slope(before), self.hidden.weight)
+        zero = torch.zeros_like
+        return energy, features, grad_s, zero(v), zero(unit), zero(basis), zero(step)
+
+
+class Interaction(nn.Module):
+    """A message, an update, and all that follows them.
+
+    Holding what follows makes the way back the mirror of the way forward: each stage calls the
+    next one, and continues with its own backward when the gradient returns.
+    """
+
+    def __init__(self, message: Message, update: Update, rest: nn.Module) -> None:
+        super().__init__()
+        self.message = message
+        self.update = update
+        self.rest = rest
+
+    def forward(
+        self,
+        s: Tensor,
+        v: Tensor,
+        unit: Tensor,
+        basis: Tensor,
+        step: Tensor,
+        center: Tensor,
+        neighbor: Tensor,
+    ) -> _Stage:
+        """Energies, and the gradients by s, v, unit [E, 3], basis [E, R] and step [E]."""
+        s, v, from_message = self.message(s, v, unit, basis, step, center, neighbor)
+        s, v, from_update = self.update(s, v)
+        energy, features, grad_s, grad_v, grad_unit, grad_basis, grad_step = self.rest(
+            s, v, unit, basis, step, center, neighbor
+        )
+        grad_s, grad_v = self.update.backward(from_update, grad_s, grad_v)
+        grad_s, grad_v, more_unit, more_basis, more_step = self.message.backward(
+            from_message, grad_s, grad_v, unit, step, center, neighbor
+        )
+        return (
+            energy,
+            features,
+            grad_s,
+            grad_v,
+            grad_unit + more_unit,
+            grad_basis + more_basis,
+            grad_step + more_step,
+        )
+
+
+class PaiNN(nn.Module):
+    """Polarizable atom interaction network (Schütt et al. 2021, arXiv:2102.03150).
+
+    Three departures from the paper: Bessel functions end in a C² envelope that multiplies every
+    message, the first message and the last update leave out what can only be zero or unread, and
+    the gradient by the edge vectors is written out.
+    """
+
+    cutoff: Final[float]
+    n_radial: Final[int]
+    distance_epsilon: Final[float]
+
+    def __init__(self, config: PaiNNConfig) -> None:
+        super().__init__()
+        self.cutoff = config.cutoff
+        self.n_radial = config.n_radial
+        self.distance_epsilon = _DISTANCE_EPSILON
+        width = config.width
+        self.embedding = nn.Embedding(len(config.elements), width)
+        stages: nn.Module = Readout(width, config.readout_width)
+        for k in reversed(range(config.depth)):
+            stages = Interaction(
+                Message(width, config.n_radial, first=k == 0),
+                Update(width, last=k == config.depth - 1),
+                rest=stages,
+            )
+        self.stages = stages
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(
+        self, edge_vector: Tensor, element: Tensor, center: Tensor, neighbor: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Atomic energies and the gradient of their sum.
+
+        ``edge_vector`` [E, 3] in Å, from center to neighbor; ``element`` [N], the index of each
+        atom's element; ``center`` and ``neighbor`` [E].
+
+        Returns the atomic energies [N] in eV without reference energies, dE/d(edge_vector) [E, 3]
+        in eV/Å, and the features that enter the last linear layer [N, H].
+        """
+        distance = torch.sqrt((edge_vector * edge_vector).sum(1) + self.distance_epsilon)
+        unit = edge_vector / distance.unsqueeze(1)
+        basis, basis_slope = bessel(distance, self.cutoff, self.n_radial)
+        step, step_slope = envelope(distance, self.cutoff)
+        s = self.embedding(element)
+        v = torch.zeros((s.shape[0], 3, s.shape[1]), dtype=s.dtype, device=s.device)
+        energy, features, _, _, grad_unit, grad_basis, grad_step = self.stages(
+            s, v, unit, basis, step, center, neighbor
+        )
+        grad_distance = (grad_basis * basis_slope).sum(1) + grad_step * step_slope
+        # unit = x/r: its gradient is what grad_unit has across the edge, over r.
+        along = (grad_unit * unit).sum(1)
+        across = (grad_unit - along.unsqueeze(1) * unit) / distance.unsqueeze(1)
+        return energy, across + grad_distance.unsqueeze(1) * unit, features

@@ -1,0 +1,113 @@
+"""Pairs of molecules near each other: what makes liquids, crystals and binding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forcegate_client.dataset import Split
+from forcegate_trainer.molecules.identity import Molecule
+
+CONTACT_RANGE = (1.6, 4.5)  # Å, closest distance between the monomers
+# Contacts of heavy atoms at 1.6 Å would be bonds: no pair may be closer than this share of the
+# sum of van der Waals radii (hydrogen bonds reach 0.65).
+CLOSEST_SHARE = 0.62
+VAN_DER_WAALS = {1: 1.20, 6: 1.70, 7: 1.55, 8: 1.52, 9: 1.47, 16: 1.80, 17: 1.75}
+WATER_KEY = "XLYOFNOQVPJJNP"
+WATER_SHARE = 0.35
+MAX_MONOMER_HEAVY_ATOMS = 8
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two molecules of one split."""
+
+    first: Molecule
+    second: Molecule
+
+    @property
+    def smiles(self) -> str:
+        """``A.B``: all atoms of A come before those of B."""
+        return f"{self.first.smiles}.{self.second.smiles}"
+
+
+def choose_pairs(
+    molecules: Sequence[Molecule], count: int, split_seed: int, rng: np.random.Generator
+) -> list[Pair]:
+    """``count`` pairs of small molecules, a third of them with water; fewer if there are too few.
+
+    Splits get pairs in proportion to their small molecules. Water is a partner only in the split
+    that it belongs to itself.
+    """
+    small = [m for m in molecules if m.heavy_atoms <= MAX_MONOMER_HEAVY_ATOMS]
+    pairs: list[Pair] = []
+    for split in Split:
+        members = [m for m in small if m.split(split_seed) == split]
+        if not members:
+            continue
+        water = [m for m in members if m.split_key == WATER_KEY]
+        for _ in range(round(count * len(members) / len(small))):
+            first = members[rng.integers(len(members))]
+            with_water = bool(water) and rng.random() < WATER_SHARE
+            second = water[0] if with_water else members[rng.integers(len(members))]
+            pairs.append(Pair(first, second))
+    return pairs
+
+
+def place(
+    first_numbers: NDArray[np.int64],
+    first: NDArray[np.float64],
+    second_numbers: NDArray[np.int64],
+    second: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> NDArray[np.float64] | None:
+    """Both molecules at a random mutual orientation and a random closest contact.
+
+    ``first`` [n,3] and ``second`` [m,3] in Å; returns [n+m,3], or None if the contact that was
+    drawn would press heavy atoms into each other.
+    """
+    target = rng.uniform(*CONTACT_RANGE)
+    first = first - first.mean(axis=0)
+    second = (second - second.mean(axis=0)) @ _random_rotation(rng).T
+    direction = rng.standard_normal(3)
+    direction /= np.linalg.norm(direction)
+    # The closest distance grows with the separation once the molecules have passed each other.
+    near, far = 0.0, 60.0
+    for _ in range(50):
+        middle = 0.5 * (near + far)
+        if _distances(first, second + middle * direction).min() < target:
+            near = middle
+        else:
+            far = middle
+    placed = second + far * direction
+    contacts = np.add.outer(_van_der_waals(first_numbers), _van_der_waals(second_numbers))
+    shares = _distances(first, placed) / contacts
+    if shares.min() < CLOSEST_SHARE:
+        return None
+    return np.concatenate([first, placed])
+
+
+def closest_contact(positions: NDArray[np.float64], atoms_of_first: int) -> float:
+    """The smallest distance (Å) between the two molecules of a dimer."""
+    return float(_distances(positions[:atoms_of_first], positions[atoms_of_first:]).min())
+
+
+def _van_der_waals(atomic_numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.array([VAN_DER_WAALS[int(number)] for number in atomic_numbers])
+
+
+def _distances(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.norm(first[:, None] - second[None, :], axis=-1))
+
+
+def _random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Uniform over all rotations, from a random unit quaternion."""
+    w, x, y, z = (q := rng.standard_normal(4)) / np.linalg.norm(q)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )

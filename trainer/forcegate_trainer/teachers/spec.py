@@ -1,0 +1,123 @@
+"""From a teacher's name on the command line to an ASE calculator.
+
+- ``tblite:GFN2-xTB``, ``tblite:GFN1-xTB``: extended tight binding, in this process;
+- ``orb:<model>``: a model of orb-models, if that is installed;
+- ``package.module:factory``: a function without arguments that returns an ASE calculator. It may
+  have attributes ``version`` (str) and ``settings`` (dict), which are stored with the labels.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ase.calculators.calculator import BaseCalculator
+
+from forcegate_client.dataset import TeacherRecord
+from forcegate_trainer.errors import TeacherError
+
+DEFAULT_TEACHER = "tblite:GFN2-xTB"
+TBLITE_METHODS = ("GFN2-xTB", "GFN1-xTB")
+# At the default 1.0 GFN2's forces carry enough noise to make molecular dynamics drift.
+TBLITE_ACCURACY = 0.1
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher: what it is, and how to get a fresh calculator.
+
+    One calculator serves one molecule after the other only through ASE's own checks; make a fresh
+    one for each, so that no electronic state is carried from one to the next.
+    """
+
+    record: TeacherRecord
+    factory: Callable[[], BaseCalculator]
+
+    def calculator(self) -> BaseCalculator:
+        """A fresh ASE calculator: energy in eV, forces in eV/Å."""
+        return self.factory()
+
+
+def make_teacher(spec: str, accuracy: float = TBLITE_ACCURACY) -> BaseCalculator:
+    """A fresh ASE calculator for a teacher's name; ``TeacherError`` as :func:`parse_teacher`."""
+    return parse_teacher(spec, accuracy).calculator()
+
+
+def parse_teacher(spec: str, accuracy: float = TBLITE_ACCURACY) -> Teacher:
+    """The teacher of that name; ``accuracy`` is tblite's (smaller is tighter).
+
+    Raises
+    ------
+    TeacherError
+        If the name is unknown, or what it needs is not installed.
+    """
+    kind, separator, name = spec.partition(":")
+    if not separator or not kind or not name:
+        raise TeacherError(
+            f"received teacher {spec!r}; expected 'tblite:GFN2-xTB', 'orb:<model>' or "
+            "'package.module:factory'"
+        )
+    if kind == "tblite":
+        return _tblite(spec, name, accuracy)
+    if kind == "orb":
+        return _orb(spec, name)
+    return _factory(spec, kind, name)
+
+
+def _tblite(spec: str, method: str, accuracy: float) -> Teacher:
+    if method not in TBLITE_METHODS:
+        raise TeacherError(
+            f"received teacher {spec!r}; expected tblite with one of {', '.join(TBLITE_METHODS)}"
+        )
+    try:
+        from forcegate_trainer.teachers.xtb import XTB
+    except ImportError as error:
+        raise TeacherError(
+            f"teacher {spec!r} needs tblite, which cannot be imported ({error}); "
+            "pip install 'forcegate[trainer]'"
+        ) from error
+    record = TeacherRecord(spec, _version("tblite"), {"accuracy": accuracy})
+    return Teacher(record, lambda: XTB(method=method, accuracy=accuracy, verbosity=0))
+
+
+def _orb(spec: str, model: str) -> Teacher:
+    try:
+        pretrained = importlib.import_module("orb_models.forcefield.pretrained")
+        calculators = importlib.import_module("orb_models.forcefield.calculator")
+    except ImportError as error:
+        raise TeacherError(
+            f"teacher {spec!r} needs orb-models, which cannot be imported ({error}); "
+            "pip install orb-models"
+        ) from error
+    load = getattr(pretrained, model.replace("-", "_"), None)
+    if load is None:
+        raise TeacherError(
+            f"received teacher {spec!r}; the installed orb-models {_version('orb-models')} has no "
+            f"model {model!r}: see orb_models.forcefield.pretrained for its models"
+        )
+    loaded = load(device="cpu")
+    # Newer releases return the model with the adapter that turns atoms into its input.
+    arguments = loaded if isinstance(loaded, tuple) else (loaded,)
+    record = TeacherRecord(spec, _version("orb-models"), {"device": "cpu"})
+    return Teacher(record, lambda: calculators.ORBCalculator(*arguments, device="cpu"))
+
+
+def _factory(spec: str, module: str, name: str) -> Teacher:
+    try:
+        factory = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise TeacherError(
+            f"received teacher {spec!r}, which cannot be imported ({error}); expected "
+            "'package.module:factory' on the Python path"
+        ) from error
+    settings: Mapping[str, Any] = getattr(factory, "settings", {})
+    stated = getattr(factory, "version", None)
+    return Teacher(TeacherRecord(spec, stated or _version(module), dict(settings)), factory)
+
+
+def _version(module: str) -> str:
+    try:
+        return version(module.partition(".")[0])
+    except PackageNotFoundError:
+        return "unknown"

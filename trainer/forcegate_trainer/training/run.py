@@ -1,0 +1,219 @@
+"""The training loop: one process per worker, each with a share of every batch."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed
+
+from forcegate_client.dataset import Dataset, concatenate, load_dataset
+from forcegate_trainer.errors import SettingsError, TrainingDivergedError
+from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.training.averaging import WeightAverage
+from forcegate_trainer.training.checkpoint import load_checkpoint, save_checkpoint
+from forcegate_trainer.training.config import FitConfig
+from forcegate_trainer.training.evaluation import evaluate
+from forcegate_trainer.training.frames import epoch_order, frame_batch, structures_of
+from forcegate_trainer.training.loss import loss
+from forcegate_trainer.training.reference import fit_reference_energies
+from forcegate_trainer.training.schedule import learning_rate
+
+__all__ = ["CHECKPOINT_NAME", "CONFIG_NAME", "WEIGHTS_NAME", "Progress", "fit", "load_all"]
+
+CONFIG_NAME = "config.json"
+CHECKPOINT_NAME = "checkpoint.pt"
+WEIGHTS_NAME = "best.pt"
+_METRICS_NAME = "metrics.jsonl"
+_CHECKPOINT_STEPS = 500
+
+# Called with the step, the number of steps in all, and what is known about the fit so far.
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+def load_all(paths: tuple[str, ...]) -> Dataset:
+    """All frames of several labelled files."""
+    return concatenate([load_dataset(path) for path in paths])
+
+
+def fit(config: FitConfig, folder: Path, progress: Progress) -> None:
+    """Train into ``folder``, from its checkpoint if it has one.
+
+    Raises:
+        SettingsError: if the datasets lack labels, or validation molecules.
+        TrainingDivergedError: if the loss is no longer finite.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config.save(folder / CONFIG_NAME)
+    if config.workers == 1:
+        _train(0, config, folder, progress)
+        return
+    # The workers meet in a file, so that no port is opened.
+    meeting = folder / ".meeting"
+    meeting.unlink(missing_ok=True)
+    context = multiprocessing.get_context("spawn")
+    followers = [
+        context.Process(target=_follow, args=(rank, config, folder, meeting), daemon=True)
+        for rank in range(1, config.workers)
+    ]
+    for process in followers:
+        process.start()
+    try:
+        _join_group(0, config.workers, meeting)
+        _train(0, config, folder, progress)
+        for process in followers:
+            process.join()
+    finally:
+        for process in followers:
+            process.terminate()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        meeting.unlink(missing_ok=True)
+
+
+def _follow(rank: int, config: FitConfig, folder: Path, meeting: Path) -> None:
+    _join_group(rank, config.workers, meeting)
+    _train(rank, config, folder, lambda step, total, known: None)
+    torch.distributed.destroy_process_group()
+
+
+def _join_group(rank: int, workers: int, meeting: Path) -> None:
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{meeting.resolve()}", rank=rank, world_size=workers
+    )
+
+
+def _train(rank: int, config: FitConfig, folder: Path, progress: Progress) -> None:
+    torch.set_num_threads(1)
+    dataset = load_all(config.datasets)
+    train, validation = dataset.frame_indices("train"), dataset.frame_indices("validation")
+    steps_per_epoch = len(train) // config.batch_size
+    if not steps_per_epoch or not len(validation):
+        raise SettingsError(
+            f"received {len(train)} training and {len(validation)} validation frames; expected at "
+            f"least one batch of {config.batch_size} and some validation molecules"
+        )
+    torch.manual_seed(config.seed)
+    model = Potential(config.architecture)
+    elements = config.architecture.elements
+    reference = fit_reference_energies(dataset, train, elements)
+    model.reference_energies.copy_(torch.from_numpy(reference))
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+    average = WeightAverage(model, config.ema_decay)
+    state = _State(model, optimizer, average)
+    state.restore(folder)
+    total = config.epochs * steps_per_epoch
+    objective = torch.compile(loss, dynamic=True) if config.compile else loss
+    structures = structures_of(dataset)
+    recent: list[float] = []
+    began, begun_at = time.monotonic(), state.step
+    while state.step < total:
+        epoch, position = divmod(state.step, steps_per_epoch)
+        order = epoch_order(train, config.seed, epoch)
+        start = position * config.batch_size
+        share = order[start + rank : start + config.batch_size : config.workers]
+        batch = frame_batch(dataset, structures, share, config.architecture.cutoff)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(state.step, total, config)
+        optimizer.zero_grad(set_to_none=True)
+        value = objective(model, batch.inputs, batch.energies, batch.forces, config.energy_weight)
+        value.backward()
+        if config.workers > 1:
+            _average_gradients(model, config.workers)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+        if not torch.isfinite(norm):
+            raise TrainingDivergedError(
+                f"the gradient is {norm.item()} at step {state.step}; lower --learning-rate and "
+                "resume from the last checkpoint"
+            )
+        optimizer.step()
+        average.update(state.step)
+        state.step += 1
+        if rank:
+            continue
+        recent = [*recent[-199:], value.item()]
+        state.known["loss"] = float(np.mean(recent))
+        if state.step % steps_per_epoch == 0:
+            rate = (state.step - begun_at) * config.batch_size / (time.monotonic() - began)
+            _finish_epoch(state, dataset, validation, config, folder, rate)
+        if state.step % _CHECKPOINT_STEPS == 0 or state.step == total:
+            state.save(folder)
+        progress(state.step, total, state.known)
+
+
+def _finish_epoch(
+    state: _State,
+    dataset: Dataset,
+    validation: npt.NDArray[np.int64],
+    config: FitConfig,
+    folder: Path,
+    frames_per_s: float,
+) -> None:
+    metrics = evaluate(state.average.model, dataset, validation, config.architecture.cutoff)
+    if metrics["force_rmse"] < state.best:
+        state.best = metrics["force_rmse"]
+        save_checkpoint(state.average.model.state_dict(), folder / WEIGHTS_NAME)
+    state.known.update(metrics)
+    row = {"step": state.step, "frames_per_s": frames_per_s, **state.known}
+    with (folder / _METRICS_NAME).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+
+
+def _average_gradients(model: torch.nn.Module, workers: int) -> None:
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    torch.distributed.all_reduce(flat)
+    flat /= workers
+    start = 0
+    for gradient in gradients:
+        gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+        start += gradient.numel()
+
+
+class _State:
+    """All that a run needs to go on as if it had never stopped."""
+
+    def __init__(
+        self, model: Potential, optimizer: torch.optim.Optimizer, average: WeightAverage
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.average = average
+        self.step = 0
+        self.best = float("inf")
+        self.known: dict[str, float] = {}
+
+    def save(self, folder: Path) -> None:
+        state: dict[str, Any] = {
+            "model": self.model.state_dict(),
+            "average": self.average.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "best": self.best,
+            "known": dict(self.known),
+        }
+        save_checkpoint(state, folder / CHECKPOINT_NAME)
+
+    def restore(self, folder: Path) -> None:
+        path = folder / CHECKPOINT_NAME
+        if not path.is_file():
+            return
+        state = load_checkpoint(path)
+        self.model.load_state_dict(state["model"])
+        self.average.model.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.best, self.known = state["step"], state["best"], state["known"]

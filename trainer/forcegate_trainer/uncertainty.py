@@ -1,0 +1,128 @@
+"""Uncertainty and novelty from the features that enter the last linear layer.
+
+The energy is linear in the summed features f of a structure. Last-layer prediction rigidity
+(Bigi et al. 2024, arXiv:2403.02251) takes that layer as a Bayesian linear regression:
+σ² = α² fᵀ (Σ f fᵀ + ς²)⁻¹ f, the sum over the training structures, α and ς from the validation
+structures. Novelty is the Mahalanobis distance of an atom's features from the mean of its
+element, with one covariance for all elements (Lee et al. 2018, arXiv:1807.03888), divided by the
+square root of the number of features: about 1 for an atom of the training set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from forcegate_client.dataset import Dataset
+from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.training.frames import batches
+
+__all__ = ["Calibration", "calibrate"]
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+_BATCH = 32
+# ς² tried, relative to the mean diagonal of Σ f fᵀ.
+_RIDGES = 10.0 ** np.arange(-12.0, -1.0)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was chosen on the validation structures, and how well it fits them.
+
+    ``ridge`` is ς² relative to the mean diagonal, ``scale`` is α in eV, ``nll`` the mean negative
+    log-likelihood of the validation energy errors under N(0, σ²).
+    """
+
+    ridge: float
+    scale: float
+    nll: float
+
+
+@torch.inference_mode()
+def calibrate(
+    model: Potential, dataset: Dataset, train: Int, validation: Int, cutoff: float
+) -> Calibration:
+    """Fill the uncertainty and novelty buffers of ``model``."""
+    gram, atoms = _training_statistics(model, dataset, train, cutoff)
+    features, errors = _validation_errors(model, dataset, validation, cutoff)
+    calibration, factor = _fit_scale(gram, features, errors)
+    model.uncertainty_factor.copy_(torch.from_numpy(factor))
+    means = atoms.sums / np.maximum(atoms.counts, 1)[:, None]
+    covariance = (atoms.gram - (means.T * atoms.counts) @ means) / atoms.counts.sum()
+    # A feature that never varies must not divide by zero.
+    covariance += 1e-8 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    model.novelty_mean.copy_(torch.from_numpy(means))
+    model.novelty_factor.copy_(torch.from_numpy(_inverse_root(covariance)))
+    return calibration
+
+
+@dataclass
+class _AtomSums:
+    counts: Float
+    sums: Float
+    gram: Float
+
+
+def _training_statistics(
+    model: Potential, dataset: Dataset, train: Int, cutoff: float
+) -> tuple[Float, _AtomSums]:
+    n_elements, hidden = model.novelty_mean.shape
+    gram = np.zeros((hidden, hidden))
+    atoms = _AtomSums(
+        np.zeros(n_elements), np.zeros((n_elements, hidden)), np.zeros((hidden, hidden))
+    )
+    for batch in batches(dataset, train, _BATCH, cutoff):
+        _, _, _, element, narrow = model.evaluate(*batch.inputs)
+        features, kind = narrow.double().numpy(), element.numpy()
+        total = _structure_sums(features, batch.inputs[4].numpy(), len(batch.energies))
+        gram += total.T @ total
+        atoms.gram += features.T @ features
+        np.add.at(atoms.sums, kind, features)
+        atoms.counts += np.bincount(kind, minlength=n_elements)
+    return gram, atoms
+
+
+def _validation_errors(
+    model: Potential, dataset: Dataset, validation: Int, cutoff: float
+) -> tuple[Float, Float]:
+    features, errors = [], []
+    for batch in batches(dataset, validation, _BATCH, cutoff):
+        energy, _, _, _, narrow = model.evaluate(*batch.inputs)
+        owner = batch.inputs[4].numpy()
+        features.append(_structure_sums(narrow.double().numpy(), owner, len(batch.energies)))
+        errors.append((energy - batch.energies).numpy())
+    return np.concatenate(features), np.concatenate(errors)
+
+
+def _structure_sums(features: Float, owner: Int, size: int) -> Float:
+    total = np.zeros((size, features.shape[1]))
+    np.add.at(total, owner, features)
+    return total
+
+
+def _fit_scale(gram: Float, features: Float, errors: Float) -> tuple[Calibration, Float]:
+    best: tuple[Calibration, Float] | None = None
+    unit = np.trace(gram) / len(gram)
+    for ridge in _RIDGES:
+        root = _inverse_root(gram + ridge * unit * np.eye(len(gram)))
+        raw = np.linalg.norm(features @ root, axis=1)
+        # The maximum-likelihood scale for this ridge.
+        scale = float(np.sqrt(np.mean((errors / raw) ** 2)))
+        sigma = scale * raw
+        nll = float(np.mean(0.5 * (errors / sigma) ** 2 + np.log(sigma * np.sqrt(2 * np.pi))))
+        if best is None or nll < best[0].nll:
+            best = Calibration(float(ridge), scale, nll), scale * root
+    assert best is not None
+    return best
+
+
+def _inverse_root(matrix: Float) -> Float:
+    """R with |x R|² = xᵀ matrix⁻¹ x, from the Cholesky factor."""
+    lower = np.linalg.cholesky(matrix)
+    inverse: Float = np.linalg.solve(lower, np.eye(len(matrix))).T
+    return np.ascontiguousarray(inverse)

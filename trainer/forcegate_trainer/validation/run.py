@@ -1,0 +1,101 @@
+"""Validate an exported version: held-out molecules, dynamics, report, card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from forcegate_client.dataset import Dataset, load_dataset
+from forcegate_service.embedded import EmbeddedRuntime
+from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.validation.calculator import RuntimeCalculator
+from forcegate_trainer.validation.dynamics import (
+    SUITE,
+    Trajectory,
+    molecule_from_smiles,
+    run_trajectory,
+)
+from forcegate_trainer.validation.heldout import HeldOut, predict_held_out
+from forcegate_trainer.validation.report import write_report
+from forcegate_trainer.validation.similarity import nearest_similarity
+
+__all__ = ["validate"]
+
+
+def validate(
+    folder: Path,
+    test: Path,
+    training: Path,
+    report: Path,
+    duration_ps: float,
+    tell: Callable[[str], None],
+) -> HeldOut:
+    """Load ``folder`` as the gateway would, measure it, write the report and the card.
+
+    ``test`` holds labelled frames of the test split, ``training`` is the dataset it was fitted
+    to. ``duration_ps`` of microcanonical dynamics per suite molecule; 0 leaves them out.
+
+    Raises:
+        ModelRefused: if the files do not match the card.
+        SettingsError: if a test molecule occurs in the training data, or the teacher is another.
+    """
+    runtime = EmbeddedRuntime(folder)
+    card = runtime.card
+    dataset = load_dataset(test)
+    dataset = dataset.select(dataset.frame_indices("test"))
+    known = load_dataset(training)
+    _check(dataset, known, str(card.teacher["name"]))
+    tell(f"evaluating {len(dataset)} frames of molecules never trained on")
+    held_out = predict_held_out(runtime, dataset, card.cutoff)
+    smiles = [dataset.molecules.smiles[row] for row in sorted(set(dataset.molecule_id.tolist()))]
+    trained = [text for text in known.molecules.smiles if "." not in text]
+    similarity = dict(zip(smiles, nearest_similarity(smiles, trained), strict=True))
+    calculator = RuntimeCalculator(runtime, card.cutoff)
+    trajectories = []
+    if duration_ps > 0:
+        for name, text in SUITE.items():
+            tell(f"{duration_ps:g} ps of dynamics of {name}")
+            trajectories.append(
+                run_trajectory(
+                    name,
+                    molecule_from_smiles(text),
+                    calculator,
+                    str(card.teacher["name"]),
+                    temperature_K=300.0,
+                    timestep_fs=0.5,
+                    duration_ps=duration_ps,
+                )
+            )
+    write_report(report, card, held_out, similarity, trajectories)
+    metrics = {**card.metrics, "test": held_out.summary(), "dynamics": _figures(trajectories)}
+    card.model_copy(update={"metrics": metrics}).save(folder)
+    runtime.close()
+    return held_out
+
+
+def _check(test: Dataset, training: Dataset, teacher: str) -> None:
+    seen = set(training.molecules.split_key) & set(test.molecules.split_key)
+    if seen:
+        raise SettingsError(
+            f"received a test set that shares {len(seen)} molecules with the training data, among "
+            f"them {min(seen)}; expected molecules never trained on"
+        )
+    if test.teacher is None or test.teacher.name != teacher:
+        name = "none" if test.teacher is None else test.teacher.name
+        raise SettingsError(f"received labels by {name}; expected the model's teacher {teacher}")
+
+
+def _figures(trajectories: list[Trajectory]) -> dict[str, dict[str, object]]:
+    return {
+        run.name: {
+            "duration_ps": run.report.md.duration_ps,
+            "drift_mev_per_atom_per_ps": run.report.drift
+            and run.report.drift.slope_mev_per_atom_per_ps,
+            "drift_standard_error": run.report.drift
+            and run.report.drift.standard_error_mev_per_atom_per_ps,
+            "mean_temperature_k": run.report.md.mean_temperature_k,
+            "bonds_intact": run.bonds_intact,
+            "teacher_force_rmse": run.teacher_force_rmse,
+        }
+        for run in trajectories
+    }
