@@ -80,8 +80,9 @@ class MDMonitor:
     or a bond is torn to more than ``stretch_limit`` times its covalent radii. The temperature
     limit follows from ``temperature_K``, by default the first temperature seen. ``n_dof`` defaults
     to the present structure's ``degrees_of_freedom``; a Langevin thermostat drives overall motion
-    too and has 3N. Energies are those that the calculator has already computed for the step:
-    watching costs no evaluation.
+    too and has 3N. ``bonds`` are the ``bonded_pairs`` that should hold, by default the present
+    ones; give those from before an equilibration. Energies are those that the calculator has
+    already computed for the step: watching costs no evaluation.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class MDMonitor:
         *,
         temperature_K: float | None = None,
         n_dof: int | None = None,
+        bonds: frozenset[tuple[int, int]] | None = None,
         stretch_limit: float = 2.0,
         check_bonds_every: int = 10,
         stop: bool = True,
@@ -102,7 +104,7 @@ class MDMonitor:
         self._check_bonds_every = check_bonds_every
         self._stop = stop
         self._temperature_limit_k = None if temperature_K is None else self._limit_k(temperature_K)
-        self._start_bonds = bonded_pairs(atoms)
+        self._start_bonds = bonded_pairs(atoms) if bonds is None else bonds
         # Four doubles a sample: a run of days has 10⁷ of them.
         self._values = array("d")
         self._broken: set[tuple[int, int]] = set()

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from vesin import NeighborList
 
 from forcegate_client.structures import StructureBatch
 from forcegate_service.sparse_neighbors import tree_pairs
@@ -136,6 +135,9 @@ def _cell_list_pairs(
     positions: Float, cell: Float, pbc: npt.NDArray[np.bool_], cutoff: float
 ) -> tuple[Int, Int, Float]:
     if _boxes_in(positions, cell, cutoff) < _VESIN_BOXES:
+        # Imported here because vesin imports torch where there is one, which takes seconds.
+        from vesin import NeighborList
+
         lists = NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
         center, neighbor, images = lists.compute(
             points=positions, box=cell, periodic=pbc, quantities="ijS"

@@ -52,9 +52,12 @@ def explain(error: ValidationError) -> ForcegateError:
         "field_unknown": f"unknown field {_shorten(field)}",
     }.get(code, f"{_path(place, fields)}: {_shorten(first['input'])}")
     listed = f"the fields {', '.join(fields)}"
+    described = fields.get(field, "a documented field")
+    if structure is not None and not in_structure:
+        described = f"an object with the fields {', '.join(_STRUCTURE_FIELDS)}"
     return UnprocessableRequest(
         received,
-        expected=listed if code.startswith("field_") else fields.get(field, "a structure"),
+        expected=listed if code.startswith("field_") else described,
         action="see /docs for an example",
         code=code,
         structure=structure if isinstance(structure, int) else None,

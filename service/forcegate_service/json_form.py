@@ -24,7 +24,7 @@ from forcegate_service.preparation import check_size
 from forcegate_service.settings import Settings
 from forcegate_service.validation import Problems
 
-__all__ = ["PredictAnswer", "PredictBody", "read_json", "write_json"]
+__all__ = ["PredictAnswer", "PredictBody", "StructureBody", "read_json", "write_json"]
 
 Vector = tuple[float, float, float]
 # What fits the arrays that carry it; whether the model knows it is checked later.

@@ -9,6 +9,8 @@ import pytest
 
 from forcegate_client.errors import DocumentedError
 from forcegate_client.wire import PROPERTIES
+from forcegate_service import json_errors
+from forcegate_service.json_form import PredictBody, StructureBody
 from forcegate_service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -72,3 +74,8 @@ def test_every_error_code_is_documented() -> None:
 def test_every_property_is_documented() -> None:
     text = (ROOT / "docs" / "wire-format.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in text for name in PROPERTIES)
+
+
+def test_every_field_of_a_json_request_has_its_explanation() -> None:
+    assert set(json_errors._REQUEST_FIELDS) == set(PredictBody.model_fields)
+    assert set(json_errors._STRUCTURE_FIELDS) == set(StructureBody.model_fields)

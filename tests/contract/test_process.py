@@ -48,7 +48,7 @@ def run(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
         [*COMMAND, *options],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
         env=os.environ | environment,
     )
@@ -65,7 +65,7 @@ def test_a_signal_ends_the_server_in_good_order(
             assert client.post("/v1/predict", json=request_body).status_code == 200
             # The connection is still open, which must not keep the server from ending.
             process.send_signal(number)
-            assert process.wait(30) == 0
+            assert process.wait(120) == 0
 
 
 def test_a_request_that_is_running_is_answered_before_the_server_ends(
@@ -77,7 +77,7 @@ def test_a_request_that_is_running_is_answered_before_the_server_ends(
     structure = {"atomic_numbers": [6] * len(positions), "positions": positions}
     body = json.dumps(request_body | {"structures": [structure]})
     with started(repository) as (process, url):
-        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=180)
         connection.request("POST", "/v1/predict", body, {"Content-Type": "application/json"})
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
@@ -85,7 +85,7 @@ def test_a_request_that_is_running_is_answered_before_the_server_ends(
         assert response.status == 200
         assert len(json.loads(response.read())["results"][0]["forces"]) == len(positions)
         connection.close()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
 
 
 def test_an_endless_body_is_cut_off_and_the_server_lives(

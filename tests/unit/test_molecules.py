@@ -1,6 +1,5 @@
 """Molecules are who they are, belong to one split, and the public test stays out."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 from rdkit import Chem
 
 from forcegate_client.dataset import Split
+from forcegate_trainer.cli.app import main
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.molecules.exclusion import PUBLIC_TEST_MOLECULES, public_test_name
 from forcegate_trainer.molecules.identity import identify, parse, split_of, tautomer_enumerator
@@ -162,28 +162,34 @@ def test_a_public_test_molecule_is_not_sampled(suffix: str, tmp_path: Path) -> N
         read_table(path, 0)
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    run = "from forcegate_trainer.cli.app import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", run, *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int | str | None:
+    """The exit status of ``forcegate-train``."""
+    monkeypatch.setattr(sys, "argv", ["forcegate-train", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    return exit_.value.code
 
 
-def test_the_command_leaves_out_duplicates_and_the_public_test(tmp_path: Path) -> None:
+def test_the_command_leaves_out_duplicates_and_the_public_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "in.smi").write_text("CCO ethanol\nCCN amine\nNCC again\nCCOC(C)=O ester\n")
-    done = command("molecules", tmp_path / "in.smi", "--out", tmp_path / "out.csv")
-    assert done.returncode == 0, done.stderr
+    arguments = ["molecules", tmp_path / "in.smi", "--out", tmp_path / "out.csv"]
+    assert command(monkeypatch, *arguments) == 0
     written = read_table(tmp_path / "out.csv", 0)
     assert [m.smiles for m in written] == ["CCN", "CCOC(C)=O"]
-    assert "1 duplicates, 1 public test molecules" in " ".join(done.stderr.split())
+    told = " ".join(capsys.readouterr().err.split())
+    assert "1 duplicates, 1 public test molecules" in told
 
 
-def test_the_command_refuses_bad_input_in_one_line(tmp_path: Path) -> None:
+def test_the_command_refuses_bad_input_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "in.smi").write_text("CCN amine\nC(C broken\n")
-    done = command("molecules", tmp_path / "in.smi", "--out", tmp_path / "out.csv")
-    assert done.returncode == 2
-    assert done.stderr.startswith("error (molecule_invalid): ")
-    assert "in.smi, line 2" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    arguments = ["molecules", tmp_path / "in.smi", "--out", tmp_path / "out.csv"]
+    assert command(monkeypatch, *arguments) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error (molecule_invalid): ")
+    assert "in.smi, line 2" in told
+    assert len(told.splitlines()) == 1
     assert not (tmp_path / "out.csv").exists()

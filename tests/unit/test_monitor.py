@@ -15,7 +15,7 @@ from ase.md.verlet import VelocityVerlet
 
 from forcegate_client import MDMonitor
 from forcegate_client.monitor import DynamicsBlewUp
-from forcegate_client.nve import draw_velocities
+from forcegate_client.nve import bonded_pairs, draw_velocities
 
 
 class Constant(Calculator):
@@ -132,3 +132,14 @@ def test_a_monitor_told_not_to_stop_only_takes_note() -> None:
     assert monitor.trouble is not None
     assert "torn" in monitor.trouble
     assert monitor.n_samples == 101
+
+
+def test_bonds_that_broke_before_the_recorded_run_are_told_as_well() -> None:
+    whole = Atoms("CO", positions=[[0, 0, 0], [0, 0, 1.2]])
+    torn = Atoms("CO", positions=[[0, 0, 0], [0, 0, 2.5]])
+    torn.calc = Constant()
+    draw_velocities(torn, 10.0, np.random.default_rng(0))
+    dynamics = VelocityVerlet(torn, units.fs)
+    monitor = MDMonitor(dynamics, bonds=bonded_pairs(whole), check_bonds_every=1)
+    monitor()
+    assert monitor.report().bonds_broken == {(0, 1)}

@@ -250,26 +250,29 @@ def test_other_settings_do_not_continue_a_file(tmp_path: Path) -> None:
 
 
 def test_a_killed_command_continues_to_the_same_frames(tmp_path: Path) -> None:
-    write_table(tmp_path / "m.csv", MOLECULES, 0)
-
-    def command(out: str) -> list[str]:
-        arguments = f"sample {tmp_path}/m.csv --out {tmp_path}/{out} --driver tblite:GFN2-xTB"
-        arguments += " --temperatures 300 --frames-per-molecule 2 --equilibration-steps 10"
-        arguments += " --decorrelation-steps 5 --distorted-share 0 --workers 1"
-        run = "from forcegate_trainer.cli.app import main; main()"
-        return [sys.executable, "-c", run, *arguments.split()]
-
-    with subprocess.Popen(command("killed.h5"), stderr=subprocess.DEVNULL) as running:
+    many = [identify("C" * n + end) for n in range(1, 12) for end in ("N", "F", "Cl", "S", "#N")]
+    write_table(tmp_path / "m.csv", many, 0)
+    settings = SamplingSettings(
+        temperatures=(300.0,), frames_per_molecule=2, equilibration_steps=20,
+        decorrelation_steps=10, dimer_share=0.2,
+    )  # fmt: skip
+    arguments = f"sample {tmp_path}/m.csv --out {tmp_path}/killed.h5 --temperatures 300"
+    arguments += " --frames-per-molecule 2 --equilibration-steps 20 --decorrelation-steps 10"
+    arguments += " --dimer-share 0.2 --workers 1"
+    run = "from forcegate_trainer.cli.app import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", run, *arguments.split()], stderr=subprocess.DEVNULL
+    ) as running:
         while not list((tmp_path / "killed.h5.parts").glob("0*.h5")) and running.poll() is None:
             time.sleep(0.01)
         os.kill(running.pid, signal.SIGKILL)
     assert not (tmp_path / "killed.h5").exists()
-    for out in ("killed.h5", "whole.h5"):
-        in_one_process = [*command(out)[:-1], "0"]
-        subprocess.run(in_one_process, check=True, capture_output=True)
-    killed, whole = load_dataset(tmp_path / "killed.h5"), load_dataset(tmp_path / "whole.h5")
-    assert len(whole) >= 12
+    killed, whole = (
+        sample_file(many, tmp_path / out, settings, workers=0) for out in ("killed.h5", "whole.h5")
+    )
+    assert len(whole) > 100
     assert killed.content_hash() == whole.content_hash()
+    assert load_dataset(tmp_path / "killed.h5").content_hash() == whole.content_hash()
 
 
 def distances(positions: np.ndarray) -> np.ndarray:

@@ -82,8 +82,8 @@ def md(
             warn(f"{model} {calculator.version} is {approval} for molecular dynamics")
         directory = prepare_directory(out or Path(f"{file.stem}_md"), overwrite, marker=LOG)
         with md_progress(err_console()) as progress:
-            n_dof = prepare(atoms, settings, rng, progress)
-            monitor = new_monitor(atoms, settings, rng, n_dof)
+            prepared = prepare(atoms, settings, rng, progress)
+            monitor = new_monitor(atoms, settings, rng, prepared)
             with MDOutput(directory, monitor) as output:
                 interrupted = record(monitor, settings, output, progress)
                 summary = (

@@ -13,6 +13,7 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import LBFGS
 from rich.progress import Progress
 
+from forcegate_client.bonds import bonded_pairs
 from forcegate_client.cli.console import CommandError
 from forcegate_client.cli.md_output import MDOutput
 from forcegate_client.cli.md_progress import show_monitor, show_stage
@@ -20,7 +21,7 @@ from forcegate_client.errors import ForcegateError
 from forcegate_client.monitor import MDMonitor
 from forcegate_client.nve import degrees_of_freedom, equilibrate, start_velocities, steps_in
 
-__all__ = ["Ensemble", "MDSettings", "new_monitor", "prepare", "record"]
+__all__ = ["Ensemble", "MDSettings", "Prepared", "new_monitor", "prepare", "record"]
 
 RELAX_FMAX, RELAX_STEPS = 0.02, 500
 
@@ -53,10 +54,18 @@ class MDSettings:
         return self.ensemble is Ensemble.NVE
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of the structure before heat moves it."""
+
+    n_dof: int
+    bonds: frozenset[tuple[int, int]]
+
+
 def prepare(
     atoms: Atoms, settings: MDSettings, rng: np.random.Generator, progress: Progress
-) -> int:
-    """Relax, set in motion and equilibrate in place; returns the degrees of freedom.
+) -> Prepared:
+    """Relax, set in motion and equilibrate in place.
 
     Raises:
         CommandError: if the structure has no internal motion.
@@ -69,6 +78,7 @@ def prepare(
     n_dof = degrees_of_freedom(atoms)
     if n_dof < 1:
         raise CommandError("one atom alone has no internal motion; nothing to simulate")
+    bonds = bonded_pairs(atoms)
     thermostat = settings.equilibrate_ps > 0.0
     start_velocities(
         atoms, settings.temperature_k, rng, n_dof, from_minimum=settings.relax and not thermostat
@@ -85,14 +95,15 @@ def prepare(
             n_dof,
             on_step=show_stage(progress, "equilibrating", steps),
         )
-    return n_dof
+    return Prepared(n_dof, bonds)
 
 
 def new_monitor(
-    atoms: Atoms, settings: MDSettings, rng: np.random.Generator, n_dof: int
+    atoms: Atoms, settings: MDSettings, rng: np.random.Generator, prepared: Prepared
 ) -> MDMonitor:
     """A monitor with the dynamics it watches."""
     timestep = settings.timestep_fs * units.fs
+    n_dof = prepared.n_dof
     dynamics: MolecularDynamics
     if settings.ensemble is Ensemble.NVE:
         dynamics = VelocityVerlet(atoms, timestep)
@@ -107,7 +118,9 @@ def new_monitor(
         )
         # This thermostat drives overall motion as well.
         n_dof = int(atoms.get_number_of_degrees_of_freedom())
-    return MDMonitor(dynamics, temperature_K=settings.temperature_k, n_dof=n_dof)
+    return MDMonitor(
+        dynamics, temperature_K=settings.temperature_k, n_dof=n_dof, bonds=prepared.bonds
+    )
 
 
 def record(monitor: MDMonitor, settings: MDSettings, output: MDOutput, progress: Progress) -> bool:

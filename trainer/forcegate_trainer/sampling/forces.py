@@ -54,7 +54,7 @@ def mmff_forces(molecule: Chem.Mol, positions: NDArray[np.float64]) -> ForceFunc
         # Without this call the gradient is that of a mixture of two geometries.
         field.CalcEnergy(coordinates)
         gradient = np.array(field.CalcGrad(coordinates))
-        return -unit * gradient.reshape(-1, 3)
+        return np.asarray(-unit * gradient.reshape(-1, 3))
 
     return forces
 

@@ -37,6 +37,7 @@ class FitConfig:
     seed: int = 0
     workers: int = 1
     compile: bool = True
+    checkpoint_steps: int = 500
 
     def __post_init__(self) -> None:
         if self.batch_size % self.workers:

@@ -33,7 +33,6 @@ CONFIG_NAME = "config.json"
 CHECKPOINT_NAME = "checkpoint.pt"
 WEIGHTS_NAME = "best.pt"
 _METRICS_NAME = "metrics.jsonl"
-_CHECKPOINT_STEPS = 500
 
 # Called with the step, the number of steps in all, and what is known about the fit so far.
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -150,7 +149,7 @@ def _train(rank: int, config: FitConfig, folder: Path, progress: Progress) -> No
         if state.step % steps_per_epoch == 0:
             rate = (state.step - begun_at) * config.batch_size / (time.monotonic() - began)
             _finish_epoch(state, dataset, validation, config, folder, rate)
-        if state.step % _CHECKPOINT_STEPS == 0 or state.step == total:
+        if state.step % config.checkpoint_steps == 0 or state.step == total:
             state.save(folder)
         progress(state.step, total, state.known)
 

@@ -1,0 +1,23 @@
+"""Training runs of seconds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from forcegate_client.dataset import load_dataset
+from forcegate_trainer.painn.config import PRESETS
+from forcegate_trainer.training.config import FitConfig
+
+
+def small_config(dataset: Path, epochs: int = 4, **changes: object) -> FitConfig:
+    """Settings that train the smallest student on ``dataset`` for a few steps, uncompiled."""
+    config = FitConfig(
+        model="painn_ultra_tiny",
+        architecture=PRESETS["painn_ultra_tiny"],
+        datasets=(str(dataset),),
+        dataset_hash=load_dataset(dataset).content_hash(),
+        epochs=epochs,
+        batch_size=6,
+        warmup_steps=2,
+        compile=False,
+    )
+    return replace(config, **changes)  # type: ignore[arg-type]

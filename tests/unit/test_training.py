@@ -1,0 +1,146 @@
+"""What must hold for a training run, however long."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from forcegate_client.dataset import load_dataset, write_dataset
+from forcegate_trainer.errors import SettingsError, TrainingDivergedError
+from forcegate_trainer.painn.config import PRESETS
+from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.training.averaging import WeightAverage
+from forcegate_trainer.training.checkpoint import load_checkpoint
+from forcegate_trainer.training.config import FitConfig
+from forcegate_trainer.training.frames import epoch_order
+from forcegate_trainer.training.reference import fit_reference_energies
+from forcegate_trainer.training.run import CHECKPOINT_NAME, fit
+from forcegate_trainer.training.schedule import learning_rate
+from support.datasets import labelled_dataset
+from support.runs import small_config
+
+
+def _quiet(step: int, total: int, known: dict[str, float]) -> None:
+    """A progress report that nobody reads."""
+
+
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
+    dataset_file: Path, tmp_path: Path
+) -> None:
+    config = small_config(dataset_file, epochs=4, checkpoint_steps=3)
+    fit(config, tmp_path / "whole", _quiet)
+
+    def stop(step: int, total: int, known: dict[str, float]) -> None:
+        if step == 11:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(config, tmp_path / "cut", stop)
+    assert load_checkpoint(tmp_path / "cut" / CHECKPOINT_NAME)["step"] == 9
+    fit(config, tmp_path / "cut", _quiet)
+
+    whole = load_checkpoint(tmp_path / "whole" / CHECKPOINT_NAME)
+    cut = load_checkpoint(tmp_path / "cut" / CHECKPOINT_NAME)
+    for part in ("model", "average"):
+        for name, value in whole[part].items():
+            assert torch.equal(value, cut[part][name]), f"{part} {name}"
+
+
+def test_two_workers_take_the_same_steps_as_one(dataset_file: Path, tmp_path: Path) -> None:
+    for workers in (1, 2):
+        config = small_config(dataset_file, epochs=1, workers=workers)
+        fit(config, tmp_path / str(workers), _quiet)
+    one = load_checkpoint(tmp_path / "1" / CHECKPOINT_NAME)["model"]
+    two = load_checkpoint(tmp_path / "2" / CHECKPOINT_NAME)["model"]
+    # The mean over atoms of two halves weighs their atoms a little differently than one mean
+    # over all; AdamW turns that into steps that differ by a fraction of the learning rate.
+    moved = torch.cat(
+        [(one[k] - two[k]).abs().reshape(-1) for k in one if one[k].is_floating_point()]
+    )
+    assert moved.max() < 5e-3
+    assert moved.median() < 5e-4
+
+
+def test_training_makes_the_loss_smaller(dataset_file: Path, tmp_path: Path) -> None:
+    losses: list[float] = []
+    config = small_config(dataset_file, epochs=30, learning_rate=3e-3)
+    fit(config, tmp_path, lambda step, total, known: losses.append(known["loss"]))
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == 30
+    assert rows[-1]["force_rmse"] < 0.9 * rows[0]["force_rmse"]
+    assert losses[-1] < losses[0]
+
+
+def test_a_dataset_without_labels_or_validation_molecules_is_refused(tmp_path: Path) -> None:
+    dataset = labelled_dataset(frames_per_molecule=2)
+    train_only = dataset.select(dataset.frame_indices("train"))
+    path = tmp_path / "train.h5"
+    write_dataset(path, train_only)
+    with pytest.raises(SettingsError, match="0 validation frames"):
+        fit(small_config(path), tmp_path / "run", _quiet)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(dataset_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingDivergedError, match="lower --learning-rate"):
+        fit(small_config(dataset_file, learning_rate=1e30), tmp_path, _quiet)
+
+
+def test_every_epoch_visits_each_training_frame_once_in_its_own_order() -> None:
+    frames = np.arange(100, 160)
+    first, second = epoch_order(frames, 0, 0), epoch_order(frames, 0, 1)
+    assert sorted(first) == sorted(second) == list(frames)
+    assert (first != second).any()
+    assert (epoch_order(frames, 0, 1) == second).all()
+
+
+def test_reference_energies_leave_no_part_of_the_energy_that_composition_explains(
+    dataset_file: Path,
+) -> None:
+    dataset = load_dataset(dataset_file)
+    train = dataset.frame_indices("train")
+    elements = PRESETS["painn_base"].elements
+    reference = dict(zip(elements, fit_reference_energies(dataset, train, elements), strict=True))
+    residual, counts = [], []
+    for frame in train:
+        numbers = dataset.atomic_numbers[dataset.atoms_of(int(frame))]
+        residual.append(dataset.energies[frame] - sum(reference[z] for z in numbers))
+        counts.append([(numbers == z).sum() for z in elements])
+    # Least squares: the residual is orthogonal to every element's counts.
+    assert np.abs(np.array(counts).T @ np.array(residual)).max() < 1e-6
+
+
+def test_an_element_that_never_occurs_in_training_is_refused(dataset_file: Path) -> None:
+    dataset = load_dataset(dataset_file)
+    train = dataset.frame_indices("train")
+    with pytest.raises(SettingsError, match=r"without atomic numbers \[35\]"):
+        fit_reference_energies(dataset, train, (1, 6, 7, 8, 9, 16, 17, 35))
+
+
+def test_the_learning_rate_warms_up_and_ends_at_its_final_value() -> None:
+    config = FitConfig(
+        model="painn_ultra_tiny",
+        architecture=PRESETS["painn_ultra_tiny"],
+        datasets=(),
+        dataset_hash="",
+        epochs=1,
+        warmup_steps=100,
+    )
+    rates = [learning_rate(step, 1000, config) for step in range(1001)]
+    assert rates[0] < rates[50] < rates[99] <= config.learning_rate
+    assert all(a >= b for a, b in pairwise(rates[100:]))
+    assert rates[1000] == pytest.approx(config.final_learning_rate)
+
+
+def test_the_weight_average_of_a_constant_is_that_constant() -> None:
+    model = Potential(PRESETS["painn_ultra_tiny"])
+    average = WeightAverage(model, 0.999)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(2.0)
+    for step in range(5000):
+        average.update(step)
+    for parameter in average.model.parameters():
+        assert torch.allclose(parameter, torch.tensor(2.0), atol=1e-3)

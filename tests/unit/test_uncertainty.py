@@ -1,0 +1,51 @@
+"""σ is a standard deviation on the validation split, and larger where training never was."""
+
+from pathlib import Path
+
+import numpy as np
+from ase.build import molecule
+
+from forcegate_client.dataset import load_dataset
+from forcegate_client.structures import StructureBatch
+from forcegate_service.embedded import EmbeddedRuntime
+from forcegate_service.graph import Graph, build_graph
+from forcegate_trainer.export import load_student
+from forcegate_trainer.training.frames import batches
+from forcegate_trainer.uncertainty import calibrate
+
+
+def test_errors_over_sigma_have_unit_spread_on_the_validation_split(
+    run_folder: Path, dataset_file: Path
+) -> None:
+    model, config = load_student(run_folder)
+    dataset = load_dataset(dataset_file)
+    cutoff = config.architecture.cutoff
+    train, validation = dataset.frame_indices("train"), dataset.frame_indices("validation")
+    calibrate(model, dataset, train, validation, cutoff)
+    ratios = []
+    for batch in batches(dataset, validation, 4, cutoff):
+        energy, _, _, sigma, _ = model(*batch.inputs)
+        ratios.append(((energy - batch.energies) / sigma).detach().numpy())
+    assert abs(np.sqrt(np.mean(np.concatenate(ratios) ** 2)) - 1.0) < 1e-6
+
+
+def test_novelty_is_about_one_on_the_training_set(exported: Path, dataset_file: Path) -> None:
+    runtime = EmbeddedRuntime(exported)
+    dataset = load_dataset(dataset_file)
+    squares = []
+    for batch in batches(dataset, dataset.frame_indices("train"), 8, 5.0):
+        graph = Graph(*(part.numpy() for part in batch.inputs))
+        squares.append(runtime.evaluate(graph).atom_novelty ** 2)
+    assert abs(np.sqrt(np.mean(np.concatenate(squares))) - 1.0) < 0.02
+
+
+def test_a_strange_structure_is_more_novel_and_more_uncertain(exported: Path) -> None:
+    runtime = EmbeddedRuntime(exported)
+    plain = molecule("CH3CH2OH")
+    strange = plain.copy()
+    strange.positions *= 0.72
+    graph = build_graph(StructureBatch.from_atoms([plain, strange]), 5.0)
+    answer = runtime.evaluate(graph)
+    half = len(plain)
+    assert answer.atom_novelty[half:].max() > 1.5 * answer.atom_novelty[:half].max()
+    assert answer.energy_uncertainty[1] > answer.energy_uncertainty[0]
