@@ -1,5 +1,11 @@
 """Settings for all tests."""
 
+import os
+
+# Read when OpenMP starts, so before torch and tblite are imported: both are several times slower
+# on small molecules when their threads compete for two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 

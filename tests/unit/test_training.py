@@ -15,9 +15,10 @@ from forcegate_trainer.painn.potential import Potential
 from forcegate_trainer.training.averaging import WeightAverage
 from forcegate_trainer.training.checkpoint import load_checkpoint
 from forcegate_trainer.training.config import FitConfig
+from forcegate_trainer.training.files import CHECKPOINT_NAME
 from forcegate_trainer.training.frames import epoch_order
 from forcegate_trainer.training.reference import fit_reference_energies
-from forcegate_trainer.training.run import CHECKPOINT_NAME, fit
+from forcegate_trainer.training.run import fit
 from forcegate_trainer.training.schedule import learning_rate
 from support.datasets import labelled_dataset
 from support.runs import small_config

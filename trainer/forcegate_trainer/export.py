@@ -22,8 +22,8 @@ from forcegate_trainer.painn.potential import Potential
 from forcegate_trainer.training.checkpoint import load_checkpoint
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.evaluation import evaluate
+from forcegate_trainer.training.files import CONFIG_NAME, WEIGHTS_NAME, load_all
 from forcegate_trainer.training.frames import structures_of
-from forcegate_trainer.training.run import CONFIG_NAME, WEIGHTS_NAME, load_all
 from forcegate_trainer.uncertainty import calibrate
 
 __all__ = ["export", "load_student"]

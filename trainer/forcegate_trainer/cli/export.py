@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from forcegate_trainer.export import export
-
 __all__ = ["export_command"]
 
 
@@ -21,6 +19,9 @@ def export_command(
     ] = None,
 ) -> None:
     """Calibrate the uncertainty and write TorchScript, model card and Triton configuration."""
+    # Importing torch takes seconds, which the other commands need not wait for.
+    from forcegate_trainer.export import export
+
     console = Console()
     with console.status("calibrating and exporting"):
         folder = export(run, out, version)

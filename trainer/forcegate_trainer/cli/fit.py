@@ -19,7 +19,7 @@ from rich.progress import (
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.painn.config import PRESETS
 from forcegate_trainer.training.config import FitConfig
-from forcegate_trainer.training.run import CHECKPOINT_NAME, CONFIG_NAME, fit, load_all
+from forcegate_trainer.training.files import CHECKPOINT_NAME, CONFIG_NAME, load_all
 
 __all__ = ["fit_command"]
 
@@ -42,6 +42,9 @@ def fit_command(
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")] = False,
 ) -> None:
     """Train a student on labelled frames; resume with --resume after an interruption."""
+    # Importing torch takes seconds, which the other commands need not wait for.
+    from forcegate_trainer.training.run import fit
+
     if model not in PRESETS:
         raise SettingsError(f"received model {model!r}; expected one of {', '.join(PRESETS)}")
     architecture = PRESETS[model]

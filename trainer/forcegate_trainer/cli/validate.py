@@ -9,8 +9,6 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from forcegate_trainer.validation.run import validate
-
 __all__ = ["validate_command"]
 
 
@@ -26,6 +24,9 @@ def validate_command(
     ] = 2.0,
 ) -> None:
     """Measure an exported model through the serving runtime; write its report and card."""
+    # Importing torch takes seconds, which the other commands need not wait for.
+    from forcegate_trainer.validation.run import validate
+
     console = Console()
     folder = report or version / "report"
     with console.status("loading") as status:

@@ -15,32 +15,29 @@ import numpy.typing as npt
 import torch
 import torch.distributed
 
-from forcegate_client.dataset import Dataset, concatenate, load_dataset
+from forcegate_client.dataset import Dataset
 from forcegate_trainer.errors import SettingsError, TrainingDivergedError
 from forcegate_trainer.painn.potential import Potential
 from forcegate_trainer.training.averaging import WeightAverage
 from forcegate_trainer.training.checkpoint import load_checkpoint, save_checkpoint
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.evaluation import evaluate
+from forcegate_trainer.training.files import (
+    CHECKPOINT_NAME,
+    CONFIG_NAME,
+    METRICS_NAME,
+    WEIGHTS_NAME,
+    load_all,
+)
 from forcegate_trainer.training.frames import epoch_order, frame_batch, structures_of
 from forcegate_trainer.training.loss import loss
 from forcegate_trainer.training.reference import fit_reference_energies
 from forcegate_trainer.training.schedule import learning_rate
 
-__all__ = ["CHECKPOINT_NAME", "CONFIG_NAME", "WEIGHTS_NAME", "Progress", "fit", "load_all"]
-
-CONFIG_NAME = "config.json"
-CHECKPOINT_NAME = "checkpoint.pt"
-WEIGHTS_NAME = "best.pt"
-_METRICS_NAME = "metrics.jsonl"
+__all__ = ["Progress", "fit"]
 
 # Called with the step, the number of steps in all, and what is known about the fit so far.
 Progress = Callable[[int, int, dict[str, float]], None]
-
-
-def load_all(paths: tuple[str, ...]) -> Dataset:
-    """All frames of several labelled files."""
-    return concatenate([load_dataset(path) for path in paths])
 
 
 def fit(config: FitConfig, folder: Path, progress: Progress) -> None:
@@ -168,7 +165,7 @@ def _finish_epoch(
         save_checkpoint(state.average.model.state_dict(), folder / WEIGHTS_NAME)
     state.known.update(metrics)
     row = {"step": state.step, "frames_per_s": frames_per_s, **state.known}
-    with (folder / _METRICS_NAME).open("a", encoding="utf-8") as stream:
+    with (folder / METRICS_NAME).open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(row) + "\n")
 
 

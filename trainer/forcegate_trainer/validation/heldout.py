@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ase.data import chemical_symbols
 from scipy.stats import spearmanr
 
-from forcegate_client.dataset import Dataset
+from forcegate_client.dataset import NOT_THERMAL, Dataset, Source
 from forcegate_service.graph import build_graph
 from forcegate_service.runtime import ModelOutput, Runtime
 from forcegate_trainer.errors import SettingsError
@@ -59,9 +59,15 @@ class HeldOut:
         return {
             "frames": len(self.dataset),
             "molecules": len(np.unique(self.dataset.molecule_id)),
+            "sources": {
+                Source(code).name.lower(): int((self.dataset.source == code).sum())
+                for code in np.unique(self.dataset.source)
+            },
             **self.metrics(everything),
             "per_temperature_k": {
-                f"{kelvin:g}": self.metrics(self.dataset.temperature == kelvin)
+                "not thermal" if kelvin == NOT_THERMAL else f"{kelvin:g}": self.metrics(
+                    self.dataset.temperature == kelvin
+                )
                 for kelvin in temperatures
             },
             "per_element": {

@@ -51,8 +51,8 @@ def write_report(
         f"# {card.name} version {card.version}",
         f"`{card.digest}`, {card.n_parameters:,} parameters, teacher `{card.teacher['name']}`.",
         "## Molecules never trained on",
-        f"{summary['frames']} frames of {summary['molecules']} molecules from the teacher's own "
-        "molecular dynamics; the split is by molecule.",
+        f"{summary['frames']} frames of {summary['molecules']} molecules "
+        f"({_sources(summary['sources'])}); the split is by molecule.",
         _table("set", {"all": summary, **_kelvin(summary)}, _ALL_COLUMNS),
         _table("element", summary["per_element"], _FORCE_COLUMNS),
         "![force parity and energy errors](parity.png)",
@@ -70,7 +70,12 @@ def write_report(
 
 
 def _kelvin(summary: dict[str, Any]) -> dict[str, Any]:
-    return {f"{kelvin} K": row for kelvin, row in summary["per_temperature_k"].items()}
+    rows = summary["per_temperature_k"].items()
+    return {f"{kelvin} K" if kelvin[0].isdigit() else kelvin: row for kelvin, row in rows}
+
+
+def _sources(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
 
 
 def _table(first: str, rows: dict[str, dict[str, Any]], columns: Sequence[str]) -> str:

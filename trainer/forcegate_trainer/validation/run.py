@@ -32,7 +32,7 @@ def validate(
 ) -> HeldOut:
     """Load ``folder`` as the gateway would, measure it, write the report and the card.
 
-    ``test`` holds labelled frames of the test split, ``training`` is the dataset it was fitted
+    ``test`` holds labelled frames of the test split, ``training`` the train split it was fitted
     to. ``duration_ps`` of microcanonical dynamics per suite molecule; 0 leaves them out.
 
     Raises:
@@ -44,6 +44,7 @@ def validate(
     dataset = load_dataset(test)
     dataset = dataset.select(dataset.frame_indices("test"))
     known = load_dataset(training)
+    known = known.select(known.frame_indices("train"))
     _check(dataset, known, str(card.teacher["name"]))
     tell(f"evaluating {len(dataset)} frames of molecules never trained on")
     held_out = predict_held_out(runtime, dataset, card.cutoff)
@@ -74,7 +75,9 @@ def validate(
 
 
 def _check(test: Dataset, training: Dataset, teacher: str) -> None:
-    seen = set(training.molecules.split_key) & set(test.molecules.split_key)
+    # The key of a dimer is its monomers' keys, joined by a dot.
+    trained = {part for key in training.molecules.split_key for part in key.split(".")}
+    seen = trained & {part for key in test.molecules.split_key for part in key.split(".")}
     if seen:
         raise SettingsError(
             f"received a test set that shares {len(seen)} molecules with the training data, among "

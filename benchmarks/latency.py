@@ -1,0 +1,148 @@
+"""One MD step, evaluated in process and over HTTP on loopback: medians and their spread.
+
+Both sides are driven through an ASE calculator, with positions that have not been seen before at
+every call: a calculator that answers from its cache would measure nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from rich.console import Console
+from rich.table import Table
+
+from forcegate_client import RemoteCalculator
+from forcegate_service.fake import write_fake_model
+from forcegate_service.registry import load_version, version_folders
+from forcegate_service.runtimes import runtime_loader
+from forcegate_service.settings import Settings
+from forcegate_trainer.demo.gateway import running_gateway
+from forcegate_trainer.validation.calculator import RuntimeCalculator
+from forcegate_trainer.validation.dynamics import SUITE, molecule_from_smiles
+
+WARM_UP = 20
+SHAKE = 0.01  # Å; about what a step of dynamics moves an atom
+MOLECULE = "aspirin"
+
+Row = dict[str, object]
+
+
+def latencies_ms(calculator: Calculator, atoms: Atoms, steps: int, seed: int) -> np.ndarray:
+    """Milliseconds of each of ``steps`` evaluations of energy and forces."""
+    rng = np.random.default_rng(seed)
+    work = atoms.copy()
+    work.calc = calculator
+    durations = []
+    for _ in range(steps):
+        work.positions = atoms.positions + rng.normal(scale=SHAKE, size=atoms.positions.shape)
+        started = time.perf_counter()
+        work.get_forces()
+        durations.append(time.perf_counter() - started)
+    return 1e3 * np.array(durations)
+
+
+def measure(name: str, calculator: Calculator, atoms: Atoms, steps: int, rounds: int) -> list[Row]:
+    """p50 and p95 of a step: the median over rounds, and the range that the rounds span."""
+    latencies_ms(calculator, atoms, WARM_UP, seed=0)
+    sets = [latencies_ms(calculator, atoms, steps, seed) for seed in range(1, rounds + 1)]
+    rows: list[Row] = []
+    for quantile in (50, 95):
+        values = [float(np.percentile(durations, quantile)) for durations in sets]
+        for suffix, value in (("", np.median(values)), (" spread", max(values) - min(values))):
+            rows.append(
+                {
+                    "name": f"{name}, {MOLECULE}, p{quantile}{suffix}",
+                    "value": round(float(value), 4),
+                    "unit": "ms/step",
+                    "want": None,
+                    "ok": True,
+                }
+            )
+    return rows
+
+
+def in_process(repository: Path, model: str) -> RuntimeCalculator:
+    """The newest version of ``model``, opened as the gateway opens it."""
+    folder = [path for path in version_folders(repository) if path.parent.name == model][-1]
+    runtime = load_version(folder, runtime_loader(Settings(model_repository=repository)))
+    return RuntimeCalculator(runtime, runtime.card.cutoff)
+
+
+@contextmanager
+def repository_of(given: Path, fake: bool) -> Iterator[Path]:
+    """The repository to measure; a toy model in a temporary one if ``fake``."""
+    if not fake:
+        yield given
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        write_fake_model(Path(folder))
+        # Inherited by the gateway that is started.
+        os.environ["FORCEGATE_RUNTIME"] = "fake"
+        yield Path(folder)
+
+
+def machine() -> dict[str, object]:
+    """What the numbers belong to."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    cpu = next((line.partition(":")[2].strip() for line in lines if "model name" in line), "")
+    return {
+        "cpu": cpu or platform.processor(),
+        "cores": os.cpu_count(),
+        "load_average_1min": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
+
+
+def main(
+    url: Annotated[
+        str | None, typer.Option(help="A gateway that runs; else one is started.")
+    ] = None,
+    model_repository: Annotated[Path, typer.Option()] = Path("model_repository"),
+    model: Annotated[str, typer.Option()] = "painn_base",
+    fake: Annotated[
+        bool, typer.Option("--fake", help="A toy: the cost of everything else.")
+    ] = False,
+    steps: Annotated[int, typer.Option(min=10, max=2000, help="Evaluations of a round.")] = 200,
+    rounds: Annotated[int, typer.Option(min=1, max=20)] = 5,
+    out: Annotated[Path, typer.Option()] = Path("benchmarks/results/latency.json"),
+) -> None:
+    """Time a step in process and over HTTP."""
+    atoms = molecule_from_smiles(SUITE[MOLECULE])
+    model = "fake" if fake else model
+    rows: list[Row] = []
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if url is None:
+        with repository_of(model_repository, fake) as repository:
+            local = in_process(repository, model)
+            rows += measure(f"{model} in process", local, atoms, steps, rounds)
+            with running_gateway(repository, out.with_suffix(".log")) as started:
+                remote = RemoteCalculator(started, model=model)
+                rows += measure(f"{model} over HTTP", remote, atoms, steps, rounds)
+                remote.close()
+    else:
+        remote = RemoteCalculator(url, model=model)
+        rows += measure(f"{model} over HTTP", remote, atoms, steps, rounds)
+        remote.close()
+    table = Table("what", "value", "unit", title=f"{rounds} rounds of {steps} steps")
+    for row in rows:
+        table.add_row(str(row["name"]), f"{row['value']:.2f}", str(row["unit"]))
+    Console().print(table)
+    out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,175 @@
+"""The documents and the layout of the house hold: links, commands, versions, arrows between floors."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+import yaml
+
+from forcegate_trainer.cli.app import create_app
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "forcegate_client": ROOT / "clients" / "forcegate_client",
+    "forcegate_service": ROOT / "service" / "forcegate_service",
+    "forcegate_trainer": ROOT / "trainer" / "forcegate_trainer",
+}
+# What each floor must not stand on: clients are the ground, the trainer stands on both others.
+FORBIDDEN = {
+    "forcegate_client": {"forcegate_service", "forcegate_trainer", "torch"},
+    "forcegate_service": {"forcegate_trainer"},
+}
+MOST_LINES = 400
+# Longer files, each with the reason why it is one concept all the same.
+LONG_FILES: dict[str, str] = {}
+DOCUMENTS = sorted(
+    [
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        ROOT / "benchmarks" / "README.md",
+        ROOT / "clients" / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+    ]
+)
+# Inline links and images; code is taken out before.
+LINK = re.compile(r"\]\(([^()\s]+)\)")
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def sources() -> Iterator[Path]:
+    for folder in ("clients", "service", "trainer", "tests", "benchmarks"):
+        yield from (ROOT / folder).rglob("*.py")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_relative_link_leads_to_a_file(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    prose = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+    for target in LINK.findall(prose):
+        path = target.partition("#")[0]
+        if path and not re.match(r"[a-z]+:", path):
+            assert (document.parent / path).exists(), target
+
+
+def test_the_index_of_the_documents_names_them_all() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    listed = set(LINK.findall(index))
+    written = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert written <= listed
+
+
+def test_no_file_is_longer_than_one_concept() -> None:
+    found = {
+        name_of(path)
+        for path in sources()
+        if len(path.read_text(encoding="utf-8").splitlines()) > MOST_LINES
+    }
+    assert found == set(LONG_FILES)
+
+
+def imported(path: Path) -> set[str]:
+    """The packages that a file names in imports, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_no_arrow_runs_back_up(package: str) -> None:
+    files = list(PACKAGES[package].rglob("*.py"))
+    assert files
+    for path in files:
+        assert imported(path) & FORBIDDEN[package] == set(), name_of(path)
+
+
+WALK = """
+import importlib, pkgutil, sys, forcegate_client
+for module in pkgutil.walk_packages(forcegate_client.__path__, "forcegate_client."):
+    importlib.import_module(module.name)
+"""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param(WALK, id="every module of the client"),
+        pytest.param("import sys, forcegate_service.app", id="the gateway's application"),
+        pytest.param("import sys, forcegate_service.cli", id="the server's command line"),
+        pytest.param("import sys, forcegate_trainer", id="the trainer's package"),
+    ],
+)
+def test_importing_does_not_load_torch(statement: str) -> None:
+    code = f"{statement}\nprint('torch' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
+
+
+def trainer_commands() -> list[list[str]]:
+    commands = []
+    for document in DOCUMENTS:
+        for block in re.findall(r"```bash\n(.*?)```", document.read_text(encoding="utf-8"), re.S):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["forcegate-train"]:
+                    commands.append(words[1:])
+    return commands
+
+
+@pytest.mark.parametrize("words", trainer_commands(), ids=" ".join)
+def test_documented_commands_of_the_trainer_are_understood(words: list[str]) -> None:
+    group = typer.main.get_command(create_app())
+    command = group.commands[words[0]]  # type: ignore[attr-defined]
+    with command.make_context(words[0], words[1:]) as context:
+        assert context.params
+
+
+def test_the_recipe_of_the_data_names_every_step() -> None:
+    steps = {words[0] for words in trainer_commands()}
+    assert {"molecules", "sample", "label", "fit", "export", "validate"} <= steps
+
+
+def project(folder: Path) -> dict[str, str]:
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_both_distributions_and_the_changelog_agree_on_the_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", changelog, re.MULTILINE)[0]
+    assert project(ROOT)["version"] == project(ROOT / "clients")["version"] == newest
+
+
+def test_the_license_is_the_one_that_the_packages_declare() -> None:
+    first = (ROOT / "LICENSE").read_text(encoding="utf-8").splitlines()[0]
+    assert first == f"{project(ROOT)['license']} License"
+    assert project(ROOT / "clients")["license"] == project(ROOT)["license"]
+
+
+def recipe(target: str) -> list[str]:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    body = re.findall(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[0]
+    return [line.strip().replace("$(BIN)", ".venv/bin") for line in body.splitlines()]
+
+
+def test_the_hooks_before_a_commit_are_the_checks_of_the_makefile() -> None:
+    text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    (repository,) = yaml.safe_load(text)["repos"]
+    assert repository["repo"] == "local"
+    entries = [hook["entry"] for hook in repository["hooks"]]
+    assert entries == [*recipe("lint"), *recipe("typing")]

@@ -1,0 +1,17 @@
+"""What a run folder holds, and the datasets it was fitted to."""
+
+from __future__ import annotations
+
+from forcegate_client.dataset import Dataset, concatenate, load_dataset
+
+__all__ = ["CHECKPOINT_NAME", "CONFIG_NAME", "METRICS_NAME", "WEIGHTS_NAME", "load_all"]
+
+CONFIG_NAME = "config.json"
+CHECKPOINT_NAME = "checkpoint.pt"
+WEIGHTS_NAME = "best.pt"
+METRICS_NAME = "metrics.jsonl"
+
+
+def load_all(paths: tuple[str, ...]) -> Dataset:
+    """All frames of several labelled files."""
+    return concatenate([load_dataset(path) for path in paths])
