@@ -13,9 +13,9 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from forcegate_client.client import Client
 from forcegate_client.connection import Timeouts
 from forcegate_client.errors import DigestChanged
+from forcegate_client.messages import PredictResponse
 from forcegate_client.retry import PATIENT, RetryPolicy
 from forcegate_client.structures import StructureBatch
-from forcegate_client.wire import PredictResponse
 
 __all__ = ["RemoteCalculator"]
 

@@ -13,17 +13,11 @@ from ase import Atoms
 from forcegate_client.answers import Answer, check_status, error_of_transport, read_json
 from forcegate_client.connection import Connection, Timeouts, shown
 from forcegate_client.errors import ForcegateError, ServerUnreachable
+from forcegate_client.messages import OnError, PredictRequest, PredictResponse
 from forcegate_client.retry import RetryPolicy, Transient, Waiter
 from forcegate_client.splitting import predict_in_parts
 from forcegate_client.structures import StructureBatch
-from forcegate_client.wire import (
-    MEDIA_TYPE,
-    OnError,
-    PredictRequest,
-    PredictResponse,
-    decode_response,
-    encode_request,
-)
+from forcegate_client.wire import MEDIA_TYPE, decode_response, encode_request
 
 __all__ = ["Client"]
 
@@ -91,7 +85,7 @@ class Client:
         ``properties`` may name ``energy``, ``forces``, ``stress`` and ``uncertainty``. A batch
         that the server finds too large is halved until it fits. With ``on_error="partial"``
         structures that cannot be computed become problem documents in
-        ``response.predictions.problems``; shapes and units are those of ``wire.Predictions``.
+        ``response.predictions.problems``; shapes and units are those of ``Predictions``.
 
         Raises:
             ForcegateError: the class that the server raised, or ``ServerUnreachable``.

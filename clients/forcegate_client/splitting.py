@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from forcegate_client.errors import DigestChanged, ForcegateError, PayloadTooLarge
-from forcegate_client.wire import Predictions, PredictRequest, PredictResponse
+from forcegate_client.messages import Predictions, PredictRequest, PredictResponse
 
 __all__ = ["join_responses", "predict_in_parts"]
 

@@ -28,15 +28,9 @@ from forcegate_client.errors import (
     ModelNotFound,
     PayloadTooLarge,
 )
+from forcegate_client.messages import Predictions, PredictRequest, PredictResponse
 from forcegate_client.structures import StructureBatch
-from forcegate_client.wire import (
-    MEDIA_TYPE,
-    Predictions,
-    PredictRequest,
-    PredictResponse,
-    decode_request,
-    encode_response,
-)
+from forcegate_client.wire import MEDIA_TYPE, decode_request, encode_response
 
 __all__ = ["FakeClock", "FakeServer", "html_page", "problem", "serve"]
 

@@ -36,9 +36,8 @@ A property that was not asked for is left out; a structure that failed has no ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 import msgpack
 import numpy as np
@@ -50,17 +49,18 @@ from forcegate_client.errors import (
     PayloadTooLarge,
     UnprocessableRequest,
 )
+from forcegate_client.messages import (
+    UNITS,
+    OnError,
+    Predictions,
+    PredictRequest,
+    PredictResponse,
+)
 from forcegate_client.structures import StructureBatch
 
 __all__ = [
     "MEDIA_TYPE",
-    "PROPERTIES",
     "SCHEMA",
-    "UNITS",
-    "OnError",
-    "PredictRequest",
-    "PredictResponse",
-    "Predictions",
     "decode_request",
     "decode_response",
     "encode_request",
@@ -69,18 +69,8 @@ __all__ = [
 
 MEDIA_TYPE = "application/msgpack"
 SCHEMA = 1
-PROPERTIES = ("energy", "forces", "stress", "uncertainty")
-UNITS = {
-    "energy": "eV",
-    "forces": "eV/Å",
-    "stress": "eV/Å³",
-    "energy_uncertainty": "eV",
-    "max_novelty": "1",
-}
 
-OnError = Literal["raise", "partial"]
 Float = npt.NDArray[np.float64]
-Int = npt.NDArray[np.int64]
 
 _REQUEST_FIELDS = {"schema", "model", "version", "properties", "on_error", "structures"}
 _STRUCTURE_FIELDS = {
@@ -96,57 +86,12 @@ _STRUCTURE_FIELDS = {
 _RESULT_COLUMNS = {"energy": 1, "stress": 6, "energy_uncertainty": 1, "max_novelty": 1}
 
 
-@dataclass(frozen=True)
-class PredictRequest:
-    """What is asked: which model, which properties, of which structures."""
-
-    structures: StructureBatch
-    model: str
-    version: str | None = None
-    properties: tuple[str, ...] = ("energy", "forces")
-    on_error: OnError = "raise"
-    ids: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """The answers for the K structures that could be computed.
-
-    ``index`` [K] and ``n_atoms`` [K] say which they are; ``energy`` [K] in eV, ``forces`` [ΣN, 3]
-    in eV/Å, ``stress`` [K, 6] in eV/Å³, ``energy_uncertainty`` [K] in eV, ``max_novelty`` [K].
-    What was not asked for is ``None``. ``problems`` holds a problem document for each structure
-    that failed, ``warnings`` the remarks on those that did not, both keyed by structure index.
-    """
-
-    index: Int
-    n_atoms: Int
-    energy: Float | None = None
-    forces: Float | None = None
-    stress: Float | None = None
-    energy_uncertainty: Float | None = None
-    max_novelty: Float | None = None
-    problems: dict[int, dict[str, Any]] = field(default_factory=dict)
-    warnings: dict[int, list[str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class PredictResponse:
-    """Predictions, and which weights they come from."""
-
-    model: str
-    version: str
-    digest: str
-    status: dict[str, str]
-    predictions: Predictions
-    timing: dict[str, float] = field(default_factory=dict)
-
-
 def encode_request(request: PredictRequest) -> bytes:
     """The msgpack body of ``request``."""
     batch = request.structures
     structures: dict[str, Any] = {
         "n_atoms": batch.n_atoms.astype("<i4").tobytes(),
-        "atomic_numbers": batch.atomic_numbers.astype("u1").tobytes(),
+        "atomic_numbers": _as_bytes(batch.atomic_numbers),
         "positions": batch.positions.astype("<f8").tobytes(),
     }
     if batch.cells.any():
@@ -271,6 +216,19 @@ def decode_response(body: bytes) -> PredictResponse:
             **columns,
         ),
     )
+
+
+def _as_bytes(atomic_numbers: npt.NDArray[np.int64]) -> bytes:
+    """One byte each; what does not fit would come out as another element."""
+    if atomic_numbers.size and not 0 <= atomic_numbers.min() <= atomic_numbers.max() <= 255:
+        wrong = atomic_numbers[(atomic_numbers < 0) | (atomic_numbers > 255)][0]
+        raise UnprocessableRequest(
+            f"atomic number {wrong}",
+            expected="atomic numbers between 1 and 118",
+            action="correct the structure",
+            code="element_unknown",
+        )
+    return atomic_numbers.astype("u1").tobytes()
 
 
 def _decode_structures(
@@ -417,9 +375,3 @@ def _wrong_type(name: str, value: Any, expected: str) -> ForcegateError:
         action="see docs/wire-format.md",
         code="type_mismatch",
     )
-
-
-def rows_of(counts: Sequence[int]) -> list[slice]:
-    """The slice of a per-atom array that belongs to each structure."""
-    ends = np.cumsum(counts).tolist()
-    return [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]

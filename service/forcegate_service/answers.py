@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.errors import ForcegateError, PredictionNotFinite, RuntimeUnavailable
-from forcegate_client.wire import Predictions, PredictResponse
+from forcegate_client.messages import Predictions, PredictResponse
 from forcegate_service.card import ModelCard
 from forcegate_service.dispatcher import Answer
 from forcegate_service.preparation import Prepared

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from forcegate_client.wire import UNITS
+from forcegate_client.messages import UNITS
 from forcegate_service.card import MODEL_NAME, ModelCard, Reference
 from forcegate_service.errors import ModelRefused
 from forcegate_service.graph import Graph, build_graph

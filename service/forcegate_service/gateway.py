@@ -13,7 +13,8 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry
 
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
-from forcegate_client.wire import PredictRequest, decode_request, encode_response
+from forcegate_client.messages import PredictRequest
+from forcegate_client.wire import decode_request, encode_response
 from forcegate_service.answers import failures, respond
 from forcegate_service.dispatcher import Answer, Dispatcher
 from forcegate_service.errors import ModelRefused

@@ -11,14 +11,8 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from pydantic_core import to_json
 
 from forcegate_client.errors import InvalidStructure
+from forcegate_client.messages import UNITS, Predictions, PredictRequest, PredictResponse, rows_of
 from forcegate_client.structures import StructureBatch
-from forcegate_client.wire import (
-    UNITS,
-    Predictions,
-    PredictRequest,
-    PredictResponse,
-    rows_of,
-)
 from forcegate_service.json_errors import explain
 from forcegate_service.preparation import check_size
 from forcegate_service.settings import Settings

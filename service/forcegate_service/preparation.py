@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.errors import InvalidStructure, PayloadTooLarge
+from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
-from forcegate_client.wire import PredictRequest
 from forcegate_service.card import ModelCard
 from forcegate_service.composition import composition_warnings
 from forcegate_service.crowding import crowded, estimate_edges

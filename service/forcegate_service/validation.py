@@ -13,8 +13,8 @@ import numpy.typing as npt
 from ase.data import chemical_symbols
 
 from forcegate_client.errors import InvalidStructure, UnprocessableRequest
+from forcegate_client.messages import PROPERTIES
 from forcegate_client.structures import StructureBatch
-from forcegate_client.wire import PROPERTIES
 from forcegate_service.card import ModelCard
 from forcegate_service.cells import check_cells
 

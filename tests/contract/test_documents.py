@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from forcegate_client.errors import DocumentedError
-from forcegate_client.wire import PROPERTIES
+from forcegate_client.messages import PROPERTIES
 from forcegate_service import json_errors
 from forcegate_service.json_form import PredictBody, StructureBody
 from forcegate_service.settings import Settings

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
+from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
-from forcegate_client.wire import MEDIA_TYPE, PredictRequest, decode_response, encode_request
+from forcegate_client.wire import MEDIA_TYPE, decode_response, encode_request
 
 pytestmark = pytest.mark.anyio
 

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
+from forcegate_client.messages import Predictions, PredictRequest, PredictResponse
 from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import (
     MEDIA_TYPE,
-    Predictions,
-    PredictRequest,
-    PredictResponse,
     decode_request,
     decode_response,
     encode_request,

@@ -13,15 +13,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc100, fcc111, molecule
 
+from forcegate_client.messages import PredictRequest, PredictResponse, rows_of
 from forcegate_client.structures import StructureBatch
-from forcegate_client.wire import (
-    MEDIA_TYPE,
-    PredictRequest,
-    PredictResponse,
-    decode_response,
-    encode_request,
-    rows_of,
-)
+from forcegate_client.wire import MEDIA_TYPE, decode_response, encode_request
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 

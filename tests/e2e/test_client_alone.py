@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Fills a virtual environment from the package index.
+pytestmark = pytest.mark.system
+
 CLIENTS = Path(__file__).parents[2] / "clients"
 
 LIGHT = """

@@ -1,4 +1,4 @@
-"""The documents and the layout of the house hold: links, commands, versions, arrows between floors."""
+"""Documents and layout hold: links, commands, versions, and the arrows between floors."""
 
 from __future__ import annotations
 

@@ -18,16 +18,9 @@ from forcegate_client.errors import (
     PayloadTooLarge,
     error_from_problem,
 )
+from forcegate_client.messages import Predictions, PredictRequest, PredictResponse
 from forcegate_client.structures import StructureBatch
-from forcegate_client.wire import (
-    Predictions,
-    PredictRequest,
-    PredictResponse,
-    decode_request,
-    decode_response,
-    encode_request,
-    encode_response,
-)
+from forcegate_client.wire import decode_request, decode_response, encode_request, encode_response
 
 
 @st.composite

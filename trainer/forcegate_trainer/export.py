@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from forcegate_client.dataset import Dataset
-from forcegate_client.wire import UNITS
+from forcegate_client.messages import UNITS
 from forcegate_service.card import MODEL_NAME, ModelCard, Reference, file_digest
 from forcegate_service.graph import build_graph
 from forcegate_service.triton_config import CONFIG_NAME as TRITON_CONFIG_NAME

@@ -24,7 +24,7 @@ from forcegate_client.cli.options import (
 )
 from forcegate_client.client import Client
 from forcegate_client.errors import DigestChanged
-from forcegate_client.wire import PredictResponse, rows_of
+from forcegate_client.messages import PredictResponse, rows_of
 
 __all__ = ["predict"]
 

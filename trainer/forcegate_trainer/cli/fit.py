@@ -39,9 +39,8 @@ def fit_command(
     compile_step: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Compile the step: needs a C compiler.")
     ] = True,
-    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")] = False,
 ) -> None:
-    """Train a student on labelled frames; resume with --resume after an interruption."""
+    """Train a student; stopped, it continues from its last checkpoint when called again."""
     # Importing torch takes seconds, which the other commands need not wait for.
     from forcegate_trainer.training.run import fit
 
@@ -49,8 +48,7 @@ def fit_command(
         raise SettingsError(f"received model {model!r}; expected one of {', '.join(PRESETS)}")
     architecture = PRESETS[model]
     if elements:
-        chosen = tuple(sorted(int(number) for number in elements.split(",")))
-        architecture = replace(architecture, elements=chosen)
+        architecture = replace(architecture, elements=_atomic_numbers(elements))
     paths = tuple(str(path) for path in datasets)
     config = FitConfig(
         model=model,
@@ -64,7 +62,7 @@ def fit_command(
         workers=workers,
         compile=compile_step,
     )
-    _check_folder(out, config, resume=resume)
+    _check_folder(out, config)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -84,19 +82,24 @@ def fit_command(
         fit(config, out, show)
 
 
-def _check_folder(out: Path, config: FitConfig, *, resume: bool) -> None:
-    """Neither overwrite a run by accident nor continue one with other settings."""
+def _atomic_numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(number) for number in text.split(",")}))
+    except ValueError:
+        raise SettingsError(
+            f"received elements {text!r}; expected atomic numbers such as 1,6,8"
+        ) from None
+
+
+def _check_folder(out: Path, config: FitConfig) -> None:
+    """Refuse to continue a run with other settings or data."""
     if not (out / CHECKPOINT_NAME).is_file():
         return
-    if not resume:
-        raise SettingsError(
-            f"received --out {out}, which holds a run; expected an empty folder, or --resume"
-        )
     before = FitConfig.load(out / CONFIG_NAME)
-    # Epochs may change on resuming (the schedule stretches); how work is shared out may, too.
+    # The epochs may change (the schedule stretches), and how the work is shared out.
     free = {"epochs": 1, "workers": 1, "compile": True}
     if replace(before, **free) != replace(config, **free):  # type: ignore[arg-type]
         raise SettingsError(
             f"received settings or data that differ from {out / CONFIG_NAME}; expected the same "
-            "ones to resume: start another run with another --out"
+            "ones to continue that run, or another --out to start one"
         )

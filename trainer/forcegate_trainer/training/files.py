@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from forcegate_client.dataset import Dataset, concatenate, load_dataset
+from forcegate_trainer.errors import SettingsError
 
 __all__ = ["CHECKPOINT_NAME", "CONFIG_NAME", "METRICS_NAME", "WEIGHTS_NAME", "load_all"]
 
@@ -13,5 +14,16 @@ METRICS_NAME = "metrics.jsonl"
 
 
 def load_all(paths: tuple[str, ...]) -> Dataset:
-    """All frames of several labelled files."""
-    return concatenate([load_dataset(path) for path in paths])
+    """All frames of several labelled files.
+
+    Raises:
+        SettingsError: if one of them has no labels.
+    """
+    datasets = [load_dataset(path) for path in paths]
+    for path, dataset in zip(paths, datasets, strict=True):
+        if not dataset.is_labelled:
+            raise SettingsError(
+                f"received {path}, which has no energies and forces; expected labelled frames: "
+                "run `forcegate-train label` on it first"
+            )
+    return concatenate(datasets)

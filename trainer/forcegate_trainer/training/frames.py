@@ -13,7 +13,6 @@ from torch import Tensor
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import StructureBatch
 from forcegate_service.graph import build_graph
-from forcegate_trainer.errors import SettingsError
 
 __all__ = ["FrameBatch", "batches", "epoch_order", "frame_batch", "structures_of"]
 
@@ -47,16 +46,9 @@ def structures_of(dataset: Dataset) -> StructureBatch:
 def frame_batch(
     dataset: Dataset, structures: StructureBatch, indices: Int, cutoff: float
 ) -> FrameBatch:
-    """Graphs and labels of frames ``indices`` [B].
-
-    Raises:
-        SettingsError: if the dataset has no labels.
-    """
-    if dataset.energies is None or dataset.forces is None:
-        raise SettingsError(
-            "received a dataset without labels; expected energies and forces: run "
-            "`forcegate-train label` on it first"
-        )
+    """Graphs and labels of frames ``indices`` [B]."""
+    assert dataset.energies is not None  # whoever loads frames for training has checked
+    assert dataset.forces is not None
     graph = build_graph(structures.select(indices), cutoff)
     forces = np.concatenate([dataset.forces[dataset.atoms_of(int(f))] for f in indices])
     return FrameBatch(

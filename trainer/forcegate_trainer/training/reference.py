@@ -19,8 +19,7 @@ def fit_reference_energies(
     Raises:
         SettingsError: if an atom is of another element, or an element does not occur.
     """
-    if dataset.energies is None:
-        raise SettingsError("received a dataset without energies; expected labels")
+    assert dataset.energies is not None  # whoever loads frames for training has checked
     composition = np.zeros((len(indices), len(elements)))
     for row, frame in enumerate(indices):
         numbers = dataset.atomic_numbers[dataset.atoms_of(int(frame))]

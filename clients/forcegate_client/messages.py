@@ -1,0 +1,86 @@
+"""What is asked of a server and what it answers, whatever the form on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from forcegate_client.structures import StructureBatch
+
+__all__ = [
+    "PROPERTIES",
+    "UNITS",
+    "OnError",
+    "PredictRequest",
+    "PredictResponse",
+    "Predictions",
+    "rows_of",
+]
+
+PROPERTIES = ("energy", "forces", "stress", "uncertainty")
+UNITS = {
+    "energy": "eV",
+    "forces": "eV/Å",
+    "stress": "eV/Å³",
+    "energy_uncertainty": "eV",
+    "max_novelty": "1",
+}
+
+OnError = Literal["raise", "partial"]
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """What is asked: which model, which properties, of which structures."""
+
+    structures: StructureBatch
+    model: str
+    version: str | None = None
+    properties: tuple[str, ...] = ("energy", "forces")
+    on_error: OnError = "raise"
+    ids: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The answers for the K structures that could be computed.
+
+    ``index`` [K] and ``n_atoms`` [K] say which they are; ``energy`` [K] in eV, ``forces`` [ΣN, 3]
+    in eV/Å, ``stress`` [K, 6] in eV/Å³, ``energy_uncertainty`` [K] in eV, ``max_novelty`` [K].
+    What was not asked for is ``None``. ``problems`` holds a problem document for each structure
+    that failed, ``warnings`` the remarks on those that did not, both keyed by structure index.
+    """
+
+    index: Int
+    n_atoms: Int
+    energy: Float | None = None
+    forces: Float | None = None
+    stress: Float | None = None
+    energy_uncertainty: Float | None = None
+    max_novelty: Float | None = None
+    problems: dict[int, dict[str, Any]] = field(default_factory=dict)
+    warnings: dict[int, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PredictResponse:
+    """Predictions, and which weights they come from."""
+
+    model: str
+    version: str
+    digest: str
+    status: dict[str, str]
+    predictions: Predictions
+    timing: dict[str, float] = field(default_factory=dict)
+
+
+def rows_of(counts: Sequence[int]) -> list[slice]:
+    """The slice of a per-atom array that belongs to each structure."""
+    ends = np.cumsum(counts).tolist()
+    return [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]

@@ -1,0 +1,93 @@
+"""`forcegate-train` refuses bad input in one line, and continues what was begun."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from forcegate_client.dataset import write_dataset
+from support.datasets import labelled_dataset
+
+COMMAND = Path(sys.executable).with_name("forcegate-train")
+SMALL = ("--model", "painn_ultra_tiny", "--no-compile", "--batch-size", "6")
+
+
+def _train(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(COMMAND), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "labelled.h5"
+    write_dataset(path, labelled_dataset(frames_per_molecule=3))
+    return path
+
+
+def _refusal(*arguments: object) -> str:
+    done = _train(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+def test_a_dataset_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert "missing.h5" in _refusal("fit", tmp_path / "missing.h5", "--out", tmp_path / "run")
+
+
+def test_a_model_that_does_not_exist_is_refused(labelled: Path, tmp_path: Path) -> None:
+    message = _refusal("fit", labelled, "--out", tmp_path / "run", "--model", "painn_huge")
+    assert "painn_huge" in message
+    assert "painn_base" in message
+
+
+def test_elements_that_are_no_numbers_are_refused(labelled: Path, tmp_path: Path) -> None:
+    message = _refusal("fit", labelled, "--out", tmp_path / "run", "--elements", "H,C")
+    assert "1,6,8" in message
+
+
+def test_frames_without_labels_are_refused(tmp_path: Path) -> None:
+    labelled = labelled_dataset(frames_per_molecule=2)
+    bare = replace(labelled, energies=None, forces=None, teacher=None)
+    write_dataset(tmp_path / "bare.h5", bare)
+    message = _refusal("fit", tmp_path / "bare.h5", "--out", tmp_path / "run", *SMALL)
+    assert "forcegate-train label" in message
+
+
+def test_a_run_is_continued_with_the_same_settings_and_refused_with_others(
+    labelled: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert _train("fit", labelled, "--out", run, *SMALL, "--epochs", 1).returncode == 0
+    assert "another --out" in _refusal("fit", labelled, "--out", run, *SMALL, "--seed", 5)
+    assert _train("fit", labelled, "--out", run, *SMALL, "--epochs", 2).returncode == 0
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_folder_that_is_no_run_is_not_exported(tmp_path: Path) -> None:
+    message = _refusal("export", tmp_path, "--out", tmp_path / "models")
+    assert "forcegate-train fit" in message
+
+
+def test_a_test_set_that_was_trained_on_is_refused(labelled: Path, tmp_path: Path) -> None:
+    run, models = tmp_path / "run", tmp_path / "models"
+    assert _train("fit", labelled, "--out", run, *SMALL, "--epochs", 1).returncode == 0
+    assert _train("export", run, "--out", models).returncode == 0
+    dataset = labelled_dataset(frames_per_molecule=1)
+    leaked = dataset.select(dataset.frame_indices("train"))
+    leaked.molecules.split[:] = 2
+    write_dataset(tmp_path / "leaked.h5", leaked)
+    message = _refusal(
+        "validate",
+        models / "painn_ultra_tiny" / "1",
+        *("--test", tmp_path / "leaked.h5", "--training", labelled, "--nve-ps", 0),
+    )
+    assert "never trained on" in message
