@@ -8,7 +8,7 @@ PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo test test-system lint typing format clean
+.PHONY: help install demo test test-system bench lint typing format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ test: install ## every test that needs no long-running server (≤ 12 minutes on
 
 test-system: install ## real servers, kills, long runs (≤ 45 minutes)
 	$(BIN)/python -m pytest -m system
+
+bench: install ## step latency over HTTP and in process; results under benchmarks/results
+	$(BIN)/python benchmarks/latency.py
 
 lint: install ## ruff, formatting included
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from forcegate_service.card import MODEL_NAME, ModelCard
@@ -38,8 +39,9 @@ class EmbeddedRuntime:
         Raises:
             RuntimeFault: if the module itself fails.
         """
-        # The one gate through which inputs pass: contiguous, of the declared type.
-        inputs = [torch.from_numpy(array).contiguous() for array in graph.arrays()]
+        # The one gate through which inputs pass: contiguous, and writable because torch knows no
+        # other memory (arrays cut from a message's buffer are copied here).
+        inputs = [torch.from_numpy(np.require(array, None, "CW")) for array in graph.arrays()]
         try:
             with torch.inference_mode():
                 outputs = self._module(*inputs)

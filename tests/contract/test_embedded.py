@@ -162,3 +162,13 @@ async def test_the_gateway_serves_an_exported_model(version: Path, water: dict[s
     for result in response.json()["results"]:
         assert result["energy"] == pytest.approx(reference.energy, abs=1e-9)
         np.testing.assert_allclose(result["forces"], reference.forces, atol=1e-9)
+
+
+def test_read_only_arrays_as_a_message_holds_them_are_evaluated_without_a_warning(
+    version: Path,
+) -> None:
+    runtime = EmbeddedRuntime(version)
+    graph = build_graph(runtime.card.reference.batch(), CUTOFF)
+    for array in graph.arrays():
+        array.setflags(write=False)
+    assert np.isfinite(runtime.evaluate(graph).energy).all()
