@@ -8,6 +8,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from hypothesis import settings
+
+# No test asserts wall time, and none depends on the luck of a run.
+settings.register_profile("forcegate", deadline=None, derandomize=True)
+settings.load_profile("forcegate")
 
 
 @pytest.fixture(autouse=True, scope="session")
