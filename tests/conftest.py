@@ -10,12 +10,15 @@ import pytest
 import torch
 from hypothesis import settings
 
+from forcegate_service.rounding import round_alike_in_every_batch
+
 # No test asserts wall time, and none depends on the luck of a run.
 settings.register_profile("forcegate", deadline=None, derandomize=True)
 settings.load_profile("forcegate")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_torch_thread() -> None:
-    """Small graphs gain nothing from a second thread, and lose much beside other processes."""
+def torch_as_the_gateway_sets_it() -> None:
+    """One thread (small graphs gain nothing from a second), and its rounding."""
     torch.set_num_threads(1)
+    round_alike_in_every_batch()

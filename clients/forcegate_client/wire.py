@@ -226,7 +226,7 @@ def _as_bytes(atomic_numbers: npt.NDArray[np.int64]) -> bytes:
             f"atomic number {wrong}",
             expected="atomic numbers between 1 and 118",
             action="correct the structure",
-            code="element_unknown",
+            code="element_unsupported",
         )
     return atomic_numbers.astype("u1").tobytes()
 

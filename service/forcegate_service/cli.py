@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import ValidationError
 
+from forcegate_service.rounding import round_alike_in_every_batch
 from forcegate_service.settings import Settings
 
 __all__ = ["main"]
@@ -78,6 +79,7 @@ def _serve(
     if settings.log_level == "info":
         # Its start and stop are told in our own words.
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    round_alike_in_every_batch()
     raise typer.Exit(serve(settings))
 
 

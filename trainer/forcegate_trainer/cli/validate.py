@@ -25,9 +25,11 @@ def validate_command(
 ) -> None:
     """Measure an exported model through the serving runtime; write its report and card."""
     # Importing torch takes seconds, which the other commands need not wait for.
+    from forcegate_service.rounding import round_alike_in_every_batch
     from forcegate_trainer.validation.run import validate
 
     console = Console()
+    round_alike_in_every_batch()
     folder = report or version / "report"
     with console.status("loading") as status:
         held_out = validate(version, test, training, folder, nve_ps, status.update)

@@ -131,12 +131,15 @@ class PaiNN(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Atomic energies and the gradient of their sum.
 
-        ``edge_vector`` [E, 3] in Å, from center to neighbor; ``element`` [N], the index of each
-        atom's element; ``center`` and ``neighbor`` [E].
+        ``edge_vector`` [E, 3] in Å, float64, from center to neighbor; ``element`` [N], the index
+        of each atom's element; ``center`` and ``neighbor`` [E].
 
-        Returns the atomic energies [N] in eV without reference energies, dE/d(edge_vector) [E, 3]
-        in eV/Å, and the features that enter the last linear layer [N, H].
+        Returns, in the network's type, the atomic energies [N] in eV without reference energies;
+        in float64, dE/d(edge_vector) [E, 3] in eV/Å; and the features that enter the last linear
+        layer [N, H].
         """
+        # Geometry stays in float64: the highest Bessel functions turn a rounding of the distance
+        # into one twelve times as large, and their slopes again.
         distance = torch.sqrt((edge_vector * edge_vector).sum(1) + self.distance_epsilon)
         unit = edge_vector / distance.unsqueeze(1)
         basis, basis_slope = bessel(distance, self.cutoff, self.n_radial)
@@ -144,7 +147,7 @@ class PaiNN(nn.Module):
         s = self.embedding(element)
         v = torch.zeros((s.shape[0], 3, s.shape[1]), dtype=s.dtype, device=s.device)
         energy, features, _, _, grad_unit, grad_basis, grad_step = self.stages(
-            s, v, unit, basis, step, center, neighbor
+            s, v, unit.to(s.dtype), basis.to(s.dtype), step.to(s.dtype), center, neighbor
         )
         grad_distance = (grad_basis * basis_slope).sum(1) + grad_step * step_slope
         # unit = x/r: its gradient is what grad_unit has across the edge, over r.

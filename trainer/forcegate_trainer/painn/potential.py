@@ -12,9 +12,10 @@ __all__ = ["Potential"]
 class Potential(nn.Module):
     """A PaiNN with float64 sums around it; one pure function of a flat graph.
 
-    Edge vectors are formed in float64 before the cast to the network's type; atomic energies and
-    edge gradients go to float64 before they are summed, so that the net force vanishes and
-    molecular dynamics sees no rounding steps. Reference energies are added last.
+    Edge vectors, distances and radial functions are formed in float64 before the cast to the
+    network's type; atomic energies and edge gradients go to float64 before they are summed, so
+    that the net force vanishes and molecular dynamics sees no rounding steps. Reference energies
+    are added last.
     """
 
     element_of: Tensor
@@ -78,13 +79,10 @@ class Potential(nn.Module):
         """Energy [B], forces [N, 3], virial [B, 3, 3], element index [N], features [N, H]."""
         center, neighbor = edge_index[0], edge_index[1]
         element = self.element_of.index_select(0, atomic_numbers)
-        wide_vector = (
+        edge_vector = (
             positions.index_select(0, neighbor) - positions.index_select(0, center) + edge_shift
         )
-        dtype = self.network.embedding.weight.dtype
-        atomic, narrow_gradient, features = self.network(
-            wide_vector.to(dtype), element, center, neighbor
-        )
+        atomic, gradient, features = self.network(edge_vector, element, center, neighbor)
         reference = self.reference_energies.index_select(0, element)
         n_structures = n_atoms.shape[0]
         double, device = torch.float64, positions.device
@@ -93,13 +91,12 @@ class Potential(nn.Module):
         energy = zero.index_add(0, structure_index, atomic.to(double)) + zero.index_add(
             0, structure_index, reference
         )
-        gradient = narrow_gradient.to(double)
         forces = (
             torch.zeros_like(positions)
             .index_add(0, center, gradient)
             .index_add(0, neighbor, -gradient)
         )
-        outer = (wide_vector.unsqueeze(2) * gradient.unsqueeze(1)).reshape(-1, 9)
+        outer = (edge_vector.unsqueeze(2) * gradient.unsqueeze(1)).reshape(-1, 9)
         owner = structure_index.index_select(0, center)
         virial = (
             -torch.zeros((n_structures, 9), dtype=double, device=device)
