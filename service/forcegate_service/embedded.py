@@ -41,7 +41,7 @@ class EmbeddedRuntime:
         """
         # The one gate through which inputs pass: contiguous, and writable because torch knows no
         # other memory (arrays cut from a message's buffer are copied here).
-        inputs = [torch.from_numpy(np.require(array, None, "CW")) for array in graph.arrays()]
+        inputs = [torch.from_numpy(np.require(array, None, ["C", "W"])) for array in graph.arrays()]
         try:
             with torch.inference_mode():
                 outputs = self._module(*inputs)
