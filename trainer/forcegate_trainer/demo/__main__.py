@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -80,20 +81,21 @@ def _run_all(
 
 def _table(results: list[DemoResult], card: ModelCard) -> Table:
     table = Table(
+        box=box.SIMPLE_HEAD,
         title=f"{card.name} {card.version} over HTTP: {DURATION_PS:g} ps NVE at 300 K, "
         f"{TIMESTEP_FS} fs",
-        caption=f"force RMSE: components, against {card.teacher['name']} on ten frames of each run",
+        caption=f"F RMSE: force components, against {card.teacher['name']} on ten frames of each run",
     )
-    table.add_column("molecule")
+    table.add_column("molecule", no_wrap=True)
     for column in (
         "atoms",
         "step p50\nms",
-        "step p95\nms",
+        "p95\nms",
         "drift ± SE\nmeV/atom/ps",
         "mean T\nK",
-        "force RMSE\neV/Å",
+        "F RMSE\neV/Å",
     ):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("bonds")
     for result in results:
         figures = result.summary()
