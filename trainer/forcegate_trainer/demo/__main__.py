@@ -84,7 +84,8 @@ def _table(results: list[DemoResult], card: ModelCard) -> Table:
         box=box.SIMPLE_HEAD,
         title=f"{card.name} {card.version} over HTTP: {DURATION_PS:g} ps NVE at 300 K, "
         f"{TIMESTEP_FS} fs",
-        caption=f"F RMSE: force components, against {card.teacher['name']} on ten frames of each run",
+        caption=f"F RMSE: components, against {card.teacher['name']}, ten frames of each run",
+        pad_edge=False,
     )
     table.add_column("molecule", no_wrap=True)
     for column in (
@@ -96,7 +97,7 @@ def _table(results: list[DemoResult], card: ModelCard) -> Table:
         "F RMSE\neV/Å",
     ):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("bonds")
+    table.add_column("bonds", no_wrap=True)
     for result in results:
         figures = result.summary()
         table.add_row(
