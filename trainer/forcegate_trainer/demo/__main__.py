@@ -86,6 +86,7 @@ def _table(results: list[DemoResult], card: ModelCard) -> Table:
         f"{TIMESTEP_FS} fs",
         caption=f"F RMSE: components, against {card.teacher['name']}, ten frames of each run",
         pad_edge=False,
+        collapse_padding=True,
     )
     table.add_column("molecule", no_wrap=True)
     for column in (
