@@ -38,7 +38,9 @@ def test_forces_are_minus_the_gradient_of_the_energy(
 def test_virial_is_minus_the_derivative_by_strain(
     model: torch.nn.Module, crystal: Atoms, diamond: Atoms
 ) -> None:
-    step = 2e-4
+    # Near symmetric sites the norms of vector features bend within a strain of 1e-3: a larger step
+    # measures its own truncation.
+    step = 2e-5
     for atoms in (crystal, diamond):
         virial = evaluate(model, atoms).virial[0]
         for a, b in [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]:
