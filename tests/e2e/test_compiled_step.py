@@ -26,7 +26,7 @@ def test_loss_and_gradients_are_the_same_compiled_and_eager_for_changing_shapes(
             model.zero_grad()
             value = objective(model, batch.inputs, batch.energies, batch.forces, 5.0)
             value.backward()
-            values.append(float(value))
+            values.append(value.item())
             gradients.append(torch.cat([p.grad.reshape(-1) for p in model.parameters()]))
         assert values[1] == pytest.approx(values[0], rel=1e-5)
         error = (gradients[1] - gradients[0]).norm() / gradients[0].norm()
