@@ -20,7 +20,7 @@ def _central(values: dict[int, float], step: float) -> float:
 def test_forces_are_minus_the_gradient_of_the_energy(
     model: torch.nn.Module, molecules: list[Atoms], crystal: Atoms
 ) -> None:
-    step = 1e-3
+    step = 3e-4
     for atoms in [molecules[0], molecules[4], crystal]:
         forces = evaluate(model, atoms).forces
         scale = rms(forces)
