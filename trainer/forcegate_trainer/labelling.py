@@ -51,14 +51,11 @@ def label_file(
     Stopped and called again, it continues. The labels of a frame do not depend on the number of
     workers, nor on interruptions: a fresh calculator is used for each molecule, in a fixed order.
 
-    Raises
-    ------
-    TeacherError
-        If the teacher is not available.
-    DatasetMismatchError
-        If ``out`` was begun with another teacher, other settings or another input.
-    SettingsError
-        If ``source`` is labelled already.
+    Raises:
+        TeacherError: if the teacher is not available.
+        DatasetMismatchError: if ``out`` was begun with another teacher, other settings or another
+            input.
+        SettingsError: if ``source`` is labelled already.
     """
     teacher = parse_teacher(teacher_spec, accuracy)
     frames = load_dataset(source)

@@ -45,14 +45,10 @@ def run_in_pieces(
     process. ``metadata`` goes to the finished dataset (seed, code version), ``dropped_before`` is
     added to its counts of dropped frames.
 
-    Raises
-    ------
-    DatasetMismatchError
-        If ``out`` or its folder of parts belongs to another ``job``.
-    SettingsError
-        If the number of workers is negative.
-    WorkerDiedError
-        If a worker was killed; finished pieces are kept.
+    Raises:
+        DatasetMismatchError: if ``out`` or its folder of parts belongs to another ``job``.
+        SettingsError: if the number of workers is negative.
+        WorkerDiedError: if a worker was killed; finished pieces are kept.
     """
     if workers < 0:
         raise SettingsError(f"received {workers} workers; expected 0 (this process) or more")

@@ -54,10 +54,8 @@ class Dataset:
     frames that were made but not kept, by reason; ``job`` records the settings of the command that
     wrote the file.
 
-    Raises
-    ------
-    DatasetMismatchError
-        If the arrays' shapes do not fit together.
+    Raises:
+        DatasetMismatchError: if the arrays' shapes do not fit together.
     """
 
     n_atoms: NDArray[np.int64]
@@ -130,10 +128,8 @@ class Dataset:
     def frame_indices(self, split: str) -> NDArray[np.int64]:
         """i64: the frames of ``train``, ``validation`` or ``test``, ascending.
 
-        Raises
-        ------
-        DatasetMismatchError
-            If there is no split of that name.
+        Raises:
+            DatasetMismatchError: if there is no split of that name.
         """
         names = [member.name.lower() for member in Split]
         if split not in names:
@@ -200,11 +196,9 @@ def concatenate(datasets: Sequence[Dataset]) -> Dataset:
 
     Seed, code version and job are kept where all agree. Virials are kept where all have them.
 
-    Raises
-    ------
-    DatasetMismatchError
-        If there is none, if labels are of different teachers or partly missing, or if a molecule
-        is in two splits.
+    Raises:
+        DatasetMismatchError: if there is none, if labels are of different teachers or partly
+            missing, or if a molecule is in two splits.
     """
     if not datasets:
         raise DatasetMismatchError("received no dataset", expected="at least one")

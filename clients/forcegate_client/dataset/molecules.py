@@ -81,11 +81,9 @@ def merge_tables(
 ) -> tuple[MoleculeTable, list[NDArray[np.int64]]]:
     """One table of all molecules, each once, and for each input the new row of each old row.
 
-    Raises
-    ------
-    DatasetMismatchError
-        If a molecule, or a split key, is in two different splits: training on their union would
-        leak test molecules into training.
+    Raises:
+        DatasetMismatchError: if a molecule, or a split key, is in two different splits: training on
+            their union would leak test molecules into training.
     """
     rows: dict[tuple[str, int, int], int] = {}
     split_of_key: dict[str, tuple[int, str]] = {}

@@ -25,10 +25,8 @@ class PartedDataset:
 
     ``job`` (JSON values) identifies the work. Parts of other work are never mixed in.
 
-    Raises
-    ------
-    DatasetMismatchError
-        If ``out``, or its folder of parts, exists and belongs to other work.
+    Raises:
+        DatasetMismatchError: if ``out``, or its folder of parts, exists and belongs to other work.
     """
 
     def __init__(self, out: str | Path, job: Mapping[str, Any], pieces: int) -> None:
@@ -80,10 +78,8 @@ class PartedDataset:
         ``dropped_before`` is added to the pieces' counts of dropped frames; ``metadata`` are other
         fields of the dataset (seed, code version).
 
-        Raises
-        ------
-        DatasetMismatchError
-            If pieces are missing.
+        Raises:
+            DatasetMismatchError: if pieces are missing.
         """
         missing = set(range(self.pieces)) - self.done()
         if missing:

@@ -115,10 +115,8 @@ def quantise_forces(forces: NDArray[np.float64]) -> NDArray[np.float64]:
 def to_steps(values: NDArray[np.float64], steps_per_unit: int) -> NDArray[np.int32]:
     """Values as whole numbers of steps.
 
-    Raises
-    ------
-    ValueError
-        If a value is not finite or too large for 32 bits.
+    Raises:
+        ValueError: if a value is not finite or too large for 32 bits.
     """
     steps = np.rint(np.asarray(values, dtype=np.float64) * steps_per_unit)
     if not np.all(np.abs(steps) < np.iinfo(np.int32).max):

@@ -63,10 +63,9 @@ def write_dataset(path: str | Path, dataset: Dataset) -> None:
 def append_dataset(path: str | Path, more: Dataset) -> Dataset:
     """Add frames to the end of a file (created if absent); returns the whole.
 
-    Raises
-    ------
-    DatasetMismatchError
-        If the frames do not belong there: another teacher, or a molecule in another split.
+    Raises:
+        DatasetMismatchError: if the frames do not belong there: another teacher, or a molecule in
+            another split.
     """
     path = Path(path)
     whole = concatenate([load_dataset(path), more]) if path.exists() else more
@@ -77,14 +76,11 @@ def append_dataset(path: str | Path, more: Dataset) -> Dataset:
 def load_dataset(path: str | Path) -> Dataset:
     """Read a file whole and verify every checksum.
 
-    Raises
-    ------
-    DatasetNotFoundError
-        If there is no such file.
-    DatasetCorruptError
-        If it cannot be read as HDF5, misses an array, or a checksum does not match.
-    DatasetMismatchError
-        If it was written under another version of the schema.
+    Raises:
+        DatasetNotFoundError: if there is no such file.
+        DatasetCorruptError: if it cannot be read as HDF5, misses an array, or a checksum does not
+            match.
+        DatasetMismatchError: if it was written under another version of the schema.
     """
     path = Path(path)
     if not path.is_file():

@@ -47,11 +47,9 @@ def split_of(split_key: str, seed: int) -> Split:
 def parse(smiles: str, elements: frozenset[str] = ELEMENTS) -> Chem.Mol:
     """The molecule of a SMILES string, checked.
 
-    Raises
-    ------
-    MoleculeError
-        If it does not parse, has several fragments, a net charge, unpaired electrons, no atoms, or
-        an element outside ``elements``.
+    Raises:
+        MoleculeError: if it does not parse, has several fragments, a net charge, unpaired
+            electrons, no atoms, or an element outside ``elements``.
     """
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(smiles)

@@ -21,10 +21,8 @@ def builtin_lists() -> dict[str, str]:
 def read_list(path: str | Path) -> list[Molecule]:
     """The molecules of a ``.smi`` file.
 
-    Raises
-    ------
-    MoleculeError
-        If the file is absent, or for the first unusable line, with its number.
+    Raises:
+        MoleculeError: if the file is absent, or for the first unusable line, with its number.
     """
     path = Path(path)
     if not path.is_file():

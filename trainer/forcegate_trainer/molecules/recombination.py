@@ -45,10 +45,8 @@ def recombine(
 
     The same molecules, count and seed give the same products.
 
-    Raises
-    ------
-    MoleculeError
-        If the fragments do not allow that many.
+    Raises:
+        MoleculeError: if the fragments do not allow that many.
     """
     fragments = fragments_of(molecules)
     known = {molecule.split_key for molecule in molecules}

@@ -17,10 +17,8 @@ COLUMNS = ("smiles", "name", "inchikey", "split_key", "heavy_atoms", "split")
 def write_table(path: str | Path, molecules: Sequence[Molecule], split_seed: int) -> None:
     """Write ``.csv`` with identities and splits, or ``.smi`` with SMILES and names alone.
 
-    Raises
-    ------
-    MoleculeError
-        If the name of the file ends otherwise.
+    Raises:
+        MoleculeError: if the name of the file ends otherwise.
     """
     path = Path(path)
     buffer = io.StringIO()
@@ -46,10 +44,8 @@ def read_table(path: str | Path, split_seed: int) -> list[Molecule]:
     Identities in a table are taken as written (computing them takes a minute for thousands of
     molecules), but its splits must be those of ``split_seed``.
 
-    Raises
-    ------
-    MoleculeError
-        For the first unusable line, with its number.
+    Raises:
+        MoleculeError: for the first unusable line, with its number.
     """
     path = Path(path)
     if path.suffix != ".csv":

@@ -20,10 +20,8 @@ def mmff_forces(molecule: Chem.Mol, positions: NDArray[np.float64]) -> ForceFunc
 
     ``positions`` [n,3] in Å decide which non-bonded pairs exist for the force field.
 
-    Raises
-    ------
-    MoleculeError
-        If neither force field knows the molecule.
+    Raises:
+        MoleculeError: if neither force field knows the molecule.
     """
     molecule = Chem.Mol(molecule)
     molecule.RemoveAllConformers()

@@ -54,10 +54,8 @@ def run(
 ) -> LangevinState:
     """The state after ``steps`` steps of ``TIMESTEP_FS`` at ``temperature`` (K).
 
-    Raises
-    ------
-    TrajectoryBlewUpError
-        If a force is not finite or beyond ``MAX_FORCE``.
+    Raises:
+        TrajectoryBlewUpError: if a force is not finite or beyond ``MAX_FORCE``.
     """
     dt = TIMESTEP_FS * fs
     masses = atomic_masses[state.atomic_numbers][:, None]

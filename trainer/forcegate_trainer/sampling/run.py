@@ -44,12 +44,9 @@ def sample_file(
     Stopped and called again, it continues; the frames of a molecule depend on its SMILES, the seed
     and the settings alone.
 
-    Raises
-    ------
-    MoleculeError
-        If none of the molecules is in the wanted splits.
-    DatasetMismatchError
-        If ``out`` was begun with other molecules or settings.
+    Raises:
+        MoleculeError: if none of the molecules is in the wanted splits.
+        DatasetMismatchError: if ``out`` was begun with other molecules or settings.
     """
     chosen = _chosen(molecules, settings)
     if not chosen:

@@ -36,10 +36,8 @@ def bonded_pairs(mol: Chem.Mol) -> list[tuple[int, int]]:
 def conformers(mol: Chem.Mol, count: int, seed: int) -> list[NDArray[np.float64]]:
     """Up to ``count`` relaxed conformers (ETKDG, then MMFF94 or UFF): positions f64 [n,3] in Å.
 
-    Raises
-    ------
-    MoleculeError
-        If no geometry can be found.
+    Raises:
+        MoleculeError: if no geometry can be found.
     """
     with rdBase.BlockLogs():
         mol = Chem.Mol(mol)

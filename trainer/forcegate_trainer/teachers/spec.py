@@ -47,10 +47,8 @@ def make_teacher(spec: str, accuracy: float = TBLITE_ACCURACY) -> BaseCalculator
 def parse_teacher(spec: str, accuracy: float = TBLITE_ACCURACY) -> Teacher:
     """The teacher of that name; ``accuracy`` is tblite's (smaller is tighter).
 
-    Raises
-    ------
-    TeacherError
-        If the name is unknown, or what it needs is not installed.
+    Raises:
+        TeacherError: if the name is unknown, or what it needs is not installed.
     """
     kind, separator, name = spec.partition(":")
     if not separator or not kind or not name:
