@@ -126,16 +126,32 @@ class ModelCard(BaseModel):
             path = folder / name
             received = file_digest(path) if path.is_file() else "no such file"
             if received != digest:
-                raise ModelRefused(
-                    f"{path}: {received}",
-                    expected=digest,
-                    action="restore the exported file; weights that change get a new version",
-                )
+                raise _changed(path, received, digest)
+
+    def read_model(self, folder: Path) -> bytes:
+        """The content of ``model.pt``, the very bytes whose digest was compared.
+
+        Raises:
+            ModelRefused: if they are not what this card describes.
+        """
+        content = (folder / MODEL_NAME).read_bytes()
+        received = "sha256:" + hashlib.sha256(content).hexdigest()
+        if received != self.digest:
+            raise _changed(folder / MODEL_NAME, received, self.digest)
+        return content
 
     def save(self, folder: Path) -> None:
         """Write ``folder/model_card.json``."""
         text = self.model_dump_json(indent=1)
         (folder / CARD_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def _changed(path: Path, received: str, expected: str) -> ModelRefused:
+    return ModelRefused(
+        f"{path}: {received}",
+        expected=expected,
+        action="restore the exported file; weights that change get a new version",
+    )
 
 
 def file_digest(path: Path) -> str:

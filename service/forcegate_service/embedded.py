@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from forcegate_service.card import MODEL_NAME, ModelCard
+from forcegate_service.card import ModelCard
 from forcegate_service.errors import RuntimeFault
 from forcegate_service.graph import Graph
 from forcegate_service.runtime import ModelOutput
@@ -26,11 +27,13 @@ class EmbeddedRuntime:
             ModelRefused: if the files do not match the card; nothing of them has run then.
         """
         self.card = ModelCard.load(folder)
+        # What was checked is what runs, even if the file changes in between.
+        content = io.BytesIO(self.card.read_model(folder))
         with warnings.catch_warnings():
             # TorchScript is the form that every runtime here loads; that torch recommends another
             # one for new work is nothing that whoever starts a server can act upon.
             warnings.filterwarnings("ignore", r".*torch\.jit", DeprecationWarning)
-            module = torch.jit.load(str(folder / MODEL_NAME), map_location="cpu")
+            module = torch.jit.load(content, map_location="cpu")
         self._module = module.eval()
 
     def evaluate(self, graph: Graph) -> ModelOutput:

@@ -134,3 +134,14 @@ def test_the_card_says_what_the_model_is(exported: Path) -> None:
     assert card.dataset["train"]["molecules"] == 5
     assert set(card.status.values()) == {"not_validated"}
     assert card.digest == card.files["model.pt"]
+
+
+def test_a_model_file_exchanged_after_the_card_was_checked_is_refused(
+    exported: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "1"
+    shutil.copytree(exported, copy)
+    card = ModelCard.load(copy)
+    (copy / "model.pt").write_bytes(b"something else")
+    with pytest.raises(ModelRefused, match="restore the exported file"):
+        card.read_model(copy)
