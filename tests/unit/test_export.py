@@ -145,3 +145,20 @@ def test_a_model_file_exchanged_after_the_card_was_checked_is_refused(
     (copy / "model.pt").write_bytes(b"something else")
     with pytest.raises(ModelRefused, match="restore the exported file"):
         card.read_model(copy)
+
+
+def test_an_export_that_is_stopped_leaves_no_version_and_can_be_repeated(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    def stop(title: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(run_folder, tmp_path, tell=stop)
+    assert not list(tmp_path.rglob("model_card.json"))
+    # As a process leaves it that was killed while it wrote.
+    (tmp_path / "painn_ultra_tiny" / ".1.partial").mkdir(parents=True)
+    folder = export(run_folder, tmp_path)
+    assert folder.name == "1"
+    assert ModelCard.load(folder).digest
+    assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == ["1"]

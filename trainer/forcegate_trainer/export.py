@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from forcegate_service.triton_config import CONFIG_NAME as TRITON_CONFIG_NAME
 from forcegate_service.triton_config import model_config
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.training.checkpoint import load_checkpoint
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.evaluation import evaluate
@@ -54,7 +56,9 @@ def load_student(run: Path) -> tuple[Potential, FitConfig]:
     return model.eval(), config
 
 
-def export(run: Path, repository: Path, version: str | None = None) -> Path:
+def export(
+    run: Path, repository: Path, version: str | None = None, tell: Tell = tell_nobody
+) -> Path:
     """Write ``repository/<model>/<version>/`` and the model's Triton configuration.
 
     The uncertainty is calibrated on the validation split. Returns the version's folder.
@@ -80,10 +84,13 @@ def export(run: Path, repository: Path, version: str | None = None) -> Path:
     train = dataset.frame_indices("train")
     validation = dataset.frame_indices("validation")
     cutoff = config.architecture.cutoff
-    calibration = calibrate(model, dataset, train, validation, cutoff)
+    calibration = calibrate(model, dataset, train, validation, cutoff, tell)
     metrics = evaluate(model, dataset, validation, cutoff)
-    folder.mkdir(parents=True)
-    _save_script(model, folder / MODEL_NAME)
+    # Made aside and renamed: a version is whole or it is not there.
+    aside = home / f".{number}.partial"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    _save_script(model, aside / MODEL_NAME)
     card = ModelCard(
         name=config.model,
         version=number,
@@ -102,9 +109,10 @@ def export(run: Path, repository: Path, version: str | None = None) -> Path:
         metrics={"validation": metrics, "uncertainty": _plain(calibration)},
         status=dict.fromkeys(_USES, "not_validated"),
         reference=_reference(model, dataset, validation, cutoff),
-        files={MODEL_NAME: file_digest(folder / MODEL_NAME)},
+        files={MODEL_NAME: file_digest(aside / MODEL_NAME)},
     )
-    card.save(folder)
+    card.save(aside)
+    aside.rename(folder)
     (home / TRITON_CONFIG_NAME).write_text(model_config(card), encoding="utf-8")
     return folder
 

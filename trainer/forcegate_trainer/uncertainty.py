@@ -18,6 +18,7 @@ import torch
 
 from forcegate_client.dataset import Dataset
 from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.training.frames import batches
 
 __all__ = ["Calibration", "calibrate"]
@@ -45,10 +46,15 @@ class Calibration:
 
 @torch.inference_mode()
 def calibrate(
-    model: Potential, dataset: Dataset, train: Int, validation: Int, cutoff: float
+    model: Potential,
+    dataset: Dataset,
+    train: Int,
+    validation: Int,
+    cutoff: float,
+    tell: Tell = tell_nobody,
 ) -> Calibration:
     """Fill the uncertainty and novelty buffers of ``model``."""
-    gram, atoms = _training_statistics(model, dataset, train, cutoff)
+    gram, atoms = _training_statistics(model, dataset, train, cutoff, tell)
     features, errors = _validation_errors(model, dataset, validation, cutoff)
     calibration, factor = _fit_scale(gram, features, errors)
     model.uncertainty_factor.copy_(torch.from_numpy(factor))
@@ -69,14 +75,14 @@ class _AtomSums:
 
 
 def _training_statistics(
-    model: Potential, dataset: Dataset, train: Int, cutoff: float
+    model: Potential, dataset: Dataset, train: Int, cutoff: float, tell: Tell
 ) -> tuple[Float, _AtomSums]:
     n_elements, hidden = model.novelty_mean.shape
     gram = np.zeros((hidden, hidden))
     atoms = _AtomSums(
         np.zeros(n_elements), np.zeros((n_elements, hidden)), np.zeros((hidden, hidden))
     )
-    for batch in batches(dataset, train, _BATCH, cutoff):
+    for number, batch in enumerate(batches(dataset, train, _BATCH, cutoff), start=1):
         _, _, _, element, narrow = model.evaluate(*batch.inputs)
         features, kind = narrow.double().numpy(), element.numpy()
         total = _structure_sums(features, batch.inputs[4].numpy(), len(batch.energies))
@@ -84,6 +90,7 @@ def _training_statistics(
         atoms.gram += features.T @ features
         np.add.at(atoms.sums, kind, features)
         atoms.counts += np.bincount(kind, minlength=n_elements)
+        tell("calibrating on the training frames", min(number * _BATCH, len(train)), len(train))
     return gram, atoms
 
 

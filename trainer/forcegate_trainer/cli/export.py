@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from forcegate_trainer.cli.progress import progress_bars
+
 __all__ = ["export_command"]
 
 
@@ -23,6 +25,6 @@ def export_command(
     from forcegate_trainer.export import export
 
     console = Console()
-    with console.status("calibrating and exporting"):
-        folder = export(run, out, version)
+    with progress_bars(console) as tell:
+        folder = export(run, out, version, tell)
     console.print(f"exported {folder}")

@@ -9,6 +9,8 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from forcegate_trainer.cli.progress import progress_bars
+
 __all__ = ["validate_command"]
 
 
@@ -31,8 +33,8 @@ def validate_command(
     console = Console()
     round_alike_in_every_batch()
     folder = report or version / "report"
-    with console.status("loading") as status:
-        held_out = validate(version, test, training, folder, nve_ps, status.update)
+    with progress_bars(console) as tell:
+        held_out = validate(version, test, training, folder, nve_ps, tell)
     metrics = held_out.metrics(np.ones(len(held_out.dataset), dtype=np.bool_))
     console.print(
         f"force R² {metrics['force_r2']:.4f}, RMSE {metrics['force_rmse']:.3f} eV/Å, "

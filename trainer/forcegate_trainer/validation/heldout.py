@@ -15,6 +15,7 @@ from forcegate_service.graph import build_graph
 from forcegate_service.runtime import ModelOutput, Runtime
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.metrics import energy_metrics, force_metrics
+from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.training.frames import structures_of
 
 __all__ = ["HeldOut", "predict_held_out"]
@@ -109,7 +110,9 @@ class HeldOut:
         }
 
 
-def predict_held_out(runtime: Runtime, dataset: Dataset, cutoff: float) -> HeldOut:
+def predict_held_out(
+    runtime: Runtime, dataset: Dataset, cutoff: float, tell: Tell = tell_nobody
+) -> HeldOut:
     """Evaluate all frames through ``runtime``.
 
     Raises:
@@ -130,6 +133,7 @@ def predict_held_out(runtime: Runtime, dataset: Dataset, cutoff: float) -> HeldO
         starts = np.cumsum(graph.n_atoms) - graph.n_atoms
         novelty.extend(np.maximum.reduceat(output.atom_novelty, starts))
         outputs.append(output)
+        tell("frames of molecules never trained on", int(chosen[-1]) + 1, len(dataset))
     return HeldOut(
         dataset=dataset,
         energy=np.concatenate([output.energy for output in outputs]),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from forcegate_client.dataset import Dataset, load_dataset
+from forcegate_client.nve import steps_in
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.reporting import Tell
 from forcegate_trainer.validation.calculator import RuntimeCalculator
 from forcegate_trainer.validation.dynamics import (
     SUITE,
@@ -21,6 +25,8 @@ from forcegate_trainer.validation.similarity import nearest_similarity
 
 __all__ = ["validate"]
 
+_TIMESTEP_FS = 0.5
+
 
 def validate(
     folder: Path,
@@ -28,7 +34,7 @@ def validate(
     training: Path,
     report: Path,
     duration_ps: float,
-    tell: Callable[[str], None],
+    tell: Tell,
 ) -> HeldOut:
     """Load ``folder`` as the gateway would, measure it, write the report and the card.
 
@@ -46,8 +52,7 @@ def validate(
     known = load_dataset(training)
     known = known.select(known.frame_indices("train"))
     _check(dataset, known, str(card.teacher["name"]))
-    tell(f"evaluating {len(dataset)} frames of molecules never trained on")
-    held_out = predict_held_out(runtime, dataset, card.cutoff)
+    held_out = predict_held_out(runtime, dataset, card.cutoff, tell)
     smiles = [dataset.molecules.smiles[row] for row in sorted(set(dataset.molecule_id.tolist()))]
     trained = [text for text in known.molecules.smiles if "." not in text]
     similarity = dict(zip(smiles, nearest_similarity(smiles, trained), strict=True))
@@ -55,7 +60,9 @@ def validate(
     trajectories = []
     if duration_ps > 0:
         for name, text in SUITE.items():
-            tell(f"{duration_ps:g} ps of dynamics of {name}")
+            title = f"{duration_ps:g} ps of {name}"
+            total = steps_in(duration_ps, _TIMESTEP_FS)
+            steps = itertools.count(1)
             trajectories.append(
                 run_trajectory(
                     name,
@@ -63,8 +70,9 @@ def validate(
                     calculator,
                     str(card.teacher["name"]),
                     temperature_K=300.0,
-                    timestep_fs=0.5,
+                    timestep_fs=_TIMESTEP_FS,
                     duration_ps=duration_ps,
+                    on_sample=partial(_tell_step, tell, title, steps, total),
                 )
             )
     write_report(report, card, held_out, similarity, trajectories)
@@ -72,6 +80,10 @@ def validate(
     card.model_copy(update={"metrics": metrics}).save(folder)
     runtime.close()
     return held_out
+
+
+def _tell_step(tell: Tell, title: str, steps: Iterator[int], total: int, monitor: object) -> None:
+    tell(title, min(next(steps), total), total)
 
 
 def _check(test: Dataset, training: Dataset, teacher: str) -> None:
