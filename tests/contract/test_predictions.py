@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -24,15 +23,10 @@ pytestmark = pytest.mark.anyio
 FORCE_TOLERANCE_EV_PER_A = 1e-5
 ENERGY_TOLERANCE_EV = 1e-5
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
-TRAINED = REPOSITORY / "painn_base"
 
 
 @pytest.fixture(params=["fake", "painn_base"])
 def model(request: pytest.FixtureRequest) -> str:
-    if request.param == "painn_base" and not (
-        any(TRAINED.glob("*/model.pt")) and importlib.util.find_spec("torch")
-    ):
-        pytest.skip("painn_base has not been exported")
     return str(request.param)
 
 

@@ -1,4 +1,4 @@
-"""A training run's state on disk: written whole or not at all, loaded without pickle."""
+"""A training run's state on disk: written whole or not at all, loaded as data only."""
 
 from __future__ import annotations
 
