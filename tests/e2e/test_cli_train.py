@@ -1,13 +1,18 @@
 """`forcegate-train` refuses bad input in one line, and continues what was begun."""
 
+import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from forcegate_client.dataset import write_dataset
+from forcegate_trainer.training.checkpoint import load_checkpoint
 from support.datasets import labelled_dataset
 
 COMMAND = Path(sys.executable).with_name("forcegate-train")
@@ -70,6 +75,39 @@ def test_a_run_is_continued_with_the_same_settings_and_refused_with_others(
     assert "another --out" in _refusal("fit", labelled, "--out", run, *SMALL, "--seed", 5)
     assert _train("fit", labelled, "--out", run, *SMALL, "--epochs", 2).returncode == 0
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_stopped_by_ctrl_c_loses_no_step_and_goes_on_when_called_again(
+    labelled: Path, tmp_path: Path, workers: int
+) -> None:
+    run = tmp_path / "run"
+    arguments = ["fit", labelled, "--out", run, *SMALL, "--workers", workers, "--epochs"]
+    process = subprocess.Popen(
+        [str(COMMAND), *map(str, arguments), "100000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    metrics = run / "metrics.jsonl"
+    for _ in range(600):
+        if metrics.is_file() and metrics.read_text().count("\n") > 2:
+            break
+        time.sleep(0.1)
+    # To the whole group, as a terminal does.
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert "run the same command again" in output
+    # Two steps make an epoch of these frames.
+    done = load_checkpoint(run / "checkpoint.pt")["step"]
+    assert done // 2 == len(metrics.read_text().splitlines())
+    epochs = done // 2 + 2
+    assert _train(*arguments, epochs).returncode == 0
+    steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
+    assert steps == [2 * (epoch + 1) for epoch in range(epochs)]
 
 
 def test_a_folder_that_is_no_run_is_not_exported(tmp_path: Path) -> None:

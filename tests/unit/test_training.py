@@ -1,6 +1,7 @@
 """What must hold for a training run, however long."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -35,12 +36,12 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
     fit(config, tmp_path / "whole", _quiet)
 
     def stop(step: int, total: int, known: dict[str, float]) -> None:
-        if step == 11:
+        if step == 14:  # two steps after a checkpoint in the middle of an epoch
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fit(config, tmp_path / "cut", stop)
-    assert load_checkpoint(tmp_path / "cut" / CHECKPOINT_NAME)["step"] == 9
+    assert load_checkpoint(tmp_path / "cut" / CHECKPOINT_NAME)["step"] == 12
     fit(config, tmp_path / "cut", _quiet)
 
     whole = load_checkpoint(tmp_path / "whole" / CHECKPOINT_NAME)
@@ -50,19 +51,28 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
             assert torch.equal(value, cut[part][name]), f"{part} {name}"
 
 
-def test_two_workers_take_the_same_steps_as_one(dataset_file: Path, tmp_path: Path) -> None:
+def test_two_workers_take_the_same_steps_as_one(tmp_path: Path) -> None:
+    # One molecule only: each worker's mean is then over equally many atoms, and the mean of both
+    # is the mean over the batch.
+    dataset = labelled_dataset()
+    names = [dataset.molecules.smiles[row] for row in dataset.molecule_id]
+    chosen = np.array([k for k, name in enumerate(names) if name in ("CH3CH2OH", "CH3OH")])
+    path = tmp_path / "frames.h5"
+    write_dataset(path, dataset.select(chosen))
+    weights = []
     for workers in (1, 2):
-        config = small_config(dataset_file, epochs=1, workers=workers)
-        fit(config, tmp_path / str(workers), _quiet)
-    one = load_checkpoint(tmp_path / "1" / CHECKPOINT_NAME)["model"]
-    two = load_checkpoint(tmp_path / "2" / CHECKPOINT_NAME)["model"]
-    # The mean over atoms of two halves weighs their atoms a little differently than one mean
-    # over all; AdamW turns that into steps that differ by a fraction of the learning rate.
-    moved = torch.cat(
-        [(one[k] - two[k]).abs().reshape(-1) for k in one if one[k].is_floating_point()]
-    )
-    assert moved.max() < 5e-3
-    assert moved.median() < 5e-4
+        config = small_config(path, epochs=6, workers=workers)
+        architecture = replace(config.architecture, elements=(1, 6, 8))
+        folder = tmp_path / str(workers)
+        fit(replace(config, architecture=architecture), folder, _quiet)
+        model = load_checkpoint(folder / CHECKPOINT_NAME)["model"]
+        weights.append(
+            torch.cat([v.reshape(-1) for v in model.values() if v.dtype == torch.float32])
+        )
+    moved = (weights[1] - weights[0]).abs()
+    # A step is about the learning rate, 1e-3. AdamW's first steps have the sign of the gradient,
+    # so where that is zero but for rounding a weight may go either way.
+    assert moved.quantile(0.99) < 1e-5
 
 
 def test_training_makes_the_loss_smaller(dataset_file: Path, tmp_path: Path) -> None:

@@ -79,7 +79,11 @@ def fit_command(
                 text += f"  val R² {known['force_r2']:.4f} F {known['force_rmse']:.3f} eV/Å"
             bar.update(task, completed=step, total=total, known=text)
 
-        fit(config, out, show)
+        try:
+            fit(config, out, show)
+        except KeyboardInterrupt:
+            bar.console.print(f"stopped; {out} keeps the run: run the same command again to go on")
+            raise
 
 
 def _atomic_numbers(text: str) -> tuple[int, ...]:

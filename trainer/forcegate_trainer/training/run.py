@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from forcegate_trainer.training.files import (
     load_all,
 )
 from forcegate_trainer.training.frames import epoch_order, frame_batch, structures_of
+from forcegate_trainer.training.interruption import ignore_interruption, interruption
 from forcegate_trainer.training.loss import loss
 from forcegate_trainer.training.reference import fit_reference_energies
 from forcegate_trainer.training.schedule import learning_rate
@@ -43,14 +45,22 @@ Progress = Callable[[int, int, dict[str, float]], None]
 def fit(config: FitConfig, folder: Path, progress: Progress) -> None:
     """Train into ``folder``, from its checkpoint if it has one.
 
+    Ctrl-C ends the run after the present step, with a checkpoint.
+
     Raises:
+        KeyboardInterrupt: after Ctrl-C.
         SettingsError: if the datasets lack labels, or validation molecules.
         TrainingDivergedError: if the loss is no longer finite.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config.save(folder / CONFIG_NAME)
+    with interruption() as asked:
+        _fit(config, folder, progress, asked)
+
+
+def _fit(config: FitConfig, folder: Path, progress: Progress, asked: Event) -> None:
     if config.workers == 1:
-        _train(0, config, folder, progress)
+        _train(0, config, folder, progress, asked)
         return
     # The workers meet in a file, so that no port is opened.
     meeting = folder / ".meeting"
@@ -64,7 +74,7 @@ def fit(config: FitConfig, folder: Path, progress: Progress) -> None:
         process.start()
     try:
         _join_group(0, config.workers, meeting)
-        _train(0, config, folder, progress)
+        _train(0, config, folder, progress, asked)
         for process in followers:
             process.join()
     finally:
@@ -76,8 +86,9 @@ def fit(config: FitConfig, folder: Path, progress: Progress) -> None:
 
 
 def _follow(rank: int, config: FitConfig, folder: Path, meeting: Path) -> None:
+    ignore_interruption()
     _join_group(rank, config.workers, meeting)
-    _train(rank, config, folder, lambda step, total, known: None)
+    _train(rank, config, folder, lambda step, total, known: None, Event())
     torch.distributed.destroy_process_group()
 
 
@@ -88,7 +99,7 @@ def _join_group(rank: int, workers: int, meeting: Path) -> None:
     )
 
 
-def _train(rank: int, config: FitConfig, folder: Path, progress: Progress) -> None:
+def _train(rank: int, config: FitConfig, folder: Path, progress: Progress, asked: Event) -> None:
     torch.set_num_threads(1)
     dataset = load_all(config.datasets)
     train, validation = dataset.frame_indices("train"), dataset.frame_indices("validation")
@@ -146,9 +157,12 @@ def _train(rank: int, config: FitConfig, folder: Path, progress: Progress) -> No
         if state.step % steps_per_epoch == 0:
             rate = (state.step - begun_at) * config.batch_size / (time.monotonic() - began)
             _finish_epoch(state, dataset, validation, config, folder, rate)
-        if state.step % config.checkpoint_steps == 0 or state.step == total:
+        due = state.step % config.checkpoint_steps == 0 or state.step % steps_per_epoch == 0
+        if due or asked.is_set():
             state.save(folder)
         progress(state.step, total, state.known)
+        if asked.is_set():
+            raise KeyboardInterrupt
 
 
 def _finish_epoch(
