@@ -8,7 +8,7 @@ PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo test test-system bench lint typing format clean
+.PHONY: help install demo test test-system bench bench-quick bench-peers bench-gpu lint typing format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,8 +29,18 @@ test: install ## every test that needs no long-running server (≤ 12 minutes on
 test-system: install ## real servers, kills, long runs (≤ 45 minutes)
 	$(BIN)/python -m pytest -m system
 
-bench: install ## step latency over HTTP and in process; results under benchmarks/results
+bench: install ## everything that is timed on a CPU (half an hour); results in benchmarks/results
+	$(BIN)/python benchmarks/full.py
 	$(BIN)/python benchmarks/latency.py
+
+bench-quick: install ## every ratio asked of the compiled runtime (one to two minutes, once compiled)
+	$(BIN)/python benchmarks/quick.py
+
+bench-peers: install ## environments for the networks measured beside the students (2 GB each)
+	PIP_ARGS="$(PIP_ARGS)" $(BIN)/python benchmarks/peers/install.py
+
+bench-gpu: install ## the students on a CUDA GPU (five minutes)
+	$(BIN)/python benchmarks/gpu.py
 
 lint: install ## ruff, formatting included
 	$(BIN)/ruff check .

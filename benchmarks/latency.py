@@ -6,9 +6,7 @@ every call: a calculator that answers from its cache would measure nothing.
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,6 +21,8 @@ from ase.calculators.calculator import Calculator
 from rich.console import Console
 from rich.table import Table
 
+from forcegate_bench.machine import describe
+from forcegate_bench.rows import Findings, Row, plain, write
 from forcegate_client import RemoteCalculator
 from forcegate_service.fake import write_fake_model
 from forcegate_service.registry import load_version, version_folders
@@ -35,8 +35,6 @@ from forcegate_trainer.validation.dynamics import SUITE, molecule_from_smiles
 WARM_UP = 20
 SHAKE = 0.01  # Å; about what a step of dynamics moves an atom
 MOLECULE = "aspirin"
-
-Row = dict[str, object]
 
 
 def latencies_ms(calculator: Calculator, atoms: Atoms, steps: int, seed: int) -> np.ndarray:
@@ -61,15 +59,8 @@ def measure(name: str, calculator: Calculator, atoms: Atoms, steps: int, rounds:
     for quantile in (50, 95):
         values = [float(np.percentile(durations, quantile)) for durations in sets]
         for suffix, value in (("", np.median(values)), (" spread", max(values) - min(values))):
-            rows.append(
-                {
-                    "name": f"{name}, {MOLECULE}, p{quantile}{suffix}",
-                    "value": round(float(value), 4),
-                    "unit": "ms/step",
-                    "want": None,
-                    "ok": True,
-                }
-            )
+            label = f"{name}, {MOLECULE}, p{quantile}{suffix}"
+            rows.append(plain(label, float(value), "ms/step"))
     return rows
 
 
@@ -91,20 +82,6 @@ def repository_of(given: Path, fake: bool) -> Iterator[Path]:
         # Inherited by the gateway that is started.
         os.environ["FORCEGATE_RUNTIME"] = "fake"
         yield Path(folder)
-
-
-def machine() -> dict[str, object]:
-    """What the numbers belong to."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    cpu = next((line.partition(":")[2].strip() for line in lines if "model name" in line), "")
-    return {
-        "cpu": cpu or platform.processor(),
-        "cores": os.cpu_count(),
-        "load_average_1min": round(os.getloadavg()[0], 1),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-    }
 
 
 def main(
@@ -139,9 +116,9 @@ def main(
         remote.close()
     table = Table("what", "value", "unit", title=f"{rounds} rounds of {steps} steps")
     for row in rows:
-        table.add_row(str(row["name"]), f"{row['value']:.2f}", str(row["unit"]))
+        table.add_row(row.name, f"{row.value:.3g}", row.unit)
     Console().print(table)
-    out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n", "utf-8")
+    write(out, "A step, in process and over HTTP", describe(), Findings(rows))
 
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ from forcegate_service.context import RequestContext
 from forcegate_service.dependencies import State
 from forcegate_service.gateway import Gateway
 from forcegate_service.handlers import health, models, predict
+from forcegate_service.metrics import Metrics
 from forcegate_service.openapi import describe_bodies
 from forcegate_service.problems import install_handlers
 from forcegate_service.runtime import RuntimeLoader
-from forcegate_service.runtimes import runtime_loader
+from forcegate_service.runtimes import open_runtimes
 from forcegate_service.settings import Settings
 
 __all__ = ["create_app"]
@@ -43,11 +44,12 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-        gateway = Gateway(
-            settings,
-            load_runtime or runtime_loader(settings),
-            metrics_registry or CollectorRegistry(),
-        )
+        metrics = Metrics(metrics_registry or CollectorRegistry())
+        if load_runtime is None:
+            runtimes = open_runtimes(settings, metrics)
+            gateway = Gateway(settings, runtimes.load, metrics, runtimes.close)
+        else:
+            gateway = Gateway(settings, load_runtime, metrics)
         gateway.loading = loading = asyncio.create_task(_load(gateway, on_ready, on_failure))
         try:
             yield {"gateway": gateway}

@@ -16,10 +16,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from forcegate_client.structures import StructureBatch
 from forcegate_service.errors import ModelRefused
 
-__all__ = ["CARD_NAME", "MODEL_NAME", "Approval", "ModelCard", "Reference", "file_digest"]
+__all__ = [
+    "CARD_NAME",
+    "MODEL_NAME",
+    "PROGRAM_NAME",
+    "Approval",
+    "ModelCard",
+    "Reference",
+    "content_digest",
+    "file_digest",
+]
 
 CARD_NAME = "model_card.json"
 MODEL_NAME = "model.pt"
+PROGRAM_NAME = "model.pt2"
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Approval = Literal["approved", "caution", "rejected", "not_validated"]
@@ -128,22 +138,23 @@ class ModelCard(BaseModel):
             if received != digest:
                 raise _changed(path, received, digest)
 
-    def read_model(self, folder: Path) -> bytes:
-        """The content of ``model.pt``, the very bytes whose digest was compared.
+    def read(self, folder: Path, name: str = MODEL_NAME) -> bytes:
+        """The content of one file of the version, the very bytes whose digest was compared.
 
         Raises:
             ModelRefused: if they are not what this card describes.
         """
-        content = (folder / MODEL_NAME).read_bytes()
-        received = "sha256:" + hashlib.sha256(content).hexdigest()
-        if received != self.digest:
-            raise _changed(folder / MODEL_NAME, received, self.digest)
+        content = (folder / name).read_bytes()
+        received = content_digest(content)
+        if received != self.files[name]:
+            raise _changed(folder / name, received, self.files[name])
         return content
 
     def save(self, folder: Path) -> None:
-        """Write ``folder/model_card.json``."""
-        text = self.model_dump_json(indent=1)
-        (folder / CARD_NAME).write_text(text + "\n", encoding="utf-8")
+        """Write ``folder/model_card.json``, which is whole at every moment."""
+        aside = folder / f".{CARD_NAME}.partial"
+        aside.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        aside.replace(folder / CARD_NAME)
 
 
 def _changed(path: Path, received: str, expected: str) -> ModelRefused:
@@ -152,6 +163,11 @@ def _changed(path: Path, received: str, expected: str) -> ModelRefused:
         expected=expected,
         action="restore the exported file; weights that change get a new version",
     )
+
+
+def content_digest(content: bytes) -> str:
+    """``sha256:…`` of ``content``."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
 def file_digest(path: Path) -> str:

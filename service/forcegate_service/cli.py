@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import ValidationError
 
+from forcegate_client.errors import ForcegateError
 from forcegate_service.rounding import round_alike_in_every_batch
 from forcegate_service.settings import Settings
 
@@ -18,7 +19,10 @@ __all__ = ["main"]
 
 def main() -> None:
     """The console script."""
-    typer.run(_serve)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.callback(invoke_without_command=True)(_serve)
+    app.command("compile")(_compile)
+    app()
 
 
 def _print_version(asked: bool) -> None:
@@ -28,13 +32,15 @@ def _print_version(asked: bool) -> None:
 
 
 def _serve(
+    context: typer.Context,
     host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one [8000].")] = None,
     model_repository: Annotated[
         Path | None, typer.Option(help="Folder with <model>/<version>/ [model_repository].")
     ] = None,
     runtime: Annotated[
-        Literal["embedded", "fake"] | None, typer.Option(help="What evaluates models [embedded].")
+        Literal["embedded", "in-process", "fake"] | None,
+        typer.Option(help="What evaluates models [embedded]."),
     ] = None,
     torch_threads: Annotated[
         int | None, typer.Option(help="Threads of one inference [cores - 1].")
@@ -53,7 +59,7 @@ def _serve(
         bool, typer.Option("--version", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Serve the models of a repository over HTTP.
+    """Serve the models of a repository over HTTP, or compile them ahead of that.
 
     Every option is also a setting FORCEGATE_<OPTION>, and there are more of them: see
     docs/settings.md. Options win over the environment.
@@ -68,7 +74,10 @@ def _serve(
         "allow_anonymous": allow_anonymous,
         "log_level": log_level,
     }
-    settings = _settings({name: value for name, value in given.items() if value is not None})
+    context.obj = {name: value for name, value in given.items() if value is not None}
+    if context.invoked_subcommand is not None:
+        return
+    settings = _settings(context.obj)
     # Imported here so that --help and --version need not wait for torch.
     from forcegate_service.server import serve
 
@@ -81,6 +90,31 @@ def _serve(
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
     round_alike_in_every_batch()
     raise typer.Exit(serve(settings))
+
+
+def _compile(
+    context: typer.Context,
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="All of them by default.")
+    ] = None,
+    model_repository: Annotated[
+        Path | None, typer.Option(help="Folder with <model>/<version>/ [model_repository].")
+    ] = None,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="First throw away every package in the cache.")
+    ] = False,
+) -> None:
+    """Compile models for this machine now, so that a server uses compiled code from its start."""
+    from forcegate_service.compilation.ahead import compile_ahead
+
+    given = context.obj
+    if model_repository is not None:
+        given |= {"model_repository": model_repository}
+    try:
+        raise typer.Exit(compile_ahead(_settings(given), models or [], clean))
+    except ForcegateError as error:
+        typer.echo(f"forcegate-serve: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 def _settings(given: dict[str, Any]) -> Settings:

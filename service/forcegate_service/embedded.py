@@ -1,9 +1,7 @@
-"""The embedded runtime: TorchScript in this process, no server to install."""
+"""TorchScript in this process: for tests, notebooks and the trainer."""
 
 from __future__ import annotations
 
-import io
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from forcegate_service.card import ModelCard
 from forcegate_service.errors import RuntimeFault
 from forcegate_service.graph import Graph
 from forcegate_service.runtime import ModelOutput
+from forcegate_service.torchscript import load_script
 
 __all__ = ["EmbeddedRuntime"]
 
@@ -28,13 +27,7 @@ class EmbeddedRuntime:
         """
         self.card = ModelCard.load(folder)
         # What was checked is what runs, even if the file changes in between.
-        content = io.BytesIO(self.card.read_model(folder))
-        with warnings.catch_warnings():
-            # TorchScript is the form that every runtime here loads; that torch recommends another
-            # one for new work is nothing that whoever starts a server can act upon.
-            warnings.filterwarnings("ignore", r".*torch\.jit", DeprecationWarning)
-            module = torch.jit.load(content, map_location="cpu")
-        self._module = module.eval()
+        self._module = load_script(self.card.read(folder))
 
     def evaluate(self, graph: Graph) -> ModelOutput:
         """The model's answer for all structures of ``graph``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from forcegate_client.errors import ForcegateError
 
-__all__ = ["ModelRefused", "RuntimeFault"]
+__all__ = ["CompilationFailed", "ModelRefused", "RuntimeFault"]
 
 
 class ModelRefused(ForcegateError):
@@ -19,3 +19,10 @@ class RuntimeFault(ForcegateError):
 
     default_code = "runtime_fault"
     title = "The inference runtime failed"
+
+
+class CompilationFailed(ForcegateError):
+    """A package could not be built, or is not to be trusted; TorchScript serves then."""
+
+    default_code = "compilation_failed"
+    title = "The model is not compiled"

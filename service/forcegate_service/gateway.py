@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry
-
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
 from forcegate_client.messages import PredictRequest
 from forcegate_client.wire import decode_request, encode_response
@@ -41,14 +39,20 @@ class Gateway:
     """Everything that lives as long as the server; made inside a running event loop."""
 
     def __init__(
-        self, settings: Settings, load: RuntimeLoader, registry: CollectorRegistry
+        self,
+        settings: Settings,
+        load: RuntimeLoader,
+        metrics: Metrics,
+        give_back: Callable[[], None] = lambda: None,
     ) -> None:
+        """Serve with the runtimes that ``load`` opens; ``give_back`` is called when they end."""
         self.settings = settings
         self.models = Registry()
-        self.metrics = Metrics(registry)
+        self.metrics = metrics
         self.ready = False
         self.loading: asyncio.Task[None] | None = None
         self._load = load
+        self._give_back = give_back
         self._dispatcher = Dispatcher(settings.batch_edges, self.metrics)
         self._pool = ThreadPoolExecutor(_PREPARING_THREADS, "forcegate-prepare")
 
@@ -90,6 +94,8 @@ class Gateway:
         self._pool.shutdown()
         for runtime in self.models.runtimes():
             runtime.close()
+        # It may wait for processes to end.
+        await asyncio.to_thread(self._give_back)
 
     def require_ready(self) -> None:
         """Raise while models are still being loaded.

@@ -1,29 +1,28 @@
 """Neighbour lists: from structures to the flat graph that every model takes.
 
-Vectorised all-pairs for small open structures, ``vesin`` for large or periodic ones; numpy only,
-so that graphs are built outside the event loop and without torch.
+Small open structures are done with together, large or periodic ones one by one; numpy only, so
+that graphs are built outside the event loop and without torch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.sparse_neighbors import tree_pairs
+from forcegate_service.dense_neighbors import open_pairs
+from forcegate_service.search import search_pairs
 
 __all__ = ["Graph", "build_graph"]
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 
-# All pairs of one open structure are cheaper than a cell list up to about this many atoms.
-_ALL_PAIRS_ATOMS = 150
-# Above 100,000 boxes vesin makes them larger, and in elongated structures divides by zero, which
-# ends the process. A tree, slower but indifferent to empty space, takes over well before.
-_VESIN_BOXES = 50_000
+# All pairs of one open structure are cheaper than a search up to about this many atoms.
+_ALL_PAIRS_ATOMS = 300
 
 
 @dataclass(frozen=True)
@@ -66,29 +65,12 @@ def build_graph(batch: StructureBatch, cutoff: float) -> Graph:
     Cells must be regular along their periodic axes; axes that are not periodic may have zero
     vectors (ASE's slabs).
     """
-    bounds = batch.offsets
-    centers: list[Int] = []
-    neighbors: list[Int] = []
-    shifts: list[Float] = []
-    for b in range(len(batch)):
-        start = int(bounds[b])
-        positions = batch.positions[start : bounds[b + 1]]
-        pbc = batch.pbc[b]
-        if pbc.any():
-            center, neighbor, shift = _periodic_pairs(positions, batch.cells[b], pbc, cutoff)
-        elif len(positions) <= _ALL_PAIRS_ATOMS:
-            center, neighbor, shift = _all_pairs(positions, cutoff)
-        else:
-            center, neighbor, shift = _cell_list_pairs(positions, np.zeros((3, 3)), pbc, cutoff)
-        centers.append(center + start)
-        neighbors.append(neighbor + start)
-        shifts.append(shift)
-    edge_index = np.empty((2, sum(map(len, centers))), dtype=np.int64)
-    edge_shift = np.empty((edge_index.shape[1], 3))
-    if centers:
-        np.concatenate(centers, out=edge_index[0])
-        np.concatenate(neighbors, out=edge_index[1])
-        np.concatenate(shifts, out=edge_shift)
+    periodic = batch.pbc.any()
+    if not periodic and batch.n_atoms.max(initial=0) <= _ALL_PAIRS_ATOMS:
+        edge_index = open_pairs(batch.positions, batch.n_atoms, cutoff)
+        edge_shift = np.zeros((edge_index.shape[1], 3))
+    else:
+        edge_index, edge_shift = _mixed_pairs(batch, cutoff)
     return Graph(
         positions=np.ascontiguousarray(batch.positions),
         atomic_numbers=np.ascontiguousarray(batch.atomic_numbers),
@@ -99,63 +81,25 @@ def build_graph(batch: StructureBatch, cutoff: float) -> Graph:
     )
 
 
-def _all_pairs(positions: Float, cutoff: float) -> tuple[Int, Int, Float]:
-    difference = positions[:, None, :] - positions[None, :, :]
-    squared = np.einsum("ijk,ijk->ij", difference, difference)
-    within = squared < cutoff * cutoff
-    np.fill_diagonal(within, False)
-    center, neighbor = np.nonzero(within)
-    return center, neighbor, np.zeros((len(center), 3))
-
-
-def _periodic_pairs(
-    positions: Float, cell: Float, pbc: npt.NDArray[np.bool_], cutoff: float
-) -> tuple[Int, Int, Float]:
-    complete = _complete_cell(cell, pbc, positions, cutoff)
-    return _cell_list_pairs(positions, complete, pbc, cutoff)
-
-
-def _complete_cell(
-    cell: Float, pbc: npt.NDArray[np.bool_], positions: Float, cutoff: float
-) -> Float:
-    """Replace vectors along open axes by orthogonal ones that are longer than the structure.
-
-    Open axes carry no images, so their vectors only have to make the matrix regular.
-    """
-    periodic = cell[pbc]
-    extent = float(np.ptp(positions, axis=0).sum()) + 2.0 * cutoff
-    # Rows of V beyond the rank span the complement of the periodic vectors.
-    _, _, basis = np.linalg.svd(periodic.reshape(-1, 3))
-    complete = cell.copy()
-    complete[~pbc] = basis[len(periodic) :] * extent
-    return complete
-
-
-def _cell_list_pairs(
-    positions: Float, cell: Float, pbc: npt.NDArray[np.bool_], cutoff: float
-) -> tuple[Int, Int, Float]:
-    if _boxes_in(positions, cell, cutoff) < _VESIN_BOXES:
-        # Imported here because vesin imports torch where there is one, which takes seconds.
-        from vesin import NeighborList
-
-        lists = NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
-        center, neighbor, images = lists.compute(
-            points=positions, box=cell, periodic=pbc, quantities="ijS"
-        )
-    else:
-        center, neighbor, images = tree_pairs(positions, cell, pbc, cutoff)
-    order = np.lexsort((neighbor, center))
-    shift = images[order].astype(np.float64) @ cell
-    return (
-        center[order].astype(np.int64),
-        neighbor[order].astype(np.int64),
-        np.ascontiguousarray(shift),
-    )
-
-
-def _boxes_in(positions: Float, cell: Float, cutoff: float) -> float:
-    """About how many boxes as wide as the cutoff a cell list divides the structure into."""
-    heights = np.ptp(positions, axis=0)
-    if cell.any():
-        heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    return float((heights / cutoff + 1.0).prod())
+def _mixed_pairs(batch: StructureBatch, cutoff: float) -> tuple[Int, Float]:
+    """Structures that need a search one by one, what lies between two of them together."""
+    alone = batch.pbc.any(axis=1) | (batch.n_atoms > _ALL_PAIRS_ATOMS)
+    borders = np.flatnonzero(alone[1:] | alone[:-1]) + 1
+    first_atom = batch.offsets
+    parts: list[tuple[Int, Int, Float]] = []
+    for start, stop in pairwise([0, *borders.tolist(), len(batch)]):
+        first = int(first_atom[start])
+        positions = batch.positions[first : first_atom[stop]]
+        if alone[start]:
+            center, neighbor, shift = search_pairs(
+                positions, batch.cells[start], batch.pbc[start], cutoff
+            )
+        else:
+            center, neighbor = open_pairs(positions, batch.n_atoms[start:stop], cutoff)
+            shift = np.zeros((len(center), 3))
+        parts.append((center + first, neighbor + first, shift))
+    centers, neighbors, shifts = zip(*parts, strict=True)
+    edge_index = np.empty((2, sum(map(len, centers))), dtype=np.int64)
+    np.concatenate(centers, out=edge_index[0])
+    np.concatenate(neighbors, out=edge_index[1])
+    return edge_index, np.concatenate(shifts)

@@ -71,6 +71,23 @@ class Metrics:
             ["model", "version", "digest"],
             registry=registry,
         )
+        self._compiled = Gauge(
+            "forcegate_model_compiled",
+            "1 while a version is evaluated by compiled code, 0 while by TorchScript.",
+            ["model", "version"],
+            registry=registry,
+        )
+        self._compile_seconds = Gauge(
+            "forcegate_compile_seconds",
+            "Time that compiling a version took, if this server did it.",
+            ["model", "version"],
+            registry=registry,
+        )
+        self._restarts = Counter(
+            "forcegate_inference_process_restarts_total",
+            "Times that the inference process had died and was started again.",
+            registry=registry,
+        )
 
     def request(self, route: str, code: int) -> None:
         """Count one answered HTTP request."""
@@ -100,6 +117,18 @@ class Metrics:
     def loaded(self, card: ModelCard) -> None:
         """Announce a version that is served."""
         self._models.labels(card.name, card.version, card.digest).set(1)
+
+    def compiled(self, card: ModelCard, in_use: bool) -> None:
+        """Tell whether a version is evaluated by compiled code."""
+        self._compiled.labels(card.name, card.version).set(in_use)
+
+    def compile_took(self, card: ModelCard, seconds: float) -> None:
+        """Remember how long compiling a version took."""
+        self._compile_seconds.labels(card.name, card.version).set(seconds)
+
+    def inference_restarted(self) -> None:
+        """Count one more start of the inference process after a death."""
+        self._restarts.inc()
 
     def exposition(self) -> bytes:
         """All metrics in the Prometheus text format."""

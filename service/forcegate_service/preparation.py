@@ -17,7 +17,12 @@ from forcegate_service.crowding import crowded, estimate_edges
 from forcegate_service.graph import Graph, build_graph
 from forcegate_service.settings import Settings
 from forcegate_service.subgraph import edge_vectors, keep_structures, split
-from forcegate_service.validation import Problems, check_properties, check_structures
+from forcegate_service.validation import (
+    Problems,
+    check_properties,
+    check_structures,
+    without,
+)
 
 __all__ = ["Prepared", "check_size", "prepare"]
 
@@ -73,9 +78,7 @@ def prepare(
     problems = check_structures(batch, card, request.properties) | problems
     problems |= _too_crowded(batch, card, problems)
     _raise_first(request, problems)
-    index = np.setdiff1d(np.arange(len(batch)), list(problems)) if problems else None
-    usable = batch if index is None else batch.select(index)
-    index = np.arange(len(batch)) if index is None else index
+    usable, index = without(batch, problems)
     _check_pairs(usable, card, settings)
     pieces, keep = _graphs(usable, index, card, settings, problems)
     _raise_first(request, problems)
@@ -128,7 +131,9 @@ def _chunks(batch: StructureBatch) -> list[npt.NDArray[np.int64]]:
 def _close_contacts(graph: Graph, minimum_distance: float) -> dict[int, float]:
     """The shortest distance (Å) in each structure where it is below ``minimum_distance``."""
     vectors = edge_vectors(graph)
-    squared = np.einsum("ek,ek->e", vectors, vectors)
+    vectors *= vectors
+    # No matrix product: for so many rows it would wake threads that inference needs.
+    squared = vectors[:, 0] + vectors[:, 1] + vectors[:, 2]
     if not len(squared) or squared.min() >= minimum_distance**2:
         return {}
     close = np.flatnonzero(squared < minimum_distance**2)
@@ -141,9 +146,9 @@ def _close_contacts(graph: Graph, minimum_distance: float) -> dict[int, float]:
 def _too_crowded(batch: StructureBatch, card: ModelCard, problems: Problems) -> Problems:
     if not _may_be_dense(batch):
         return {}
-    usable = np.setdiff1d(np.arange(len(batch)), list(problems))
-    flags = crowded(batch.select(usable), card.minimum_distance)
-    return {b: _contact(None, card, b) for b in usable[flags].tolist()}
+    usable, index = without(batch, problems)
+    flags = crowded(usable, card.minimum_distance)
+    return {b: _contact(None, card, b) for b in index[flags].tolist()}
 
 
 def _check_pairs(batch: StructureBatch, card: ModelCard, settings: Settings) -> None:

@@ -2,32 +2,89 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from forcegate_client.errors import ForcegateError
 from forcegate_service.runtime import LoadedRuntime, RuntimeLoader
 from forcegate_service.settings import Settings
 
-__all__ = ["runtime_loader"]
+if TYPE_CHECKING:
+    from forcegate_service.compilation.background import Compilation
+    from forcegate_service.inference.host import InferenceEvents, InferenceHost
+
+__all__ = ["Runtimes", "open_runtimes", "runtime_loader"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Runtimes:
+    """``load`` opens one version of a model; ``close`` gives back what all of them share."""
+
+    load: RuntimeLoader
+    close: Callable[[], None] = lambda: None
+
+
+def open_runtimes(settings: Settings, events: InferenceEvents) -> Runtimes:
+    """The runtimes of a server; ``events`` hears of compiled code and of restarts."""
+    if settings.runtime != "embedded":
+        return Runtimes(runtime_loader(settings))
+
+    # Imported here because only this runtime needs processes.
+    from forcegate_service.inference.host import InferenceHost
+
+    host = InferenceHost(settings.torch_threads, settings.device, events)
+    compilation = _compilation(settings, host, events)
+
+    def load(folder: Path) -> LoadedRuntime:
+        runtime = host.open(folder)
+        events.compiled(runtime.card, False)
+        if compilation is not None:
+            compilation.consider(runtime)
+        return runtime
+
+    def close() -> None:
+        if compilation is not None:
+            compilation.close()
+        host.close()
+
+    return Runtimes(load, close)
 
 
 def runtime_loader(settings: Settings) -> RuntimeLoader:
-    """The function that opens one version of a model for ``settings.runtime``."""
+    """What opens one version in this very process: the toy, or TorchScript."""
     if settings.runtime == "fake":
         from forcegate_service.fake import load_fake
 
         return load_fake
-    return _EmbeddedLoader(settings.torch_threads)
 
-
-class _EmbeddedLoader:
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-
-    def __call__(self, folder: Path) -> LoadedRuntime:
+    def load(folder: Path) -> LoadedRuntime:
         # Imported here because torch takes seconds and only this runtime needs it.
         import torch
 
         from forcegate_service.embedded import EmbeddedRuntime
 
-        torch.set_num_threads(self._threads)
+        torch.set_num_threads(settings.torch_threads)
         return EmbeddedRuntime(folder)
+
+    return load
+
+
+def _compilation(
+    settings: Settings, host: InferenceHost, events: InferenceEvents
+) -> Compilation | None:
+    if settings.compile == "never":
+        return None
+    from forcegate_service.compilation.background import Compilation
+    from forcegate_service.compilation.cache import PackageCache
+
+    try:
+        cache = PackageCache(settings.cache_dir)
+    except ForcegateError as error:
+        logger.warning("nothing is compiled; TorchScript serves: %s", error)
+        return None
+    return Compilation(host, cache, settings.device, settings.torch_threads, events)

@@ -10,6 +10,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from forcegate_service.compilation.cache import default_cache_dir
+
 __all__ = ["Settings"]
 
 MIB = 1024 * 1024
@@ -41,9 +43,19 @@ class Settings(BaseSettings):
     model_repository: Path = Field(
         Path("model_repository"), description="folder with <model>/<version>/ in it"
     )
-    runtime: Literal["embedded", "fake"] = Field(
+    runtime: Literal["embedded", "in-process", "fake"] = Field(
         "embedded",
-        description="what evaluates models: TorchScript in this process, or a toy for tests",
+        description="what evaluates models: a process beside the gateway, TorchScript in the "
+        "gateway's own, or a toy for tests",
+    )
+    compile: Literal["auto", "never"] = Field(
+        "auto", description="whether models are compiled for this machine while TorchScript serves"
+    )
+    cache_dir: Path = Field(
+        default_factory=default_cache_dir, description="folder in which compiled models are kept"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="what evaluates the embedded runtime's models; auto takes a GPU if any"
     )
     torch_threads: PositiveInt = Field(
         default_factory=_default_torch_threads,

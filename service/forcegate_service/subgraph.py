@@ -26,7 +26,10 @@ Bool = npt.NDArray[np.bool_]
 def edge_vectors(graph: Graph) -> Float:
     """[E, 3] in Å, from center to neighbor."""
     center, neighbor = graph.edge_index
-    vectors: Float = graph.positions[neighbor] - graph.positions[center] + graph.edge_shift
+    # Rows are taken several times faster than indexed.
+    vectors: Float = graph.positions.take(neighbor, axis=0)
+    vectors -= graph.positions.take(center, axis=0)
+    vectors += graph.edge_shift
     return vectors
 
 

@@ -18,11 +18,12 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.card import ModelCard
 from forcegate_service.cells import check_cells
 
-__all__ = ["Problems", "check_properties", "check_structures"]
+__all__ = ["Problems", "check_properties", "check_structures", "without"]
 
 # Structure index → what is wrong with it.
 Problems = dict[int, InvalidStructure]
 Bool = npt.NDArray[np.bool_]
+Int = npt.NDArray[np.int64]
 
 # Coordinates beyond this are the debris of a trajectory that blew up.
 MAX_COORDINATE = 1e6
@@ -54,14 +55,23 @@ def check_structures(batch: StructureBatch, card: ModelCard, properties: Sequenc
         for error in check(batch, card):
             problems.setdefault(_index(error), error)
     if batch.pbc.any():
-        usable = np.setdiff1d(np.arange(len(batch)), list(problems))
-        for error in check_cells(batch.select(usable), card.cutoff, card.minimum_distance):
-            error.structure = int(usable[_index(error)])
+        usable, index = without(batch, problems)
+        for error in check_cells(usable, card.cutoff, card.minimum_distance):
+            error.structure = int(index[_index(error)])
             problems.setdefault(error.structure, error)
     if "stress" in properties:
         for error in _stress(batch):
             problems.setdefault(_index(error), error)
     return problems
+
+
+def without(batch: StructureBatch, problems: Problems) -> tuple[StructureBatch, Int]:
+    """The structures that have none of ``problems``, and their indices [K], ascending."""
+    index = np.arange(len(batch))
+    if not problems:
+        return batch, index
+    index = np.setdiff1d(index, list(problems))
+    return batch.select(index), index
 
 
 def _index(error: InvalidStructure) -> int:
@@ -105,7 +115,7 @@ def _elements(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructu
     known = np.zeros(256, dtype=np.bool_)
     known[card.elements] = True
     # Numbers that no table holds fall on entries that are never set.
-    bad = ~known[np.clip(batch.atomic_numbers, 0, 255)]
+    bad = ~known.take(batch.atomic_numbers, mode="clip")
 
     def describe(index: int) -> tuple[str, str, str]:
         atoms = slice(*batch.offsets[index : index + 2])

@@ -35,6 +35,8 @@ def test_the_documented_default_is_the_default(name: str) -> None:
     default = Settings.model_fields[name].default
     if name == "torch_threads":
         assert documented == "cores − 1, at least 1"
+    elif name == "cache_dir":
+        assert documented == "`forcegate` in the user's cache folder"
     elif default is None:
         assert documented == "none"
     else:
@@ -64,7 +66,7 @@ def _tree(cls: type[DocumentedError]) -> list[type[DocumentedError]]:
 
 def test_every_error_code_is_documented() -> None:
     text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
-    internal = {"model_refused", "runtime_fault"}
+    internal = {"compilation_failed", "model_refused", "runtime_fault"}
     found = codes()
     # The pattern must not have gone blind.
     assert {"element_unsupported", "cell_singular", "not_ready"} <= found

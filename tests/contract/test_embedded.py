@@ -1,4 +1,4 @@
-"""The embedded runtime serves what was exported, whatever the layout of its inputs."""
+"""TorchScript in this process serves what was exported, whatever the layout of its inputs."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_file_that_is_no_torchscript_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_the_gateway_serves_an_exported_model(version: Path, water: dict[str, Any]) -> None:
-    settings = Settings(model_repository=version.parents[1], torch_threads=1)
+    settings = Settings(model_repository=version.parents[1], runtime="in-process", torch_threads=1)
     body = {"model": "springs", "structures": [water, water]}
     async with gateway_client(settings) as client:
         response = await client.post("/v1/predict", json=body)

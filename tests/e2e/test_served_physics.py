@@ -26,7 +26,10 @@ SERVED_FORCE_EV_PER_A = 1e-4
 @pytest.fixture(scope="module")
 def calculator() -> Iterator[RemoteCalculator]:
     """The trained model over HTTP."""
-    with running_gateway(Settings(model_repository=REPOSITORY)) as url, Client(url) as client:
+    with (
+        running_gateway(Settings(model_repository=REPOSITORY, runtime="in-process")) as url,
+        Client(url) as client,
+    ):
         yield RemoteCalculator(client=client, model=MODEL)
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 import torch
 from ase.build import molecule
 
+import forcegate_trainer as training_package
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import ModelCard
+from forcegate_service.card import MODEL_NAME, PROGRAM_NAME, ModelCard
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.errors import ModelRefused
 from forcegate_service.graph import build_graph
@@ -144,7 +146,7 @@ def test_a_model_file_exchanged_after_the_card_was_checked_is_refused(
     card = ModelCard.load(copy)
     (copy / "model.pt").write_bytes(b"something else")
     with pytest.raises(ModelRefused, match="restore the exported file"):
-        card.read_model(copy)
+        card.read(copy)
 
 
 def test_an_export_that_is_stopped_leaves_no_version_and_can_be_repeated(
@@ -162,3 +164,10 @@ def test_an_export_that_is_stopped_leaves_no_version_and_can_be_repeated(
     assert folder.name == "1"
     assert ModelCard.load(folder).digest
     assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == ["1"]
+
+
+def test_a_model_file_names_no_file_of_the_machine_that_exported_it(exported: Path) -> None:
+    trainer = str(Path(training_package.__file__).parents[1]).encode()
+    for name in (MODEL_NAME, PROGRAM_NAME):
+        with zipfile.ZipFile(exported / name) as members:
+            assert not [m for m in members.namelist() if trainer in members.read(m)]

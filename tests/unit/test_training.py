@@ -1,7 +1,6 @@
 """What must hold for a training run, however long."""
 
 import json
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -51,20 +50,11 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
             assert torch.equal(value, cut[part][name]), f"{part} {name}"
 
 
-def test_two_workers_take_the_same_steps_as_one(tmp_path: Path) -> None:
-    # One molecule only: each worker's mean is then over equally many atoms, and the mean of both
-    # is the mean over the batch.
-    dataset = labelled_dataset()
-    names = [dataset.molecules.smiles[row] for row in dataset.molecule_id]
-    chosen = np.array([k for k, name in enumerate(names) if name in ("CH3CH2OH", "CH3OH")])
-    path = tmp_path / "frames.h5"
-    write_dataset(path, dataset.select(chosen))
+def test_two_workers_take_the_same_steps_as_one(dataset_file: Path, tmp_path: Path) -> None:
     weights = []
     for workers in (1, 2):
-        config = small_config(path, epochs=6, workers=workers)
-        architecture = replace(config.architecture, elements=(1, 6, 8))
         folder = tmp_path / str(workers)
-        fit(replace(config, architecture=architecture), folder, _quiet)
+        fit(small_config(dataset_file, epochs=6, workers=workers), folder, _quiet)
         model = load_checkpoint(folder / CHECKPOINT_NAME)["model"]
         weights.append(
             torch.cat([v.reshape(-1) for v in model.values() if v.dtype == torch.float32])

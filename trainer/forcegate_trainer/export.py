@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import shutil
 import warnings
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ import torch
 
 from forcegate_client.dataset import Dataset
 from forcegate_client.messages import UNITS
-from forcegate_service.card import MODEL_NAME, ModelCard, Reference, file_digest
+from forcegate_service.card import MODEL_NAME, PROGRAM_NAME, ModelCard, Reference, file_digest
 from forcegate_service.graph import build_graph
+from forcegate_service.program import export_program
 from forcegate_service.triton_config import CONFIG_NAME as TRITON_CONFIG_NAME
 from forcegate_service.triton_config import model_config
 from forcegate_trainer.errors import SettingsError
@@ -91,6 +94,7 @@ def export(
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     _save_script(model, aside / MODEL_NAME)
+    (aside / PROGRAM_NAME).write_bytes(export_program(model))
     card = ModelCard(
         name=config.model,
         version=number,
@@ -109,7 +113,7 @@ def export(
         metrics={"validation": metrics, "uncertainty": _plain(calibration)},
         status=dict.fromkeys(_USES, "not_validated"),
         reference=_reference(model, dataset, validation, cutoff),
-        files={MODEL_NAME: file_digest(aside / MODEL_NAME)},
+        files={name: file_digest(aside / name) for name in (MODEL_NAME, PROGRAM_NAME)},
     )
     card.save(aside)
     aside.rename(folder)
@@ -121,7 +125,13 @@ def _save_script(model: Potential, path: Path) -> None:
     with warnings.catch_warnings():
         # TorchScript is deprecated upstream, and still what Triton's PyTorch backend loads.
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-        torch.jit.script(model).save(str(path))
+        content = io.BytesIO()
+        torch.jit.save(torch.jit.script(model), content)
+    with zipfile.ZipFile(content) as whole, zipfile.ZipFile(path, "w") as kept:
+        for member in whole.infolist():
+            # Pickled names of files on the machine that exports, of use to a debugger alone.
+            if not member.filename.endswith(".debug_pkl"):
+                kept.writestr(zipfile.ZipInfo(member.filename), whole.read(member))
 
 
 def _reference(

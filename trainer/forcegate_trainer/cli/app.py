@@ -7,6 +7,7 @@ from rich.console import Console
 
 from forcegate_client.errors import ForcegateError
 from forcegate_trainer.cli.export import export_command
+from forcegate_trainer.cli.export_program import export_program_command
 from forcegate_trainer.cli.fit import fit_command
 from forcegate_trainer.cli.label import label
 from forcegate_trainer.cli.molecules import molecules
@@ -30,6 +31,7 @@ def create_app() -> typer.Typer:
     app.command()(label)
     app.command("fit")(fit_command)
     app.command("export")(export_command)
+    app.command("export-program")(export_program_command)
     app.command("validate")(validate_command)
     return app
 

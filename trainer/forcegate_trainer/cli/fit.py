@@ -79,8 +79,11 @@ def fit_command(
                 text += f"  val R² {known['force_r2']:.4f} F {known['force_rmse']:.3f} eV/Å"
             bar.update(task, completed=step, total=total, known=text)
 
+        def tell(title: str, done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, known=title)
+
         try:
-            fit(config, out, show)
+            fit(config, out, show, tell)
         except KeyboardInterrupt:
             bar.console.print(f"stopped; {out} keeps the run: run the same command again to go on")
             raise

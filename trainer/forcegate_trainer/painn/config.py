@@ -34,5 +34,7 @@ PRESETS = {
     "painn_base": PaiNNConfig(width=112, depth=3),
     "painn_compact": PaiNNConfig(width=78, depth=3),
     "painn_tiny": PaiNNConfig(width=46, depth=3),
-    "painn_ultra_tiny": PaiNNConfig(width=22, depth=3),
+    # Twenty radial functions would cost it more than they do its weights: their share of the work
+    # does not shrink with the width. With twelve it can be as wide as three vectors of eight.
+    "painn_ultra_tiny": PaiNNConfig(width=24, depth=3, n_radial=12),
 }

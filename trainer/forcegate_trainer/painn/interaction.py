@@ -52,21 +52,18 @@ class Message(nn.Module):
         v: Tensor,
         unit: Tensor,
         basis: Tensor,
-        envelope: Tensor,
         center: Tensor,
         neighbor: Tensor,
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Messages into every atom.
 
-        ``unit`` [E, 3] points from center to neighbor, ``basis`` [E, R], ``envelope`` [E].
+        ``unit`` [E, 3] points from center to neighbor, ``basis`` [E, R + 1].
         Returns the new s and v, and what ``backward`` needs.
         """
         width = s.shape[1]
         before = self.hidden(s)
         phi = self.phi(silu(before)).index_select(0, neighbor)
-        bare = self.filter(basis)
-        # The envelope multiplies after the bias: nothing is left of a message at the cutoff.
-        weight = bare * envelope.unsqueeze(1)
+        weight = torch.mm(basis, self.filter_matrix().t())
         message = phi * weight
         to_s = message[:, :width]
         along = message[:, width : 2 * width]
@@ -75,7 +72,7 @@ class Message(nn.Module):
             to_v = to_v + message[:, 2 * width :].unsqueeze(1) * v.index_select(0, neighbor)
         s_out = s.index_add(0, center, to_s)
         v_out = v.index_add(0, center, to_v)
-        return s_out, v_out, [before, phi, bare, weight, message, v]
+        return s_out, v_out, [before, phi, weight, message, v]
 
     def backward(
         self,
@@ -83,19 +80,11 @@ class Message(nn.Module):
         grad_s: Tensor,
         grad_v: Tensor,
         unit: Tensor,
-        envelope: Tensor,
         center: Tensor,
         neighbor: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """dE/ds and dE/dv before the message; dE/d(unit, basis, envelope) of its edges."""
-        before, phi, bare, weight, message, v = (
-            saved[0],
-            saved[1],
-            saved[2],
-            saved[3],
-            saved[4],
-            saved[5],
-        )
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """dE/ds and dE/dv before the message; dE/d(unit, basis) of its edges."""
+        before, phi, weight, message, v = saved[0], saved[1], saved[2], saved[3], saved[4]
         width = grad_s.shape[1]
         along = message[:, width : 2 * width]
         grad_to_s = grad_s.index_select(0, center)
@@ -110,15 +99,17 @@ class Message(nn.Module):
             grad_message = torch.cat([grad_to_s, grad_along, grad_scaled], 1)
             back = message[:, 2 * width :].unsqueeze(1) * grad_to_v
             grad_v_in = grad_v.index_add(0, neighbor, back)
-        grad_weight = grad_message * phi
-        grad_envelope = (grad_weight * bare).sum(1)
-        grad_basis = torch.mm(grad_weight * envelope.unsqueeze(1), self.filter.weight)
+        grad_basis = torch.mm(grad_message * phi, self.filter_matrix())
         grad_phi = torch.zeros(
             (before.shape[0], weight.shape[1]), dtype=before.dtype, device=before.device
         ).index_add(0, neighbor, grad_message * weight)
         grad_before = torch.mm(grad_phi, self.phi.weight) * silu_slope(before)
         grad_s_in = grad_s + torch.mm(grad_before, self.hidden.weight)
-        return grad_s_in, grad_v_in, grad_unit, grad_basis, grad_envelope
+        return grad_s_in, grad_v_in, grad_unit, grad_basis
+
+    def filter_matrix(self) -> Tensor:
+        """Weights and bias of the filters [parts · F, R + 1]."""
+        return torch.cat([self.filter.weight, self.filter.bias.unsqueeze(1)], 1)
 
 
 class Update(nn.Module):

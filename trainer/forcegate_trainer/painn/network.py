@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from forcegate_trainer.painn.config import PaiNNConfig
 from forcegate_trainer.painn.interaction import Message, Update, silu, silu_slope
-from forcegate_trainer.painn.radial import bessel, envelope
+from forcegate_trainer.painn.radial import radial_functions
 
 __all__ = ["PaiNN"]
 
@@ -15,8 +15,8 @@ __all__ = ["PaiNN"]
 _DISTANCE_EPSILON = 1e-10
 
 # What every stage of the network returns: atomic energies [N], readout features [N, H], and the
-# gradients of the summed energy by its own inputs s, v, unit, basis and envelope.
-_Stage = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+# gradients of the summed energy by its own inputs s, v, unit and basis.
+_Stage = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 class Readout(nn.Module):
@@ -33,7 +33,6 @@ class Readout(nn.Module):
         v: Tensor,
         unit: Tensor,
         basis: Tensor,
-        step: Tensor,
         center: Tensor,
         neighbor: Tensor,
     ) -> _Stage:
@@ -43,7 +42,7 @@ class Readout(nn.Module):
         energy = self.last(features).squeeze(1)
         grad_s = torch.mm(self.last.weight * silu_slope(before), self.hidden.weight)
         zero = torch.zeros_like
-        return energy, features, grad_s, zero(v), zero(unit), zero(basis), zero(step)
+        return energy, features, grad_s, zero(v), zero(unit), zero(basis)
 
 
 class Interaction(nn.Module):
@@ -65,19 +64,18 @@ class Interaction(nn.Module):
         v: Tensor,
         unit: Tensor,
         basis: Tensor,
-        step: Tensor,
         center: Tensor,
         neighbor: Tensor,
     ) -> _Stage:
-        """Energies, and the gradients by s, v, unit [E, 3], basis [E, R] and step [E]."""
-        s, v, from_message = self.message(s, v, unit, basis, step, center, neighbor)
+        """Energies, and the gradients by s, v, unit [E, 3] and basis [E, R + 1]."""
+        s, v, from_message = self.message(s, v, unit, basis, center, neighbor)
         s, v, from_update = self.update(s, v)
-        energy, features, grad_s, grad_v, grad_unit, grad_basis, grad_step = self.rest(
-            s, v, unit, basis, step, center, neighbor
+        energy, features, grad_s, grad_v, grad_unit, grad_basis = self.rest(
+            s, v, unit, basis, center, neighbor
         )
         grad_s, grad_v = self.update.backward(from_update, grad_s, grad_v)
-        grad_s, grad_v, more_unit, more_basis, more_step = self.message.backward(
-            from_message, grad_s, grad_v, unit, step, center, neighbor
+        grad_s, grad_v, more_unit, more_basis = self.message.backward(
+            from_message, grad_s, grad_v, unit, center, neighbor
         )
         return (
             energy,
@@ -86,7 +84,6 @@ class Interaction(nn.Module):
             grad_v,
             grad_unit + more_unit,
             grad_basis + more_basis,
-            grad_step + more_step,
         )
 
 
@@ -142,14 +139,13 @@ class PaiNN(nn.Module):
         # into one twelve times as large, and their slopes again.
         distance = torch.sqrt((edge_vector * edge_vector).sum(1) + self.distance_epsilon)
         unit = edge_vector / distance.unsqueeze(1)
-        basis, basis_slope = bessel(distance, self.cutoff, self.n_radial)
-        step, step_slope = envelope(distance, self.cutoff)
+        basis, slope = radial_functions(distance, self.cutoff, self.n_radial)
         s = self.embedding(element)
         v = torch.zeros((s.shape[0], 3, s.shape[1]), dtype=s.dtype, device=s.device)
-        energy, features, _, _, grad_unit, grad_basis, grad_step = self.stages(
-            s, v, unit.to(s.dtype), basis.to(s.dtype), step.to(s.dtype), center, neighbor
+        energy, features, _, _, grad_unit, grad_basis = self.stages(
+            s, v, unit.to(s.dtype), basis.to(s.dtype), center, neighbor
         )
-        grad_distance = (grad_basis * basis_slope).sum(1) + grad_step * step_slope
+        grad_distance = (grad_basis * slope).sum(1)
         # unit = x/r: its gradient is what grad_unit has across the edge, over r.
         along = (grad_unit * unit).sum(1)
         across = (grad_unit - along.unsqueeze(1) * unit) / distance.unsqueeze(1)

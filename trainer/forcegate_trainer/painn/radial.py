@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["bessel", "envelope"]
+__all__ = ["bessel", "envelope", "radial_functions"]
 
 
 def envelope(distance: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
@@ -37,4 +37,18 @@ def bessel(distance: Tensor, cutoff: float, n_radial: int) -> tuple[Tensor, Tens
     scale = math.sqrt(2.0 / cutoff)
     value = scale * torch.sin(phase) * inverse
     slope = scale * torch.cos(phase) * frequency * inverse - value * inverse
+    return value, slope
+
+
+def radial_functions(distance: Tensor, cutoff: float, n_radial: int) -> tuple[Tensor, Tensor]:
+    """What filters are made of: the Bessel functions and 1, all times the envelope.
+
+    The last one carries a filter's bias: it too must vanish at the cutoff.
+    ``distance`` [E] in Å, greater than zero; values and derivatives by r, both [E, n_radial + 1].
+    """
+    wave, wave_slope = bessel(distance, cutoff, n_radial)
+    step, step_slope = envelope(distance, cutoff)
+    step, step_slope = step.unsqueeze(1), step_slope.unsqueeze(1)
+    value = torch.cat([wave * step, step], 1)
+    slope = torch.cat([wave_slope * step + wave * step_slope, step_slope], 1)
     return value, slope

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from forcegate_client.dataset import Dataset
-from forcegate_client.structures import StructureBatch
-from forcegate_service.graph import build_graph
+from forcegate_client.structures import segments
+from forcegate_trainer.training.graphs import FrameGraphs, structures_of
 
-__all__ = ["FrameBatch", "batches", "epoch_order", "frame_batch", "structures_of"]
+__all__ = ["FrameBatch", "batches", "epoch_order", "frame_batch", "shares", "structures_of"]
 
 Int = npt.NDArray[np.int64]
 
@@ -24,37 +24,32 @@ class FrameBatch:
     """The inputs of a model for some frames, with their labels.
 
     ``inputs`` are the six tensors that a model takes; ``energies`` [B] in eV, ``forces`` [N, 3]
-    in eV/Å, float64.
+    in eV/Å, ``whole`` [2] the atoms and the frames of the batch that these are a share of; all
+    float64.
     """
 
     inputs: tuple[Tensor, ...]
     energies: Tensor
     forces: Tensor
-
-
-def structures_of(dataset: Dataset) -> StructureBatch:
-    """The structures of all frames."""
-    return StructureBatch.from_arrays(
-        n_atoms=dataset.n_atoms,
-        atomic_numbers=dataset.atomic_numbers,
-        positions=dataset.positions,
-        cells=dataset.cells,
-        pbc=dataset.pbc,
-    )
+    whole: Tensor
 
 
 def frame_batch(
-    dataset: Dataset, structures: StructureBatch, indices: Int, cutoff: float
+    dataset: Dataset, graphs: FrameGraphs, frames: Int, whole: Int | None = None
 ) -> FrameBatch:
-    """Graphs and labels of frames ``indices`` [B]."""
+    """Graphs and labels of ``frames`` [B], which are all of a batch or a share of ``whole``.
+
+    ``graphs`` are those of ``dataset``.
+    """
     assert dataset.energies is not None  # whoever loads frames for training has checked
     assert dataset.forces is not None
-    graph = build_graph(structures.select(indices), cutoff)
-    forces = np.concatenate([dataset.forces[dataset.atoms_of(int(f))] for f in indices])
+    atoms = segments(dataset.offsets[frames], dataset.n_atoms[frames])
+    batch = frames if whole is None else whole
     return FrameBatch(
-        inputs=tuple(torch.from_numpy(array) for array in graph.arrays()),
-        energies=torch.from_numpy(dataset.energies[indices]),
-        forces=torch.from_numpy(forces),
+        inputs=tuple(torch.from_numpy(array) for array in graphs.select(frames).arrays()),
+        energies=torch.from_numpy(dataset.energies[frames]),
+        forces=torch.from_numpy(dataset.forces[atoms]),
+        whole=torch.tensor([int(dataset.n_atoms[batch].sum()), len(batch)], dtype=torch.float64),
     )
 
 
@@ -63,8 +58,22 @@ def epoch_order(indices: Int, seed: int, epoch: int) -> Int:
     return np.random.default_rng((seed, epoch)).permutation(indices)
 
 
+def shares(frames: Int, n_edges: Int, workers: int) -> list[Int]:
+    """``frames`` [B] shared out so that no worker waits long for another.
+
+    ``n_edges`` [B], to which the work is proportional: the largest frame that is left goes to
+    the worker with the fewest edges. With as many frames as workers nobody is left without.
+    """
+    loads = np.zeros(workers, dtype=np.int64)
+    owners = np.empty(len(frames), dtype=np.int64)
+    for row in np.argsort(-n_edges, kind="stable"):
+        owners[row] = loads.argmin()
+        loads[owners[row]] += 1 + n_edges[row]
+    return [frames[owners == worker] for worker in range(workers)]
+
+
 def batches(dataset: Dataset, indices: Int, size: int, cutoff: float) -> Iterator[FrameBatch]:
     """All frames ``indices`` in order, ``size`` at a time; the last batch may be smaller."""
-    structures = structures_of(dataset)
     for start in range(0, len(indices), size):
-        yield frame_batch(dataset, structures, indices[start : start + size], cutoff)
+        part = dataset.select(indices[start : start + size])
+        yield frame_batch(part, FrameGraphs.build(part, cutoff), np.arange(len(part)))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -19,7 +21,7 @@ import torch.distributed
 from forcegate_client.dataset import Dataset
 from forcegate_trainer.errors import SettingsError, TrainingDivergedError
 from forcegate_trainer.painn.potential import Potential
-from forcegate_trainer.training.averaging import WeightAverage
+from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.training.checkpoint import load_checkpoint, save_checkpoint
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.evaluation import evaluate
@@ -30,22 +32,28 @@ from forcegate_trainer.training.files import (
     WEIGHTS_NAME,
     load_all,
 )
-from forcegate_trainer.training.frames import epoch_order, frame_batch, structures_of
+from forcegate_trainer.training.frames import epoch_order, frame_batch, shares
+from forcegate_trainer.training.graphs import FrameGraphs
 from forcegate_trainer.training.interruption import ignore_interruption, interruption
-from forcegate_trainer.training.loss import loss
+from forcegate_trainer.training.memory import keep_memory
 from forcegate_trainer.training.reference import fit_reference_energies
 from forcegate_trainer.training.schedule import learning_rate
+from forcegate_trainer.training.step import TrainingStep
 
 __all__ = ["Progress", "fit"]
 
 # Called with the step, the number of steps in all, and what is known about the fit so far.
 Progress = Callable[[int, int, dict[str, float]], None]
 
+# Steps over which the reported loss is averaged.
+_RECENT = 200
 
-def fit(config: FitConfig, folder: Path, progress: Progress) -> None:
+
+def fit(config: FitConfig, folder: Path, progress: Progress, tell: Tell = tell_nobody) -> None:
     """Train into ``folder``, from its checkpoint if it has one.
 
-    Ctrl-C ends the run after the present step, with a checkpoint.
+    ``tell`` hears of the preparations, ``progress`` of the steps. Ctrl-C ends the run after the
+    present step, with a checkpoint.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C.
@@ -55,12 +63,12 @@ def fit(config: FitConfig, folder: Path, progress: Progress) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     config.save(folder / CONFIG_NAME)
     with interruption() as asked:
-        _fit(config, folder, progress, asked)
+        _fit(config, folder, progress, tell, asked)
 
 
-def _fit(config: FitConfig, folder: Path, progress: Progress, asked: Event) -> None:
+def _fit(config: FitConfig, folder: Path, progress: Progress, tell: Tell, asked: Event) -> None:
     if config.workers == 1:
-        _train(0, config, folder, progress, asked)
+        _train(0, config, folder, progress, tell, asked)
         return
     # The workers meet in a file, so that no port is opened.
     meeting = folder / ".meeting"
@@ -74,7 +82,7 @@ def _fit(config: FitConfig, folder: Path, progress: Progress, asked: Event) -> N
         process.start()
     try:
         _join_group(0, config.workers, meeting)
-        _train(0, config, folder, progress, asked)
+        _train(0, config, folder, progress, tell, asked)
         for process in followers:
             process.join()
     finally:
@@ -88,7 +96,7 @@ def _fit(config: FitConfig, folder: Path, progress: Progress, asked: Event) -> N
 def _follow(rank: int, config: FitConfig, folder: Path, meeting: Path) -> None:
     ignore_interruption()
     _join_group(rank, config.workers, meeting)
-    _train(rank, config, folder, lambda step, total, known: None, Event())
+    _train(rank, config, folder, lambda step, total, known: None, tell_nobody, Event())
     torch.distributed.destroy_process_group()
 
 
@@ -99,8 +107,11 @@ def _join_group(rank: int, workers: int, meeting: Path) -> None:
     )
 
 
-def _train(rank: int, config: FitConfig, folder: Path, progress: Progress, asked: Event) -> None:
+def _train(
+    rank: int, config: FitConfig, folder: Path, progress: Progress, tell: Tell, asked: Event
+) -> None:
     torch.set_num_threads(1)
+    keep_memory()
     dataset = load_all(config.datasets)
     train, validation = dataset.frame_indices("train"), dataset.frame_indices("validation")
     steps_per_epoch = len(train) // config.batch_size
@@ -114,45 +125,31 @@ def _train(rank: int, config: FitConfig, folder: Path, progress: Progress, asked
     elements = config.architecture.elements
     reference = fit_reference_energies(dataset, train, elements)
     model.reference_energies.copy_(torch.from_numpy(reference))
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
-    average = WeightAverage(model, config.ema_decay)
-    state = _State(model, optimizer, average)
+    take_step = TrainingStep(model, config)
+    state = _State(take_step)
     state.restore(folder)
     total = config.epochs * steps_per_epoch
-    objective = torch.compile(loss, dynamic=True) if config.compile else loss
-    structures = structures_of(dataset)
-    recent: list[float] = []
+    graphs = FrameGraphs.build(dataset, config.architecture.cutoff, tell)
+    n_edges = graphs.n_edges
+    recent: deque[float] = deque(maxlen=_RECENT)
     began, begun_at = time.monotonic(), state.step
     while state.step < total:
         epoch, position = divmod(state.step, steps_per_epoch)
-        order = epoch_order(train, config.seed, epoch)
-        start = position * config.batch_size
-        share = order[start + rank : start + config.batch_size : config.workers]
-        batch = frame_batch(dataset, structures, share, config.architecture.cutoff)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(state.step, total, config)
-        optimizer.zero_grad(set_to_none=True)
-        value = objective(model, batch.inputs, batch.energies, batch.forces, config.energy_weight)
-        value.backward()
-        if config.workers > 1:
-            _average_gradients(model, config.workers)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-        if not torch.isfinite(norm):
+        if not position or state.step == begun_at:
+            order = epoch_order(train, config.seed, epoch)
+        frames = order[position * config.batch_size : (position + 1) * config.batch_size]
+        share = shares(frames, n_edges[frames], config.workers)[rank]
+        batch = frame_batch(dataset, graphs, share, frames)
+        value, norm = take_step(batch, learning_rate(state.step, total, config), state.step)
+        if not math.isfinite(norm):
             raise TrainingDivergedError(
-                f"the gradient is {norm.item()} at step {state.step}; lower --learning-rate and "
+                f"the gradient is {norm} at step {state.step}; lower --learning-rate and "
                 "resume from the last checkpoint"
             )
-        optimizer.step()
-        average.update(state.step)
         state.step += 1
         if rank:
             continue
-        recent = [*recent[-199:], value.item()]
+        recent.append(value)
         state.known["loss"] = float(np.mean(recent))
         if state.step % steps_per_epoch == 0:
             rate = (state.step - begun_at) * config.batch_size / (time.monotonic() - began)
@@ -183,26 +180,13 @@ def _finish_epoch(
         stream.write(json.dumps(row) + "\n")
 
 
-def _average_gradients(model: torch.nn.Module, workers: int) -> None:
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-    torch.distributed.all_reduce(flat)
-    flat /= workers
-    start = 0
-    for gradient in gradients:
-        gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
-        start += gradient.numel()
-
-
 class _State:
     """All that a run needs to go on as if it had never stopped."""
 
-    def __init__(
-        self, model: Potential, optimizer: torch.optim.Optimizer, average: WeightAverage
-    ) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.average = average
+    def __init__(self, parts: TrainingStep) -> None:
+        self.model = parts.model
+        self.optimizer = parts.optimizer
+        self.average = parts.average
         self.step = 0
         self.best = float("inf")
         self.known: dict[str, float] = {}

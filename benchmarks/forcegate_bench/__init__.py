@@ -1,0 +1,1 @@
+"""What the benchmarks share: structures, clocks, rows, and one module for each thing measured."""

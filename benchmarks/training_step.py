@@ -1,0 +1,261 @@
+"""Whole training steps a second: autograd twice, the gradient written out, and compiled.
+
+A step is everything: assembling the batch, loss, gradient, clipping, AdamW, average of weights.
+The same steps on the same batches are taken by turns:
+
+- *eager*: forces by autograd and differentiated once more, as PaiNN is usually trained, in a
+  process of its own that leaves memory to the C library's defaults;
+- *eager, memory kept*: the same in the process of the others, which keeps freed memory;
+- *written out*: forces by the backward that is part of the model, still eager, memory kept;
+- *compiled*: what `forcegate-train fit` does.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from forcegate_bench.process import start_over_as_served
+
+MODEL = "painn_base"
+BATCH = 16
+TURNS = 7
+WANT = 2.5
+
+# Drugs, solvents and building blocks: 15 to 17 atoms on average, as in the training data.
+SMILES = """
+CCO CC(=O)O CCN c1ccccc1 Cc1ccccc1 c1ccncc1 c1ccsc1 CC(=O)N CSCC NCC(=O)O C1CCOC1 C1CCCCC1
+c1ccc(F)cc1 Clc1ccccc1 Oc1ccccc1 CC(=O)c1ccccc1 CS(C)(=O)=O CCOC(C)=O OCC(O)CO c1ccc2[nH]ccc2c1
+NC(=O)c1ccccc1 CC(C)CO COc1ccccc1 C1COCCN1 O=C1CCCN1 FC(F)(F)c1ccccc1 CCCCCCO CC(=O)Nc1ccccc1
+NC(C)C(=O)NCC(=O)O CCN(CC)CCO COC(=O)c1ccccc1N CC(C)Cc1ccccc1 O=C(O)c1ccccc1S c1ccc2ncccc2c1
+CCCCc1ccccc1 CCOC(=O)c1ccccc1 COc1ccc(CCN)cc1
+""".split()  # noqa: SIM905 - a page of quoted strings is harder to read
+FRAMES_PER_MOLECULE = 12
+SHAKE = 0.05  # Å
+
+
+def labelled_frames() -> Any:
+    """Shaken conformers whose labels are random numbers: they cost what true ones do."""
+    from forcegate_client.dataset import Frame, MoleculeTable, Source, Split, TeacherRecord
+    from forcegate_client.dataset.frames import from_frames, with_labels
+    from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
+
+    rng = np.random.default_rng(0)
+    frames = []
+    for row, smiles in enumerate(SMILES):
+        mol = hydrogenated(smiles)
+        numbers, positions = atomic_numbers(mol), conformers(mol, 1, seed=1)[0]
+        for _ in range(FRAMES_PER_MOLECULE):
+            shaken = positions + rng.normal(scale=SHAKE, size=positions.shape)
+            frames.append(Frame(numbers, shaken, row, Source.LANGEVIN, 300.0))
+    table = MoleculeTable.closed_shell(SMILES, SMILES, SMILES, [Split.TRAIN] * len(SMILES))
+    bare = from_frames(frames, table)
+    forces = rng.normal(size=bare.positions.shape)
+    energies, teacher = rng.normal(size=len(bare)), TeacherRecord("random numbers", "0")
+    return with_labels(bare, energies, forces, teacher, bare.flags)
+
+
+def candidates(dataset: Any) -> dict[str, Callable[[int], object]]:
+    """By name: a whole training step on the batch of that number."""
+    import torch
+    from torch import Tensor
+
+    from forcegate_bench.eager import EagerPotential
+    from forcegate_trainer.painn.config import PRESETS
+    from forcegate_trainer.painn.potential import Potential
+    from forcegate_trainer.training.config import FitConfig
+    from forcegate_trainer.training.frames import epoch_order, frame_batch
+    from forcegate_trainer.training.graphs import FrameGraphs
+    from forcegate_trainer.training.step import TrainingStep
+
+    class Twice(Potential):
+        """The same network, its forces by autograd that can be differentiated again."""
+
+        def evaluate(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+            positions, numbers, edge_index, edge_shift, structure_index, n_atoms = inputs
+            moving = positions.detach().requires_grad_()
+            center, neighbor = edge_index[0], edge_index[1]
+            element = self.element_of[numbers]
+            edge_vector = moving[neighbor] - moving[center] + edge_shift
+            eager = EagerPotential(self)
+            atomic = eager._atomic_energies(edge_vector, element, center, neighbor).double()
+            (gradient,) = torch.autograd.grad(atomic.sum(), moving, create_graph=True)
+            atomic = atomic + self.reference_energies[element]
+            energy = atomic.new_zeros(len(n_atoms)).index_add(0, structure_index, atomic)
+            return energy, -gradient, gradient, element, atomic
+
+    config = FitConfig(
+        model=MODEL,
+        architecture=PRESETS[MODEL],
+        datasets=(),
+        dataset_hash="",
+        epochs=1,
+        batch_size=BATCH,
+        compile=False,
+    )
+    graphs = FrameGraphs.build(dataset, config.architecture.cutoff)
+    order = epoch_order(np.arange(len(dataset)), 0, 0)
+
+    def stepping(kind: type[Potential], *, compiled: bool) -> Callable[[int], object]:
+        torch.manual_seed(0)
+        take_step = TrainingStep(kind(config.architecture), replace(config, compile=compiled))
+
+        def step(number: int) -> object:
+            start = number * BATCH % len(order)
+            batch = frame_batch(dataset, graphs, order[start : start + BATCH])
+            return take_step(batch, config.learning_rate, number)
+
+        return step
+
+    return {
+        "eager_memory_kept": stepping(Twice, compiled=False),
+        "written_out": stepping(Potential, compiled=False),
+        "compiled": stepping(Potential, compiled=True),
+    }
+
+
+class OrdinaryEager:
+    """Plain eager steps in a process that nobody has told how to treat its memory."""
+
+    def __init__(self) -> None:
+        plain = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "--take-orders"],
+            env=plain,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, numbers: range) -> float:
+        """Seconds that the steps of these numbers take there."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{numbers.start} {numbers.stop}\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate("")
+
+
+def take_orders() -> None:
+    """What runs in that process: a range of steps a line in, their seconds out."""
+    import torch
+
+    torch.set_num_threads(1)
+    step = candidates(labelled_frames())["eager_memory_kept"]
+    for line in sys.stdin:
+        start, stop = map(int, line.split())
+        print(_time(step, range(start, stop)), flush=True)
+
+
+def measure(seconds: float) -> dict[str, float]:
+    """Frames per second of each, and how many times faster compiled steps are than eager ones.
+
+    About ``seconds`` are spent on the clock; compiling comes on top. Each rate is the median over
+    turns. ``ratio`` is against eager steps in a process of their own, ``ratio_memory_kept``
+    against those that share the memory settings: medians over the turns' ratios, of which
+    ``ratio_low`` and ``ratio_high`` are the least and the greatest.
+    """
+    import torch
+
+    from forcegate_trainer.training.memory import keep_memory
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    keep_memory()
+    dataset = labelled_frames()
+    steps = candidates(dataset)
+    for number in range(len(dataset) // BATCH):  # all shapes: nothing is compiled on the clock
+        steps["compiled"](number)
+    ordinary = OrdinaryEager()
+    timers: dict[str, Callable[[range], float]] = {"eager": ordinary}
+    timers |= {name: partial(_time, step) for name, step in steps.items()}
+    try:
+        for timer in timers.values():
+            timer(range(2))
+        once = sum(timer(range(2)) for timer in timers.values()) / 2
+        count = max(2, round(seconds / (TURNS * once)))
+        rates: dict[str, list[float]] = {name: [] for name in timers}
+        for turn in range(TURNS):
+            numbers = range(turn * count, (turn + 1) * count)
+            for name, timer in timers.items():
+                rates[name].append(count * BATCH / timer(numbers))
+    finally:
+        ordinary.close()
+        torch.set_num_threads(threads)
+    ratios = _ratios(rates["compiled"], rates["eager"])
+    return {
+        **{f"{name}_frames_per_s": statistics.median(rates[name]) for name in rates},
+        "ratio": statistics.median(ratios),
+        "ratio_low": min(ratios),
+        "ratio_high": max(ratios),
+        "ratio_memory_kept": statistics.median(
+            _ratios(rates["compiled"], rates["eager_memory_kept"])
+        ),
+        "frames": float(TURNS * count * BATCH),
+        "mean_atoms": float(dataset.n_atoms.mean()),
+    }
+
+
+def _ratios(fast: list[float], slow: list[float]) -> list[float]:
+    return [a / b for a, b in zip(fast, slow, strict=True)]
+
+
+def _time(step: Callable[[int], object], numbers: range) -> float:
+    # A step waits for nothing: its time on the core, faults of pages included, is all of it, and
+    # what others do on that core is left out.
+    started = time.process_time()
+    for number in numbers:
+        step(number)
+    return time.process_time() - started
+
+
+def main(
+    seconds: Annotated[float, typer.Option(min=1.0, help="Time spent on the clock.")] = 30.0,
+    core: Annotated[int | None, typer.Option(help="The core to keep to; else the last.")] = None,
+    out: Annotated[Path, typer.Option()] = Path("benchmarks/results/training_step.json"),
+    orders: Annotated[bool, typer.Option("--take-orders", hidden=True)] = False,
+) -> None:
+    """Measure on one core with one thread; print a table, write JSON and Markdown."""
+    if orders:
+        take_orders()
+        return
+    start_over_as_served(sys.argv, core)
+    from rich.console import Console
+    from rich.table import Table
+
+    from forcegate_bench.machine import describe
+    from forcegate_bench.rows import Findings, at_least, plain, write
+
+    found = measure(seconds)
+    title = f"{MODEL}, batches of {BATCH} frames of {found['mean_atoms']:.1f} atoms on average"
+    rows = [at_least("training step: compiled / eager", found["ratio"], WANT)]
+    for name in ("eager", "eager_memory_kept", "written_out", "compiled"):
+        text = f"training, {name.replace('_', ' ')}"
+        rows.append(plain(text, found[f"{name}_frames_per_s"], "frames/s"))
+    rows.append(plain("compiled / eager, least of the turns", found["ratio_low"], "×"))
+    rows.append(plain("compiled / eager, greatest of the turns", found["ratio_high"], "×"))
+    rows.append(plain("compiled / eager, memory kept", found["ratio_memory_kept"], "×"))
+    table = Table("what", "value", "unit", title=title)
+    for row in rows:
+        table.add_row(row.name, f"{row.value:.4g}", row.unit)
+    Console().print(table)
+    write(out, "Training steps", describe(), Findings(rows, [title]))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""The inference process: models evaluated beside the gateway, fed through shared memory."""

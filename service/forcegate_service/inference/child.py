@@ -1,0 +1,102 @@
+"""What the inference process does: hold models, and answer for them until it is hung up on."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from forcegate_service.inference.channel import DONE, FAILED, Channel
+from forcegate_service.inference.memory import GraphMemory
+
+__all__ = ["Module", "Modules", "serve"]
+
+Module = Callable[..., tuple[torch.Tensor, ...]]
+
+
+class Modules(Protocol):
+    """Opens what a process may evaluate, after checking that it is what was asked for."""
+
+    device: str
+
+    def script(self, folder: Path, digest: str) -> Module:
+        """The TorchScript of the version in ``folder``."""
+
+    def package(self, path: Path, digest: str) -> Module:
+        """A compiled package."""
+
+
+@dataclass
+class _Model:
+    script: Module
+    package: Module | None = None
+
+
+def serve(channel: Channel, memory: GraphMemory, modules: Modules, greeting: list[Any]) -> None:
+    """Greet, then answer one message after another until the other side hangs up.
+
+    Whoever started the process decides when it ends: signals that reach the whole group of
+    processes must not cut off what the gateway still wants to finish.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    worker = _Worker(memory, modules)
+    try:
+        channel.send(DONE, *greeting)
+        while True:
+            channel.send(*worker.answer(channel.receive()))
+    except EOFError:
+        return
+
+
+class _Worker:
+    def __init__(self, memory: GraphMemory, modules: Modules) -> None:
+        self._memory = memory
+        self._modules = modules
+        self._models: dict[int, _Model] = {}
+
+    def answer(self, message: list[Any]) -> tuple[Any, ...]:
+        """Do as told; whatever fails is told in one line."""
+        command, *arguments = message
+        try:
+            getattr(self, f"do_{command}")(*arguments)
+        except Exception as error:
+            text = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            if "CUDA error" in text:
+                # After one of these the device answers nobody in this process any more.
+                raise
+            return FAILED, text
+        return (DONE,)
+
+    def do_open(self, model: int, folder: str, digest: str) -> None:
+        self._models[model] = _Model(self._modules.script(Path(folder), digest))
+
+    def do_adopt(self, model: int, path: str, digest: str) -> None:
+        self._models[model].package = self._modules.package(Path(path), digest)
+
+    def do_drop(self, model: int) -> None:
+        self._models[model].package = None
+
+    def do_forget(self, model: int) -> None:
+        del self._models[model]
+
+    def do_evaluate(
+        self, model: int, atoms: int, edges: int, structures: int, capacity: int
+    ) -> None:
+        held = self._models[model]
+        self._memory.map(capacity)
+        inputs, outputs = self._memory.arrays(atoms, edges, structures)
+        tensors = [torch.from_numpy(array) for array in inputs]
+        if self._modules.device != "cpu":
+            tensors = [tensor.to(self._modules.device) for tensor in tensors]
+        with torch.inference_mode():
+            answers = (held.package or held.script)(*tensors)
+        for array, answer in zip(outputs, answers, strict=True):
+            if tuple(answer.shape) != array.shape:
+                raise ValueError(f"an output of shape {tuple(answer.shape)}, not {array.shape}")
+            np.copyto(array, answer.cpu().numpy())

@@ -1,0 +1,72 @@
+// Vectors of LANES floats, as the compiler's own vector type: it picks the instructions.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace forcegate {
+
+// LANES is given by whoever compiles, because weights are packed for it: 16 with AVX-512, else 8.
+constexpr int kLanes = LANES;
+// How many vectors of sums the registers hold beside what feeds them.
+constexpr int kSums = LANES == 16 ? 24 : 12;
+
+typedef float Vec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+typedef int32_t IntVec __attribute__((vector_size(LANES * 4)));
+
+inline Vec load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
+inline void store(float* p, Vec x) { *reinterpret_cast<Vec*>(p) = x; }
+inline Vec fill(float x) { return x - Vec{}; }
+
+// Adds halves to each other: a chain of additions lane by lane would wait for each.
+inline float sum(Vec x) {
+  typedef float Vec8 __attribute__((vector_size(32)));
+  typedef float Vec4 __attribute__((vector_size(16)));
+#if LANES == 16
+  const Vec8 eight = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) +
+                     __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+#else
+  const Vec8 eight = x;
+#endif
+  const Vec4 four = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) +
+                    __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+  return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
+// e^x for |x| ≤ 87, to 2 units in the last place: x = n ln 2 + r with |r| ≤ ln 2 / 2, and e^r by
+// its Taylor polynomial of degree 7.
+inline Vec exp(Vec x) {
+  x = x > 87.0f ? fill(87.0f) : x;
+  x = x < -87.0f ? fill(-87.0f) : x;
+  const Vec shifted = x * 1.44269504f + 12582912.0f;  // 1.5 · 2²³: rounds to the nearest integer
+  const Vec n = shifted - 12582912.0f;
+  const Vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
+  Vec e = fill(1.0f / 5040.0f);
+  e = e * r + 1.0f / 720.0f;
+  e = e * r + 1.0f / 120.0f;
+  e = e * r + 1.0f / 24.0f;
+  e = e * r + 1.0f / 6.0f;
+  e = e * r + 0.5f;
+  e = e * r + 1.0f;
+  e = e * r + 1.0f;
+  const IntVec exponent = (__builtin_convertvector(n, IntVec) + 127) << 23;
+  return e * reinterpret_cast<const Vec&>(exponent);
+}
+
+inline Vec sigmoid(Vec x) { return 1.0f / (1.0f + exp(-x)); }
+
+inline Vec silu(Vec x) { return x * sigmoid(x); }
+
+// The derivative of silu.
+inline Vec silu_slope(Vec x) {
+  const Vec gate = sigmoid(x);
+  return gate * (1.0f + x * (1.0f - gate));
+}
+
+inline Vec sqrt(Vec x) {
+  Vec root;
+  for (int lane = 0; lane < kLanes; ++lane) root[lane] = __builtin_sqrtf(x[lane]);
+  return root;
+}
+
+}  // namespace forcegate

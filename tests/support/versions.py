@@ -1,0 +1,71 @@
+"""Versions of random models, for tests of how models are served."""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from forcegate_service.card import MODEL_NAME, PROGRAM_NAME, ModelCard, Reference, file_digest
+from forcegate_service.fake import write_fake_model
+from forcegate_service.graph import build_graph
+from forcegate_service.program import export_program
+from forcegate_trainer.painn.config import PRESETS
+from forcegate_trainer.painn.potential import Potential
+
+ACETAMIDE_LIKE = (
+    [8, 6, 7, 1, 1],
+    [(0.0, 0.0, 0.0), (1.2, 0.1, 0.0), (1.9, 1.2, 0.1), (2.9, 1.1, 0.0), (1.5, 2.1, 0.2)],
+)
+
+
+def random_small_potential() -> Potential:
+    """Two interactions with random weights in the types that are served."""
+    torch.manual_seed(0)
+    model = Potential(replace(PRESETS["painn_ultra_tiny"], depth=2)).eval()
+    with torch.no_grad():
+        for buffer in (model.reference_energies, model.novelty_mean):
+            buffer.copy_(10.0 * torch.randn_like(buffer))
+        for buffer in (model.uncertainty_factor, model.novelty_factor):
+            buffer.copy_(0.1 * torch.randn_like(buffer))
+    return model
+
+
+def write_random_version(repository: Path, name: str = "small", compilable: bool = True) -> Path:
+    """Write ``repository/<name>/1``: a script, a card, and a program unless told otherwise."""
+    model = random_small_potential()
+    card = write_fake_model(repository, name=name)
+    folder = repository / name / "1"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*torch\.jit", DeprecationWarning)
+        torch.jit.script(model).save(str(folder / MODEL_NAME))
+    names = [MODEL_NAME]
+    if compilable:
+        (folder / PROGRAM_NAME).write_bytes(export_program(model))
+        names.append(PROGRAM_NAME)
+    config = PRESETS["painn_ultra_tiny"]
+    architecture = vars(replace(config, depth=2))
+    update = {
+        "architecture": architecture if compilable else architecture | {"kind": "unheard of"},
+        "elements": list(config.elements),
+        "reference": _reference(model, card),
+        "files": {file: file_digest(folder / file) for file in names},
+    }
+    card.model_copy(update=update).save(folder)
+    return folder
+
+
+def _reference(model: Potential, card: ModelCard) -> Reference:
+    numbers, positions = ACETAMIDE_LIKE
+    blank = card.reference.model_copy(
+        update={"atomic_numbers": numbers, "positions": positions, "forces": []}
+    )
+    graph = build_graph(blank.batch(), card.cutoff)
+    with torch.inference_mode():
+        energy, forces, _, sigma, _ = model(*map(torch.from_numpy, graph.arrays()))
+    answer = {
+        "energy": float(energy[0]),
+        "forces": forces.tolist(),
+        "energy_uncertainty": float(sigma[0]),
+    }
+    return Reference.model_validate(blank.model_dump() | answer)
