@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,21 +53,28 @@ def serving(
 
 
 def children(pid: int) -> dict[int, str]:
-    """The commands of the processes that ``pid`` started."""
-    listing = subprocess.run(
-        ["ps", "--ppid", str(pid), "-o", "pid=,stat=,args="],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    rows = [line.split(None, 2) for line in listing.stdout.splitlines()]
-    return {int(row[0]): row[2] for row in rows if not row[1].startswith("Z")}
+    """The commands of the processes that ``pid`` started and that still run."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        # Whatever ends meanwhile is no child any more.
+        with suppress(OSError):
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state != "Z":
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                found[int(folder.name)] = command.decode()
+    return found
 
 
 def child(pid: int, module: str) -> int:
-    """The one that runs ``module``."""
-    (found,) = [number for number, command in children(pid).items() if module in command]
-    return found
+    """The one that runs ``module``, once it is there."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        running = [number for number, command in children(pid).items() if module in command]
+        if running:
+            (found,) = running
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"no child of {pid} runs {module}: {children(pid)}")
 
 
 def forces(client: httpx.Client) -> np.ndarray[Any, Any]:
