@@ -125,11 +125,16 @@ def trainer_commands() -> list[list[str]]:
     commands = []
     for document in DOCUMENTS:
         for block in re.findall(r"```bash\n(.*?)```", document.read_text(encoding="utf-8"), re.S):
-            for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                if words[:1] == ["forcegate-train"]:
-                    commands.append(words[1:])
+            commands += trainer_commands_of(block)
+    for recipe_of_data in sorted((ROOT / "datasets").glob("*.sh")):
+        commands += trainer_commands_of(recipe_of_data.read_text(encoding="utf-8"))
     return commands
+
+
+def trainer_commands_of(script: str) -> list[list[str]]:
+    lines = script.replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line, comments=True) for line in lines if "forcegate-train" in line]
+    return [words[1:] for words in commands if words[:1] == ["forcegate-train"]]
 
 
 @pytest.mark.parametrize("words", trainer_commands(), ids=" ".join)

@@ -6,10 +6,12 @@ import typer
 from rich.console import Console
 
 from forcegate_client.errors import ForcegateError
+from forcegate_trainer.cli.explore import explore
 from forcegate_trainer.cli.export import export_command
 from forcegate_trainer.cli.export_program import export_program_command
 from forcegate_trainer.cli.fit import fit_command
 from forcegate_trainer.cli.label import label
+from forcegate_trainer.cli.merge import merge
 from forcegate_trainer.cli.molecules import molecules
 from forcegate_trainer.cli.sample import sample
 from forcegate_trainer.cli.validate import validate_command
@@ -28,7 +30,9 @@ def create_app() -> typer.Typer:
     )
     app.command()(molecules)
     app.command()(sample)
+    app.command()(explore)
     app.command()(label)
+    app.command()(merge)
     app.command("fit")(fit_command)
     app.command("export")(export_command)
     app.command("export-program")(export_program_command)

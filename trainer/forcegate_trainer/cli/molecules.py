@@ -15,6 +15,7 @@ from forcegate_trainer.molecules.lists import (
     read_list,
     without_duplicates,
 )
+from forcegate_trainer.molecules.mutation import mutate
 from forcegate_trainer.molecules.recombination import recombine
 from forcegate_trainer.molecules.table import write_table
 
@@ -28,10 +29,13 @@ def molecules(
     recombine_count: Annotated[
         int, typer.Option("--recombine", min=0, help="New molecules to make of their fragments.")
     ] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of the recombination.")] = 0,
+    mutate_count: Annotated[
+        int, typer.Option("--mutate", min=0, help="New molecules to make by small edits of them.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of both.")] = 0,
     split_seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
 ) -> None:
-    """Check, recombine and split molecules; the public test molecules are left out."""
+    """Check, recombine, mutate and split molecules; the public test molecules are left out."""
     console = Console(stderr=True)
     listed: list[Molecule] = []
     for path in lists or []:
@@ -41,19 +45,31 @@ def molecules(
             listed += parse_list(text, f"built-in list {name}")
     unique = without_duplicates(listed)
     kept = without_public_test(unique)
+    made: list[Molecule] = []
     if recombine_count:
         with console.status("recombining") as status:
-            kept += recombine(
+            made += recombine(
                 kept,
                 recombine_count,
                 seed,
                 lambda found: status.update(f"recombining: {found} of {recombine_count}"),
             )
+    if mutate_count:
+        with console.status("mutating") as status:
+            made += mutate(
+                kept,
+                {molecule.split_key for molecule in made},
+                mutate_count,
+                seed,
+                lambda found: status.update(f"mutating: {found} of {mutate_count}"),
+            )
+    left_out = len(unique) - len(kept)
+    kept += made
     write_table(out, kept, split_seed)
     splits = Counter(molecule.split(split_seed).name.lower() for molecule in kept)
     console.print(
         f"{len(listed)} read, {len(listed) - len(unique)} duplicates, "
-        f"{len(unique) + recombine_count - len(kept)} public test molecules left out, "
-        f"{recombine_count} recombined; {len(kept)} written to {out}: "
+        f"{left_out} public test molecules left out, {recombine_count} recombined, "
+        f"{mutate_count} mutated; {len(kept)} written to {out}: "
         + ", ".join(f"{count} {name}" for name, count in sorted(splits.items()))
     )

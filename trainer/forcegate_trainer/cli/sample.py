@@ -45,7 +45,7 @@ def sample(
     """Sample geometries; stopped, it continues when called again."""
     settings = SamplingSettings(
         driver=driver,
-        temperatures=_temperatures(temperatures),
+        temperatures=parse_temperatures(temperatures),
         frames_per_molecule=frames_per_molecule,
         conformers=conformers,
         seed=seed,
@@ -65,7 +65,8 @@ def sample(
     describe(dataset, out, console)
 
 
-def _temperatures(text: str) -> tuple[float, ...]:
+def parse_temperatures(text: str) -> tuple[float, ...]:
+    """Temperatures in K of a command line."""
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:

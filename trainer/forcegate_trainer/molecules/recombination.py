@@ -10,11 +10,9 @@ from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.molecules.exclusion import public_test_name
 from forcegate_trainer.molecules.identity import Molecule, identify
 
-# Most products are small, since the teacher's cost grows with the cube of the size; one in
-# LARGE_EVERY may reach the largest size, so that the student has met such molecules.
-USUAL_HEAVY_ATOMS = 14
-LARGE_HEAVY_ATOMS = 21
-LARGE_EVERY = 12
+# Most products are small, since the teacher's cost grows with the cube of the size; some draws may
+# reach larger sizes, so that the student has met such molecules. Sizes, with their shares.
+LARGEST_HEAVY_ATOMS = {14: 0.80, 21: 0.14, 40: 0.06}
 SMALLEST_HEAVY_ATOMS = 4
 FRAGMENTS_AT_ONCE = 5
 PRODUCTS_OF_A_DRAW = 3
@@ -54,7 +52,7 @@ def recombine(
     rng = np.random.default_rng(seed)
     draws_without_success = 0
     while len(products) < count:
-        limit = LARGE_HEAVY_ATOMS if rng.integers(LARGE_EVERY) == 0 else USUAL_HEAVY_ATOMS
+        limit = int(rng.choice(list(LARGEST_HEAVY_ATOMS), p=list(LARGEST_HEAVY_ATOMS.values())))
         before = len(products)
         if len(fragments) >= 2:
             for product in _products_of_a_draw(fragments, limit, rng):

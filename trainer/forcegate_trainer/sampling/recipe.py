@@ -1,12 +1,12 @@
 """How many frames of which kind a molecule gets."""
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
 from forcegate_client.dataset import Source
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.sampling.randomness import generator
 from forcegate_trainer.teachers import parse_teacher
 
 MMFF = "mmff"
@@ -93,6 +93,4 @@ class SamplingSettings:
 
     def generator(self, *purpose: str) -> np.random.Generator:
         """Randomness for one purpose (a molecule), independent of all others."""
-        text = "|".join((str(self.seed), *purpose))
-        digest = hashlib.sha256(text.encode()).digest()
-        return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+        return generator(self.seed, *purpose)

@@ -1,0 +1,88 @@
+"""What moves many molecules at once: a served student, or any ASE calculator for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator, CalculatorError
+
+from forcegate_client.structures import StructureBatch
+from forcegate_service.graph import build_graph
+from forcegate_service.runtime import Runtime
+
+__all__ = ["BatchPotential", "CalculatorPotential", "Evaluation", "RuntimePotential"]
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+
+class Evaluation(NamedTuple):
+    """``energies`` [B] in eV, ``forces`` [N, 3] in eV/Å; ``novelty`` [B], the largest of an atom.
+
+    What failed for one structure is NaN for that structure. ``novelty`` is NaN where the method
+    does not tell it.
+    """
+
+    energies: Float
+    forces: Float
+    novelty: Float
+
+
+class BatchPotential(Protocol):
+    """Energies and forces of many structures."""
+
+    def __call__(self, batch: StructureBatch, members: Int) -> Evaluation:
+        """Evaluate ``batch``; ``members`` [B] tells which molecules of a run its structures are.
+
+        A molecule keeps its number for the whole run, also when others have left it.
+        """
+
+
+class RuntimePotential:
+    """An exported student in one of the service's runtimes; ``cutoff`` of its graphs in Å."""
+
+    def __init__(self, runtime: Runtime, cutoff: float) -> None:
+        self._runtime = runtime
+        self._cutoff = cutoff
+
+    def __call__(self, batch: StructureBatch, members: Int) -> Evaluation:
+        """Evaluate all structures together."""
+        output = self._runtime.evaluate(build_graph(batch, self._cutoff))
+        novelty = np.maximum.reduceat(output.atom_novelty, batch.offsets[:-1])
+        return Evaluation(output.energy, output.forces, novelty)
+
+
+class CalculatorPotential:
+    """ASE calculators, a fresh one for each molecule, evaluated one after the other.
+
+    A calculator that raises has failed for its molecule alone; the next call makes a new one.
+    """
+
+    def __init__(self, make: Callable[[], BaseCalculator]) -> None:
+        self._make = make
+        self._molecules: dict[int, Atoms] = {}
+
+    def __call__(self, batch: StructureBatch, members: Int) -> Evaluation:
+        """Evaluate the structures in order."""
+        energies = np.full(len(batch), np.nan)
+        forces = np.full(batch.positions.shape, np.nan)
+        bounds = batch.offsets
+        for row, member in enumerate(members.tolist()):
+            where = slice(bounds[row], bounds[row + 1])
+            atoms = self._molecules.get(member)
+            # Another run may number other molecules alike.
+            if atoms is None or not np.array_equal(atoms.numbers, batch.atomic_numbers[where]):
+                atoms = batch.select([row]).to_atoms()[0]
+                atoms.calc = self._make()
+                self._molecules[member] = atoms
+            atoms.positions[:] = batch.positions[where]
+            try:
+                forces[where] = atoms.get_forces()
+                energies[row] = atoms.get_potential_energy()
+            except CalculatorError:
+                del self._molecules[member]
+        return Evaluation(energies, forces, np.full(len(batch), np.nan))

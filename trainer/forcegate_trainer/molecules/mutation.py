@@ -1,0 +1,170 @@
+"""New molecules by small edits of known ones: other elements, groups and bond orders.
+
+Recombined fragments repeat the bonds that the lists have. Edits make the ones that they lack.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from rdkit import Chem, rdBase
+
+from forcegate_trainer.errors import MoleculeError
+from forcegate_trainer.molecules.exclusion import public_test_name
+from forcegate_trainer.molecules.identity import Molecule, identify
+
+__all__ = ["mutate"]
+
+MOST_EDITS = 3
+MAX_HEAVY_ATOMS = 24
+MAX_VAIN_DRAWS = 2000
+# What takes the place of a hydrogen, as SMILES whose first atom is bonded.
+GROUPS = ("F", "Cl", "O", "N", "S", "C", "C#N", "C=O", "OC", "N=O", "C(F)(F)F", "C#C", "S(C)(=O)=O")
+EXCHANGED = (6, 7, 8, 16)
+# Chains of three that fall apart or explode; no liquid of them is ever simulated.
+UNWANTED = tuple(
+    Chem.MolFromSmarts(pattern)
+    for pattern in (
+        "[N,O]-[N,O]-[N,O,F,Cl]",
+        "[O,S]-[F,Cl]",
+        "N-Cl",
+        "*=*=*=*",
+        "[r3]#*",
+        "[#16;v4,v6;!$([#16]=[O,N])]",
+    )
+)
+# Hypervalent sulfur chlorides and fluorides are bound well enough to be learned.
+BOUND_WELL = Chem.MolFromSmarts("[S](=O)-[F,Cl]")
+
+Edit = Callable[[Chem.RWMol, np.random.Generator], bool]
+
+
+def mutate(
+    molecules: Sequence[Molecule],
+    known: set[str],
+    count: int,
+    seed: int,
+    on_progress: Callable[[int], None] = lambda found: None,
+) -> list[Molecule]:
+    """``count`` molecules one to three edits away from the given ones.
+
+    None has a split key in ``known``, or that of a given or a public test molecule. The same
+    arguments give the same products.
+
+    Raises:
+        MoleculeError: if the molecules do not allow that many.
+    """
+    taken = known | {molecule.split_key for molecule in molecules}
+    products: list[Molecule] = []
+    rng = np.random.default_rng((seed, 1))
+    vain = 0
+    while len(products) < count:
+        vain += 1
+        if not molecules or vain > MAX_VAIN_DRAWS:
+            raise MoleculeError(
+                f"received a wish for {count} mutated molecules, but edits of {len(molecules)} "
+                f"molecules gave only {len(products)}; ask for fewer, or give more molecules"
+            )
+        product = _edited(molecules[int(rng.integers(len(molecules)))], rng)
+        if product is not None and product.split_key not in taken:
+            taken.add(product.split_key)
+            products.append(product)
+            on_progress(len(products))
+            vain = 0
+    return products
+
+
+def _edited(molecule: Molecule, rng: np.random.Generator) -> Molecule | None:
+    """The molecule after one to three edits; None if no acceptable molecule comes out."""
+    editable = Chem.RWMol(Chem.MolFromSmiles(molecule.smiles))
+    edits: tuple[Edit, ...] = (_substitute, _substitute, _exchange, _exchange, _saturate, _shorten)
+    try:
+        with rdBase.BlockLogs():
+            Chem.Kekulize(editable, clearAromaticFlags=True)
+            for _ in range(int(rng.integers(1, MOST_EDITS + 1))):
+                if not edits[rng.integers(len(edits))](editable, rng):
+                    return None
+                Chem.SanitizeMol(editable)
+                Chem.Kekulize(editable, clearAromaticFlags=True)
+            Chem.SanitizeMol(editable)
+            # Stereochemistry of the original says nothing about the product.
+            Chem.RemoveStereochemistry(editable)
+            if not 2 <= editable.GetNumHeavyAtoms() <= MAX_HEAVY_ATOMS or _unwanted(editable):
+                return None
+            product = identify(Chem.MolToSmiles(editable))
+    except (MoleculeError, Chem.MolSanitizeException, RuntimeError):
+        return None
+    return None if public_test_name(product) is not None else product
+
+
+def _unwanted(mol: Chem.Mol) -> bool:
+    # Sulfur, then its halogen: the pair that would otherwise count as unwanted.
+    fine = {frozenset((match[0], match[2])) for match in mol.GetSubstructMatches(BOUND_WELL)}
+    for pattern in UNWANTED:
+        for match in mol.GetSubstructMatches(pattern):
+            if frozenset(match) not in fine:
+                return True
+    return False
+
+
+def _with_hydrogen(mol: Chem.RWMol) -> list[int]:
+    return [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetTotalNumHs() > 0]
+
+
+def _substitute(mol: Chem.RWMol, rng: np.random.Generator) -> bool:
+    """Put a group in the place of a hydrogen."""
+    candidates = _with_hydrogen(mol)
+    if not candidates:
+        return False
+    site = candidates[rng.integers(len(candidates))]
+    group = Chem.MolFromSmiles(GROUPS[rng.integers(len(GROUPS))])
+    first = mol.GetNumAtoms()
+    mol.InsertMol(group)
+    mol.AddBond(site, first, Chem.BondType.SINGLE)
+    _forget_hydrogens(mol, site)
+    return True
+
+
+def _exchange(mol: Chem.RWMol, rng: np.random.Generator) -> bool:
+    """Make an atom another element; its hydrogens follow."""
+    atom = mol.GetAtomWithIdx(int(rng.integers(mol.GetNumAtoms())))
+    if atom.GetFormalCharge() or atom.GetAtomicNum() not in EXCHANGED:
+        return False
+    atom.SetAtomicNum(int(EXCHANGED[rng.integers(len(EXCHANGED))]))
+    _forget_hydrogens(mol, atom.GetIdx())
+    return True
+
+
+def _saturate(mol: Chem.RWMol, rng: np.random.Generator) -> bool:
+    """Raise the order of a bond between two atoms with hydrogens, or lower it."""
+    bond = mol.GetBondWithIdx(int(rng.integers(mol.GetNumBonds()))) if mol.GetNumBonds() else None
+    if bond is None:
+        return False
+    ends = bond.GetBeginAtom(), bond.GetEndAtom()
+    if bond.GetBondType() != Chem.BondType.SINGLE:
+        bond.SetBondType(Chem.BondType.SINGLE)
+    elif all(end.GetTotalNumHs() > 0 for end in ends):
+        bond.SetBondType(Chem.BondType.DOUBLE)
+    else:
+        return False
+    for end in ends:
+        _forget_hydrogens(mol, end.GetIdx())
+    return True
+
+
+def _shorten(mol: Chem.RWMol, rng: np.random.Generator) -> bool:
+    """Remove an atom at an end."""
+    ends = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetDegree() == 1]
+    if not ends or mol.GetNumAtoms() < 3:
+        return False
+    end = ends[rng.integers(len(ends))]
+    kept = mol.GetAtomWithIdx(end).GetNeighbors()[0].GetIdx()
+    _forget_hydrogens(mol, kept)
+    mol.RemoveAtom(end)
+    return True
+
+
+def _forget_hydrogens(mol: Chem.RWMol, index: int) -> None:
+    """Let the valence decide how many hydrogens an atom has."""
+    atom = mol.GetAtomWithIdx(index)
+    atom.SetNoImplicit(False)
+    atom.SetNumExplicitHs(0)
