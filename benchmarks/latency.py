@@ -30,7 +30,7 @@ from forcegate_service.runtimes import runtime_loader
 from forcegate_service.settings import Settings
 from forcegate_trainer.demo.gateway import running_gateway
 from forcegate_trainer.validation.calculator import RuntimeCalculator
-from forcegate_trainer.validation.dynamics import SUITE, molecule_from_smiles
+from forcegate_trainer.validation.suite import PUBLIC, molecule_from_smiles
 
 WARM_UP = 20
 SHAKE = 0.01  # Å; about what a step of dynamics moves an atom
@@ -98,7 +98,7 @@ def main(
     out: Annotated[Path, typer.Option()] = Path("benchmarks/results/latency.json"),
 ) -> None:
     """Time a step in process and over HTTP."""
-    atoms = molecule_from_smiles(SUITE[MOLECULE])
+    atoms = molecule_from_smiles(PUBLIC[MOLECULE])
     model = "fake" if fake else model
     rows: list[Row] = []
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from forcegate_client.structures import StructureBatch
 from forcegate_service.graph import build_graph
-from forcegate_trainer.validation.dynamics import SUITE, molecule_from_smiles
+from forcegate_trainer.validation.suite import PUBLIC, molecule_from_smiles
 
 CUTOFF = 5.0  # Å, that of the published models
 SHAKE = 0.01  # Å; about what a step of dynamics moves an atom
@@ -66,7 +66,7 @@ def microseconds(structures: Sequence[Atoms]) -> np.ndarray:
 
 def cases() -> dict[str, list[Atoms]]:
     """What is measured, by name."""
-    aspirin = molecule_from_smiles(SUITE["aspirin"])
+    aspirin = molecule_from_smiles(PUBLIC["aspirin"])
     return {
         "aspirin, 21 atoms, open": [aspirin],
         "water, 99 atoms, open": [water_box(33, periodic=False)],

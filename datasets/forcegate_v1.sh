@@ -22,16 +22,16 @@ forcegate-train label force_field_frames.h5 --out force_field.h5
 
 # Round 1: where an earlier student goes from there.
 forcegate-train explore force_field_frames.h5 --student "$first_student" \
-    --out on_policy_1_frames.h5 --steps 120 --starts-per-molecule 2 \
+    --out on_policy_1_frames.h5 --steps 80 --starts-per-molecule 2 \
     --temperatures 300,500,300,1000 --seed 23
 forcegate-train label on_policy_1_frames.h5 --out on_policy_1.h5
 
 # Round 2: where a student of rounds 0 and 1 goes; of four candidates the most novel to it is kept.
-forcegate-train fit force_field.h5 on_policy_1.h5 validation.h5 --model painn_compact \
+forcegate-train fit force_field.h5 on_policy_1.h5 validation.h5 --model painn_tiny \
     --epochs 4 --workers 2 --out round_2_run
 forcegate-train export round_2_run --out round_2_repository
-forcegate-train explore on_policy_1_frames.h5 --student round_2_repository/painn_compact/1 \
-    --out on_policy_2_frames.h5 --steps 320 --every 80 --starts-per-molecule 2 \
+forcegate-train explore on_policy_1_frames.h5 --student round_2_repository/painn_tiny/1 \
+    --out on_policy_2_frames.h5 --steps 240 --every 60 --starts-per-molecule 2 \
     --temperatures 300,500,1000,300 --seed 24
 forcegate-train label on_policy_2_frames.h5 --out on_policy_2.h5
 

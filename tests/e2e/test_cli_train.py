@@ -115,17 +115,24 @@ def test_a_folder_that_is_no_run_is_not_exported(tmp_path: Path) -> None:
     assert "forcegate-train fit" in message
 
 
-def test_a_test_set_that_was_trained_on_is_refused(labelled: Path, tmp_path: Path) -> None:
+def test_a_test_split_that_was_trained_on_is_refused(labelled: Path, tmp_path: Path) -> None:
     run, models = tmp_path / "run", tmp_path / "models"
     assert _train("fit", labelled, "--out", run, *SMALL, "--epochs", 1).returncode == 0
     assert _train("export", run, "--out", models).returncode == 0
     dataset = labelled_dataset(frames_per_molecule=1)
-    leaked = dataset.select(dataset.frame_indices("train"))
-    leaked.molecules.split[:] = 2
+    keys = list(dataset.molecules.split_key)
+    keys[-1] = keys[0]
+    leaked = replace(dataset, molecules=replace(dataset.molecules, split_key=tuple(keys)))
     write_dataset(tmp_path / "leaked.h5", leaked)
-    message = _refusal(
-        "validate",
-        models / "painn_ultra_tiny" / "1",
-        *("--test", tmp_path / "leaked.h5", "--training", labelled, "--nve-ps", 0),
-    )
+    version = models / "painn_ultra_tiny" / "1"
+    message = _refusal("validate", version, "--data", tmp_path / "leaked.h5", "--no-compile")
     assert "never trained on" in message
+    message = _refusal("validate", version, "--data", labelled, "--teacher", "tblite:GFN1-xTB")
+    assert "tblite:GFN2-xTB" in message
+
+
+def test_what_cannot_be_validated_is_refused(labelled: Path, tmp_path: Path) -> None:
+    assert "version folder" in _refusal("validate", tmp_path / "nothing", "--data", labelled)
+    assert "--report" in _refusal("validate", "tblite:GFN1-xTB", "--data", labelled)
+    message = _refusal("validate", "tblite:GFN1-xTB", "--data", labelled, "--suite", "fast")
+    assert "quick, full" in message

@@ -12,7 +12,7 @@ from forcegate_trainer.painn.config import PRESETS
 from forcegate_trainer.painn.potential import Potential
 from forcegate_trainer.training.frames import frame_batch, shares
 from forcegate_trainer.training.graphs import FrameGraphs
-from forcegate_trainer.training.loss import loss
+from forcegate_trainer.training.loss import errors
 
 CUTOFF = 5.0
 
@@ -126,7 +126,8 @@ def test_losses_and_gradients_of_shares_add_up_to_those_of_the_batch() -> None:
         total = 0.0
         for part in parts:
             batch = frame_batch(molecules, graphs, part, whole)
-            value = loss(model, batch.inputs, batch.energies, batch.forces, batch.whole, 5.0)
+            terms = errors(model, batch.inputs, batch.energies, batch.forces, batch.whole)
+            value = terms[0] + 5.0 * terms[1]
             value.backward()
             total += value.item()
         gradient = torch.cat([p.grad.reshape(-1) for p in model.parameters() if p.grad is not None])

@@ -1,10 +1,11 @@
 """Labels: a teacher's energies and forces for every frame of a dataset."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from forcegate_client.dataset import Dataset, Flag, Source, load_dataset
 from forcegate_client.dataset.frames import with_labels
+from forcegate_trainer.distillation.labels import answers, potential
 from forcegate_trainer.errors import LabelError, SettingsError
 from forcegate_trainer.resumable import run_in_pieces
 from forcegate_trainer.sampling.structures import bonded_pairs, hydrogenated
@@ -24,6 +26,7 @@ from forcegate_trainer.teachers.checks import (
     drop_reason,
     proton_moved,
 )
+from forcegate_trainer.teachers.spec import Teacher
 
 FRAMES_OF_A_PIECE = 96
 
@@ -97,20 +100,14 @@ def label_frames(task: LabelTask) -> Dataset:
     forces: list[NDArray[np.float64]] = [np.empty((0, 3))]
     flags: list[int] = []
     dropped: Counter[str] = Counter()
-    for run in _same_molecule(frames):
-        calculator = teacher.calculator()
-        for frame in run:
-            try:
-                energy, force = _label(frames, frame, calculator)
-            except LabelError as error:
-                dropped[error.reason] += 1
-                # After a failure the electronic state is no start for the next frame.
-                calculator = teacher.calculator()
-                continue
-            kept.append(frame)
-            energies.append(energy)
-            forces.append(force)
-            flags.append(_flags(frames, frame))
+    for frame, answer in _answers(frames, teacher):
+        if isinstance(answer, LabelError):
+            dropped[answer.reason] += 1
+            continue
+        kept.append(frame)
+        energies.append(float(answer["energy"]))
+        forces.append(answer["forces"])
+        flags.append(_flags(frames, frame))
     labelled = with_labels(
         frames.select(np.array(kept, dtype=np.int64)),
         np.array(energies, dtype=np.float64),
@@ -121,13 +118,33 @@ def label_frames(task: LabelTask) -> Dataset:
     return replace(labelled, dropped=dict(dropped))
 
 
-def _label(
+def _answers(
+    frames: Dataset, teacher: Teacher
+) -> Iterator[tuple[int, Mapping[str, Any] | LabelError]]:
+    """Energy (eV) and forces [n,3] (eV/Å) of each frame, or why it is to be dropped.
+
+    A student is asked about many frames at once, any other teacher about one after the other.
+    """
+    if teacher.student is not None:
+        for frame, answer in answers(frames, potential(teacher.student)):
+            error = _objection(frames, frame, answer)
+            yield frame, error or answer
+        return
+    for run in _same_molecule(frames):
+        calculator = teacher.calculator()
+        for frame in run:
+            found = _calculate(frames, frame, calculator)
+            if isinstance(found, LabelError):
+                # After a failure the electronic state is no start for the next frame.
+                calculator = teacher.calculator()
+            yield frame, found
+
+
+def _calculate(
     frames: Dataset, frame: int, calculator: BaseCalculator
-) -> tuple[float, NDArray[np.float64]]:
-    """Energy (eV) and forces [n,3] (eV/Å) of one frame; ``LabelError`` if it is to be dropped."""
+) -> Mapping[str, Any] | LabelError:
     where = frames.atoms_of(frame)
     numbers, positions = frames.atomic_numbers[where], frames.positions[where]
-    row = int(frames.molecule_id[frame])
     atoms = Atoms(
         numbers, positions, cell=frames.cells[frame], pbc=frames.pbc[frame], calculator=calculator
     )
@@ -136,17 +153,25 @@ def _label(
         energy = float(atoms.get_potential_energy())
     except CalculatorError as error:
         reason = "scf_not_converged" if "not converged" in str(error) else "teacher_failed"
-        raise LabelError(f"the teacher failed: {error}", reason) from error
+        return LabelError(f"the teacher failed: {error}", reason)
+    answer = {**calculator.results, "energy": energy, "forces": forces}
+    return _objection(frames, frame, answer) or answer
+
+
+def _objection(frames: Dataset, frame: int, answer: Mapping[str, Any]) -> LabelError | None:
+    """Why a frame with this answer is not worth learning; None if it is."""
+    where = frames.atoms_of(frame)
+    row = int(frames.molecule_id[frame])
     worthless = drop_reason(
-        numbers,
-        positions,
-        calculator.results,
+        frames.atomic_numbers[where],
+        frames.positions[where],
+        answer,
         frames.molecules.smiles[row].count(".") + 1,
         STRETCHED_BOND_FACTOR if frames.source[frame] == Source.STRETCH else THERMAL_BOND_FACTOR,
     )
-    if worthless is not None:
-        raise LabelError(f"the frame is not worth learning: {worthless}", worthless)
-    return energy, forces
+    if worthless is None:
+        return None
+    return LabelError(f"the frame is not worth learning: {worthless}", worthless)
 
 
 def _flags(frames: Dataset, frame: int) -> int:

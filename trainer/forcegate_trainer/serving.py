@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 from forcegate_client.errors import ForcegateError
+from forcegate_service.card import ModelCard
 from forcegate_service.compilation.build import Build
 from forcegate_service.compilation.cache import default_cache_dir
+from forcegate_service.fake import load_fake
 from forcegate_service.inference.host import HostedRuntime, InferenceHost
+from forcegate_service.runtime import LoadedRuntime
 
-__all__ = ["serving"]
+__all__ = ["opened", "serving"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +42,21 @@ def serving(
         yield runtime
     finally:
         host.close()
+
+
+@cache
+def opened(folder: Path) -> LoadedRuntime:
+    """The version in ``folder``, opened once in each process and closed when that ends.
+
+    Raises:
+        ModelRefused: if the files do not match the card.
+    """
+    if ModelCard.load(folder).architecture.get("kind") == "fake":
+        # The toy needs no inference process.
+        return load_fake(folder)
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(serving(folder))
 
 
 def _adopt(runtime: HostedRuntime, folder: Path, cache: Path) -> None:

@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from forcegate_client.errors import ForcegateError
+from forcegate_trainer.cli.describe import describe_command
 from forcegate_trainer.cli.explore import explore
 from forcegate_trainer.cli.export import export_command
 from forcegate_trainer.cli.export_program import export_program_command
@@ -33,6 +34,7 @@ def create_app() -> typer.Typer:
     app.command()(explore)
     app.command()(label)
     app.command()(merge)
+    app.command("describe")(describe_command)
     app.command("fit")(fit_command)
     app.command("export")(export_command)
     app.command("export-program")(export_program_command)

@@ -7,95 +7,186 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
+from forcegate_trainer.cli.fit_progress import fit_progress
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.painn.config import PRESETS
+from forcegate_trainer.painn.config import PRESETS, PaiNNConfig
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.files import CHECKPOINT_NAME, CONFIG_NAME, load_all
 
 __all__ = ["fit_command"]
+
+_OPTIMISER = "Optimiser"
+_LENGTH = "Length and validation"
+_WHERE = "Where it runs"
+_DISTILLATION = "Distillation: what a larger student adds"
 
 
 def fit_command(
     datasets: Annotated[list[Path], typer.Argument(help="Labelled HDF5 datasets.")],
     out: Annotated[Path, typer.Option(help="Run folder: settings, metrics, checkpoints.")],
     model: Annotated[str, typer.Option(help=f"One of {', '.join(PRESETS)}.")] = "painn_base",
-    epochs: Annotated[int, typer.Option(min=1)] = 30,
-    batch_size: Annotated[int, typer.Option(min=1, help="Frames per optimiser step.")] = 16,
-    learning_rate: Annotated[float, typer.Option(min=0)] = 1e-3,
-    seed: Annotated[int, typer.Option()] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; each takes one core.")] = 1,
     elements: Annotated[
         str, typer.Option(help="Atomic numbers, comma-separated; the model's own by default.")
     ] = "",
+    start_from: Annotated[
+        Path | None,
+        typer.Option(help="Run or version folder whose weights to begin with; same shape."),
+    ] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    epochs: Annotated[int, typer.Option(min=1, rich_help_panel=_LENGTH)] = 30,
+    steps: Annotated[
+        int, typer.Option(min=0, help="Steps in all; 0: --epochs.", rich_help_panel=_LENGTH)
+    ] = 0,
+    validate_steps: Annotated[
+        int,
+        typer.Option(min=0, help="Between validations; 0: each epoch.", rich_help_panel=_LENGTH),
+    ] = 0,
+    patience: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Validations without a smaller force RMSE that end the run; 0: none do.",
+            rich_help_panel=_LENGTH,
+        ),
+    ] = 0,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Frames per step.", rich_help_panel=_OPTIMISER)
+    ] = 16,
+    learning_rate: Annotated[float, typer.Option(min=0, rich_help_panel=_OPTIMISER)] = 1e-3,
+    final_learning_rate: Annotated[float, typer.Option(min=0, rich_help_panel=_OPTIMISER)] = 1e-6,
+    warmup_steps: Annotated[int, typer.Option(min=0, rich_help_panel=_OPTIMISER)] = 500,
+    weight_decay: Annotated[float, typer.Option(min=0, rich_help_panel=_OPTIMISER)] = 1e-3,
+    clip_norm: Annotated[
+        float, typer.Option(min=0, help="Of the gradient.", rich_help_panel=_OPTIMISER)
+    ] = 2.0,
+    ema_decay: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Of the average of weights.", rich_help_panel=_OPTIMISER),
+    ] = 0.9995,
+    energy_weight: Annotated[
+        float,
+        typer.Option(min=0, help="eV per atom against eV/Å.", rich_help_panel=_OPTIMISER),
+    ] = 5.0,
+    late_energy_weight: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="At the end of a ramp over the last fifth.", rich_help_panel=_OPTIMISER
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes; each takes one core.", rich_help_panel=_WHERE)
+    ] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.", rich_help_panel=_WHERE)] = "cpu",
+    tf32: Annotated[
+        bool,
+        typer.Option("--tf32", help="Let a GPU round products to 10 bits.", rich_help_panel=_WHERE),
+    ] = False,
     compile_step: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Compile the step: needs a C compiler.")
+        bool,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Compile the step: needs a C compiler.",
+            rich_help_panel=_WHERE,
+        ),
     ] = True,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard/--no-tensorboard",
+            help="Write curves to the folder's tensorboard/.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = True,
+    extra: Annotated[
+        list[Path] | None,
+        typer.Option(help="Training frames labelled by a student.", rich_help_panel=_DISTILLATION),
+    ] = None,
+    mentor: Annotated[
+        Path | None,
+        typer.Option(help="Version folder of a larger student.", rich_help_panel=_DISTILLATION),
+    ] = None,
+    atomic_energy_weight: Annotated[
+        float, typer.Option(min=0, help="Per eV.", rich_help_panel=_DISTILLATION)
+    ] = 0.0,
+    feature_weight: Annotated[
+        float, typer.Option(min=0, help="Per squared spread.", rich_help_panel=_DISTILLATION)
+    ] = 0.0,
+    hessian_weight: Annotated[
+        float, typer.Option(min=0, help="Per eV/Å².", rich_help_panel=_DISTILLATION)
+    ] = 0.0,
+    hessian_rows: Annotated[
+        int, typer.Option(min=1, help="Known of each frame.", rich_help_panel=_DISTILLATION)
+    ] = 2,
+    hessian_share: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Of a batch, asked for a row.", rich_help_panel=_DISTILLATION
+        ),
+    ] = 0.25,
 ) -> None:
     """Train a student; stopped, it continues from its last checkpoint when called again."""
     # Importing torch takes seconds, which the other commands need not wait for.
+    from forcegate_trainer.distillation.mentor import find_mentor
+    from forcegate_trainer.training.data import load_extra
+    from forcegate_trainer.training.device import open_device
     from forcegate_trainer.training.run import fit
+    from forcegate_trainer.training.start import find_start
 
-    if model not in PRESETS:
-        raise SettingsError(f"received model {model!r}; expected one of {', '.join(PRESETS)}")
-    architecture = PRESETS[model]
-    if elements:
-        architecture = replace(architecture, elements=_atomic_numbers(elements))
-    paths = tuple(str(path) for path in datasets)
+    architecture = _architecture(model, elements)
+    open_device(device, tf32=tf32)
+    paths = tuple(map(str, datasets))
+    dataset = load_all(paths)
+    weights = {
+        "atomic_energy_weight": atomic_energy_weight,
+        "feature_weight": feature_weight,
+        "hessian_weight": hessian_weight,
+    }
+    rows = {"hessian_rows": hessian_rows, "hessian_share": hessian_share}
     config = FitConfig(
         model=model,
         architecture=architecture,
         datasets=paths,
-        dataset_hash=load_all(paths).content_hash(),
+        dataset_hash=dataset.content_hash(),
         epochs=epochs,
+        steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        final_learning_rate=final_learning_rate,
+        warmup_steps=warmup_steps,
+        weight_decay=weight_decay,
+        clip_norm=clip_norm,
+        ema_decay=ema_decay,
+        energy_weight=energy_weight,
+        late_energy_weight=late_energy_weight,
         seed=seed,
         workers=workers,
         compile=compile_step,
+        device=device,
+        tf32=tf32,
+        validate_steps=validate_steps,
+        patience=patience,
+        start=None if start_from is None else find_start(start_from, architecture),
+        extra=load_extra(tuple(map(str, extra)), dataset)[1] if extra else None,
+        distillation=find_mentor(mentor, weights, rows, dataset),
     )
     _check_folder(out, config)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[known]}"),
-    ) as bar:
-        task = bar.add_task(f"fit {model}", known="")
-
-        def show(step: int, total: int, known: dict[str, float]) -> None:
-            text = f"loss {known['loss']:.3f}"
-            if "force_r2" in known:
-                text += f"  val R² {known['force_r2']:.4f} F {known['force_rmse']:.3f} eV/Å"
-            bar.update(task, completed=step, total=total, known=text)
-
-        def tell(title: str, done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, known=title)
-
-        try:
-            fit(config, out, show, tell)
-        except KeyboardInterrupt:
-            bar.console.print(f"stopped; {out} keeps the run: run the same command again to go on")
-            raise
+    with fit_progress(model, out) as (show, tell):
+        fit(config, out, show, tell, curves=tensorboard)
 
 
-def _atomic_numbers(text: str) -> tuple[int, ...]:
+def _architecture(model: str, elements: str) -> PaiNNConfig:
+    if model not in PRESETS:
+        raise SettingsError(f"received model {model!r}; expected one of {', '.join(PRESETS)}")
+    if not elements:
+        return PRESETS[model]
     try:
-        return tuple(sorted({int(number) for number in text.split(",")}))
+        numbers = tuple(sorted({int(number) for number in elements.split(",")}))
     except ValueError:
         raise SettingsError(
-            f"received elements {text!r}; expected atomic numbers such as 1,6,8"
+            f"received elements {elements!r}; expected atomic numbers such as 1,6,8"
         ) from None
+    return replace(PRESETS[model], elements=numbers)
 
 
 def _check_folder(out: Path, config: FitConfig) -> None:
@@ -103,8 +194,10 @@ def _check_folder(out: Path, config: FitConfig) -> None:
     if not (out / CHECKPOINT_NAME).is_file():
         return
     before = FitConfig.load(out / CONFIG_NAME)
-    # The epochs may change (the schedule stretches), and how the work is shared out.
-    free = {"epochs": 1, "workers": 1, "compile": True}
+    # How long it is may change (the schedule stretches), and where it runs.
+    length = {"epochs": 1, "steps": 0, "validate_steps": 0, "patience": 0}
+    where = {"workers": 1, "compile": True, "device": "cpu", "tf32": False}
+    free = length | where
     if replace(before, **free) != replace(config, **free):  # type: ignore[arg-type]
         raise SettingsError(
             f"received settings or data that differ from {out / CONFIG_NAME}; expected the same "

@@ -15,7 +15,11 @@ def label(
     frames: Annotated[Path, typer.Argument(help="HDF5 file written by `sample`.")],
     out: Annotated[Path, typer.Option(help="HDF5 file to write.")],
     teacher: Annotated[
-        str, typer.Option(help="'tblite:GFN2-xTB', 'orb:<model>' or 'package.module:factory'.")
+        str,
+        typer.Option(
+            help="'tblite:GFN2-xTB', 'orb:<model>', 'student:<version folder>' or "
+            "'package.module:factory'."
+        ),
     ] = DEFAULT_TEACHER,
     accuracy: Annotated[
         float, typer.Option(help="tblite's accuracy; smaller is tighter.")

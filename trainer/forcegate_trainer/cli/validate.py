@@ -1,42 +1,70 @@
-"""`forcegate-train validate`: an exported version and test frames in, report and card out."""
+"""`forcegate-train validate`: a model and labelled data in, verdicts, a report and a card out."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 
 from forcegate_trainer.cli.progress import progress_bars
+from forcegate_trainer.errors import SettingsError
 
-__all__ = ["validate_command"]
+__all__ = ["DEFAULT_CONTROL", "validate_command"]
+
+DEFAULT_CONTROL = Path("docs/validation/teacher_control.json")
 
 
 def validate_command(
-    version: Annotated[Path, typer.Argument(help="Version folder of a model repository.")],
-    test: Annotated[Path, typer.Option(help="Labelled frames of the test split.")],
-    training: Annotated[Path, typer.Option(help="The training set, to prove it is disjoint.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Version folder of a model repository, or a calculator: tblite:GFN2-xTB, "
+            "package.module:factory."
+        ),
+    ],
+    data: Annotated[Path, typer.Option(help="Labelled dataset with all of its splits.")],
+    suite: Annotated[
+        str, typer.Option(help="quick: minutes, no verdicts; full: an hour or more, verdicts.")
+    ] = "quick",
     report: Annotated[
-        Path | None, typer.Option(help="Folder of the report; VERSION/report by default.")
+        Path | None,
+        typer.Option(
+            help="Folder of the report; VERSION/report, for the quick suite VERSION/report_quick."
+        ),
     ] = None,
-    nve_ps: Annotated[
-        float, typer.Option(min=0, help="Microcanonical dynamics per suite molecule; 0: none.")
-    ] = 2.0,
+    control: Annotated[
+        Path, typer.Option(help="Keeps the teacher's own runs; what is missing is added.")
+    ] = DEFAULT_CONTROL,
+    teacher: Annotated[
+        str | None, typer.Option(help="Reference of a calculator; a version's is on its card.")
+    ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Serve a version by compiled code.")
+    ] = True,
 ) -> None:
-    """Measure an exported model through the serving runtime; write its report and card."""
+    """Measure a model through the serving runtime; write its report, its verdicts and its card."""
     # Importing torch takes seconds, which the other commands need not wait for.
     from forcegate_service.rounding import round_alike_in_every_batch
+    from forcegate_trainer.validation.report import REPORT_NAME
     from forcegate_trainer.validation.run import validate
+    from forcegate_trainer.validation.settings import suite_named
+    from forcegate_trainer.validation.subject import open_subject
 
     console = Console()
     round_alike_in_every_batch()
-    folder = report or version / "report"
-    with progress_bars(console) as tell:
-        held_out = validate(version, test, training, folder, nve_ps, tell)
-    metrics = held_out.metrics(np.ones(len(held_out.dataset), dtype=np.bool_))
-    console.print(
-        f"force R² {metrics['force_r2']:.4f}, RMSE {metrics['force_rmse']:.3f} eV/Å, "
-        f"energy MAE {metrics['energy_mae_mev_per_atom']:.2f} meV/atom; report in {folder}"
-    )
+    chosen = suite_named(suite)
+    with open_subject(model, teacher, compiled=compiled) as subject:
+        folder = report or _report_folder(subject.folder, chosen.judges)
+        with progress_bars(console) as tell:
+            verdicts = validate(subject, data, chosen, folder, control, tell)
+    for use, verdict in verdicts.items():
+        console.print(f"{use}: [bold]{verdict.status.replace('_', ' ')}[/]", highlight=False)
+    console.print(f"report in {folder / REPORT_NAME}")
+
+
+def _report_folder(version: Path | None, judges: bool) -> Path:
+    if version is None:
+        raise SettingsError("received a calculator and no --report; expected a folder for it")
+    return version / ("report" if judges else "report_quick")

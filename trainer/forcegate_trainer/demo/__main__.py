@@ -17,7 +17,10 @@ from forcegate_client import RemoteCalculator
 from forcegate_service.card import ModelCard
 from forcegate_trainer.demo.gateway import running_gateway
 from forcegate_trainer.demo.run import DURATION_PS, TIMESTEP_FS, DemoResult, run_molecule
-from forcegate_trainer.validation.dynamics import SUITE, molecule_from_smiles
+from forcegate_trainer.molecules.exclusion import PUBLIC_TEST_MOLECULES
+from forcegate_trainer.validation.suite import molecule_from_smiles
+
+MOLECULES = ("aspirin", "caffeine", "ibuprofen")
 
 
 def demo(
@@ -62,14 +65,14 @@ def _run_all(
         TimeRemainingColumn(),
         console=console,
     ) as progress:
-        tasks = {name: progress.add_task(name, total=steps, start=False) for name in SUITE}
-        for name, smiles in SUITE.items():
+        tasks = {name: progress.add_task(name, total=steps, start=False) for name in MOLECULES}
+        for name in MOLECULES:
             task = tasks[name]
             progress.start_task(task)
             results.append(
                 run_molecule(
                     name,
-                    molecule_from_smiles(smiles),
+                    molecule_from_smiles(PUBLIC_TEST_MOLECULES[name]),
                     calculator,
                     str(card.teacher["name"]),
                     out,

@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator
 from ase.io import write
 
 from forcegate_client.md_plot import plot_run
-from forcegate_trainer.validation.dynamics import Trajectory, run_trajectory
+from forcegate_trainer.demo.trajectory import Trajectory, run_trajectory
 
 __all__ = ["DRIFT_LIMIT", "DURATION_PS", "TIMESTEP_FS", "DemoResult", "run_molecule"]
 

@@ -6,12 +6,9 @@ it finds them, from frames that there are already; the teacher then labels what 
 
 from __future__ import annotations
 
-import atexit
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,13 +18,13 @@ from rich.console import Console
 
 from forcegate_client.dataset import Dataset, Frame, Source, from_frames, load_dataset
 from forcegate_service.card import ModelCard
-from forcegate_service.fake import load_fake
 from forcegate_trainer.dynamics.integrators import langevin
 from forcegate_trainer.dynamics.motion import Motion, begin, thermal_velocities
 from forcegate_trainer.dynamics.potential import BatchPotential, RuntimePotential
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.resumable import run_in_pieces
 from forcegate_trainer.sampling.randomness import generator
+from forcegate_trainer.serving import opened
 from forcegate_trainer.training.graphs import structures_of
 
 __all__ = ["ExplorationSettings", "explore", "explore_file"]
@@ -105,11 +102,17 @@ def explore_file(
     _require_training(frames, source)
     chosen, temperatures = _starts(frames, settings)
     starts = frames.select(chosen)
+    card = ModelCard.load(Path(settings.student))
     job = {
         "command": "explore",
         "input": frames.content_hash(),
-        "digest": ModelCard.load(Path(settings.student)).digest,
+        "digest": card.digest,
+        # Both decide which random numbers a trajectory gets.
+        "frames_of_a_piece": FRAMES_OF_A_PIECE,
+        "batch": BATCH,
         **asdict(settings),
+        # Not where it lies: the same student may be found elsewhere next time.
+        "student": f"{card.name}/{card.version}",
     }
     pieces = [
         ExplorationTask(starts.select(part), temperatures[part], settings, number)
@@ -218,8 +221,10 @@ def _starts(frames: Dataset, settings: ExplorationSettings) -> tuple[Int, Float]
 
 
 def _require_training(frames: Dataset, source: str | Path) -> None:
+    if not len(frames):
+        raise SettingsError(f"received {source}, which holds no frames; sample some first")
     strangers = len(frames) - len(frames.frame_indices("train"))
-    if strangers or not len(frames):
+    if strangers:
         raise SettingsError(
             f"received {source} with {strangers} of {len(frames)} frames of validation or test "
             "molecules; expected training molecules alone: what a student finds is trained on"
@@ -231,17 +236,6 @@ def _parts(count: int, size: int = FRAMES_OF_A_PIECE) -> Iterator[Int]:
         yield np.arange(start, min(start + size, count), dtype=np.int64)
 
 
-@cache
 def _potential(student: str) -> BatchPotential:
-    """The student, opened once in each process and closed when that ends."""
-    folder = Path(student)
-    if ModelCard.load(folder).architecture.get("kind") == "fake":
-        toy = load_fake(folder)
-        return RuntimePotential(toy, toy.card.cutoff)
-    # Imported here because the toy needs no inference process.
-    from forcegate_trainer.serving import serving
-
-    stack = ExitStack()
-    atexit.register(stack.close)
-    runtime = stack.enter_context(serving(folder))
+    runtime = opened(Path(student))
     return RuntimePotential(runtime, runtime.card.cutoff)

@@ -2,6 +2,7 @@
 
 - ``tblite:GFN2-xTB``, ``tblite:GFN1-xTB``: extended tight binding, in this process;
 - ``orb:<model>``: a model of orb-models, if that is installed;
+- ``student:<version folder>``: an exported student, as the teacher of a smaller one;
 - ``package.module:factory``: a function without arguments that returns an ASE calculator. It may
   have attributes ``version`` (str) and ``settings`` (dict), which are stored with the labels.
 """
@@ -10,6 +11,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from ase.calculators.calculator import BaseCalculator
@@ -28,11 +30,13 @@ class Teacher:
     """A teacher: what it is, and how to get a fresh calculator.
 
     One calculator serves one molecule after the other only through ASE's own checks; make a fresh
-    one for each, so that no electronic state is carried from one to the next.
+    one for each, so that no electronic state is carried from one to the next. ``student`` is the
+    folder of a student, which can be asked about many structures at once.
     """
 
     record: TeacherRecord
     factory: Callable[[], BaseCalculator]
+    student: Path | None = None
 
     def calculator(self) -> BaseCalculator:
         """A fresh ASE calculator: energy in eV, forces in eV/Å."""
@@ -49,17 +53,20 @@ def parse_teacher(spec: str, accuracy: float = TBLITE_ACCURACY) -> Teacher:
 
     Raises:
         TeacherError: if the name is unknown, or what it needs is not installed.
+        ModelRefused: if a student's files do not match its card.
     """
     kind, separator, name = spec.partition(":")
     if not separator or not kind or not name:
         raise TeacherError(
             f"received teacher {spec!r}; expected 'tblite:GFN2-xTB', 'orb:<model>' or "
-            "'package.module:factory'"
+            "'package.module:factory'; a student is 'student:<version folder>'"
         )
     if kind == "tblite":
         return _tblite(spec, name, accuracy)
     if kind == "orb":
         return _orb(spec, name)
+    if kind == "student":
+        return _student(Path(name))
     return _factory(spec, kind, name)
 
 
@@ -99,6 +106,13 @@ def _orb(spec: str, model: str) -> Teacher:
     arguments = loaded if isinstance(loaded, tuple) else (loaded,)
     record = TeacherRecord(spec, _version("orb-models"), {"device": "cpu"})
     return Teacher(record, lambda: calculators.ORBCalculator(*arguments, device="cpu"))
+
+
+def _student(folder: Path) -> Teacher:
+    # Here because what serves a student takes seconds to import.
+    from forcegate_trainer.distillation.labels import calculator, record
+
+    return Teacher(record(folder), lambda: calculator(folder), student=folder)
 
 
 def _factory(spec: str, module: str, name: str) -> Teacher:

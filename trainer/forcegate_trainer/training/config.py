@@ -6,10 +6,29 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from forcegate_trainer.distillation.settings import Distillation
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.painn.config import PaiNNConfig
 
-__all__ = ["FitConfig"]
+__all__ = ["ExtraFrames", "FitConfig", "Start"]
+
+
+@dataclass(frozen=True)
+class ExtraFrames:
+    """Frames that another student labelled: their files, content, and who labelled them."""
+
+    paths: tuple[str, ...]
+    content_hash: str
+    teacher: str
+    teacher_version: str
+
+
+@dataclass(frozen=True)
+class Start:
+    """The run or version whose weights a run begins with, and their digest."""
+
+    folder: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -17,8 +36,12 @@ class FitConfig:
     """How a student is fitted.
 
     ``datasets`` are paths of labelled files, ``dataset_hash`` identifies their content.
-    ``batch_size`` frames make one optimiser step, shared out over ``workers`` processes.
-    ``energy_weight`` multiplies the error per atom in eV against the force error in eV/Å.
+    ``batch_size`` frames make one optimiser step, shared out over ``workers`` processes; ``steps``
+    of them are taken, or whole ``epochs`` where it is zero. ``energy_weight`` multiplies the error
+    per atom in eV against the force error in eV/Å; in the last fifth of the run it goes to
+    ``late_energy_weight``, if that is set. Validated every ``validate_steps``, or after each epoch
+    where it is zero; ``patience`` validations in a row without a smaller force RMSE end the run,
+    zero never does.
     """
 
     model: str
@@ -26,6 +49,7 @@ class FitConfig:
     datasets: tuple[str, ...]
     dataset_hash: str
     epochs: int
+    steps: int = 0
     batch_size: int = 16
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-6
@@ -34,10 +58,18 @@ class FitConfig:
     clip_norm: float = 2.0
     ema_decay: float = 0.9995
     energy_weight: float = 5.0
+    late_energy_weight: float | None = None
     seed: int = 0
     workers: int = 1
     compile: bool = True
+    device: str = "cpu"
+    tf32: bool = False
     checkpoint_steps: int = 500
+    validate_steps: int = 0
+    patience: int = 0
+    start: Start | None = None
+    extra: ExtraFrames | None = None
+    distillation: Distillation | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size % self.workers:
@@ -47,6 +79,24 @@ class FitConfig:
             )
         if self.epochs < 1:
             raise SettingsError(f"received {self.epochs} epochs; expected at least 1")
+        for name in ("steps", "validate_steps", "patience", "warmup_steps"):
+            if getattr(self, name) < 0:
+                raise SettingsError(f"received {name} = {getattr(self, name)}; expected 0 or more")
+        if not 0 <= self.ema_decay < 1:
+            raise SettingsError(
+                f"received an EMA decay of {self.ema_decay}; expected at least 0, less than 1"
+            )
+        if self.device != "cpu" and self.workers > 1:
+            raise SettingsError(
+                f"received {self.workers} workers on {self.device}; expected one: workers share "
+                "out the cores of a processor"
+            )
+        if self.tf32 and self.device == "cpu":
+            raise SettingsError("received TF32 on cpu; expected --device cuda with it")
+
+    def total_steps(self, n_frames: int) -> int:
+        """Steps of the whole run with ``n_frames`` to train on."""
+        return self.steps or self.epochs * (n_frames // self.batch_size)
 
     def save(self, path: Path) -> None:
         """Write the settings as JSON."""
@@ -64,6 +114,13 @@ class FitConfig:
             stored["datasets"] = tuple(stored["datasets"])
             shape = stored.pop("architecture")
             shape["elements"] = tuple(shape["elements"])
+            if stored.get("start"):
+                stored["start"] = Start(**stored["start"])
+            if stored.get("distillation"):
+                stored["distillation"] = Distillation(**stored["distillation"])
+            if stored.get("extra"):
+                extra = stored["extra"]
+                stored["extra"] = ExtraFrames(**extra | {"paths": tuple(extra["paths"])})
             return cls(architecture=PaiNNConfig(**shape), **stored)
         except FileNotFoundError:
             raise SettingsError(

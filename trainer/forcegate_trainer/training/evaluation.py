@@ -19,13 +19,14 @@ _BATCH = 32
 def evaluate(
     model: Potential, dataset: Dataset, indices: npt.NDArray[np.int64], cutoff: float
 ) -> dict[str, float]:
-    """Force and energy metrics over frames ``indices``."""
+    """Force and energy metrics over frames ``indices``, computed where ``model`` is."""
     energies, forces, labels, reference = [], [], [], []
+    device = model.reference_energies.device
     with torch.inference_mode():
         for batch in batches(dataset, indices, _BATCH, cutoff):
-            energy, force, _, _, _ = model.evaluate(*batch.inputs)
-            energies.append(energy.numpy())
-            forces.append(force.numpy())
+            energy, force, _, _, _ = model.evaluate(*(tensor.to(device) for tensor in batch.inputs))
+            energies.append(energy.cpu().numpy())
+            forces.append(force.cpu().numpy())
             labels.append(batch.energies.numpy())
             reference.append(batch.forces.numpy())
     return {

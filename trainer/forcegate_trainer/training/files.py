@@ -5,12 +5,20 @@ from __future__ import annotations
 from forcegate_client.dataset import Dataset, concatenate, load_dataset
 from forcegate_trainer.errors import SettingsError
 
-__all__ = ["CHECKPOINT_NAME", "CONFIG_NAME", "METRICS_NAME", "WEIGHTS_NAME", "load_all"]
+__all__ = [
+    "CHECKPOINT_NAME",
+    "CONFIG_NAME",
+    "METRICS_NAME",
+    "TENSORBOARD_NAME",
+    "WEIGHTS_NAME",
+    "load_all",
+]
 
 CONFIG_NAME = "config.json"
 CHECKPOINT_NAME = "checkpoint.pt"
 WEIGHTS_NAME = "best.pt"
 METRICS_NAME = "metrics.jsonl"
+TENSORBOARD_NAME = "tensorboard"
 
 
 def load_all(paths: tuple[str, ...]) -> Dataset:

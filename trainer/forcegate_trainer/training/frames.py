@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,29 @@ from forcegate_client.dataset import Dataset
 from forcegate_client.structures import segments
 from forcegate_trainer.training.graphs import FrameGraphs, structures_of
 
-__all__ = ["FrameBatch", "batches", "epoch_order", "frame_batch", "shares", "structures_of"]
+__all__ = [
+    "FrameBatch",
+    "Hints",
+    "batches",
+    "epoch_order",
+    "frame_batch",
+    "shares",
+    "structures_of",
+]
 
 Int = npt.NDArray[np.int64]
+
+
+class Hints(NamedTuple):
+    """What a mentor says about a batch; None where it was not asked.
+
+    ``atomic_energies`` [N] in eV without reference energies, ``features`` [N, H] in units of their
+    spread, ``rows`` [M, 3] of Hessians in eV/Å², of the displaced structures.
+    """
+
+    atomic_energies: Tensor | None
+    features: Tensor | None
+    rows: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -25,13 +46,28 @@ class FrameBatch:
 
     ``inputs`` are the six tensors that a model takes; ``energies`` [B] in eV, ``forces`` [N, 3]
     in eV/Å, ``whole`` [2] the atoms and the frames of the batch that these are a share of; all
-    float64.
+    float64. With ``hints`` about Hessians the inputs end with displaced structures, and ``whole``
+    with the number of their atoms.
     """
 
     inputs: tuple[Tensor, ...]
     energies: Tensor
     forces: Tensor
     whole: Tensor
+    hints: Hints | None = None
+
+    def to(self, device: torch.device) -> FrameBatch:
+        """The batch on another device."""
+        hints = self.hints
+        if hints is not None:
+            hints = Hints(*(hint if hint is None else hint.to(device) for hint in hints))
+        return FrameBatch(
+            inputs=tuple(tensor.to(device) for tensor in self.inputs),
+            energies=self.energies.to(device),
+            forces=self.forces.to(device),
+            whole=self.whole.to(device),
+            hints=hints,
+        )
 
 
 def frame_batch(

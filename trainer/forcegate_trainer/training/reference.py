@@ -8,7 +8,7 @@ import numpy.typing as npt
 from forcegate_client.dataset import Dataset
 from forcegate_trainer.errors import SettingsError
 
-__all__ = ["fit_reference_energies"]
+__all__ = ["check_elements", "fit_reference_energies"]
 
 
 def fit_reference_energies(
@@ -20,15 +20,11 @@ def fit_reference_energies(
         SettingsError: if an atom is of another element, or an element does not occur.
     """
     assert dataset.energies is not None  # whoever loads frames for training has checked
+    check_elements(dataset, elements)
     composition = np.zeros((len(indices), len(elements)))
     for row, frame in enumerate(indices):
         numbers = dataset.atomic_numbers[dataset.atoms_of(int(frame))]
         composition[row] = (numbers[:, None] == elements).sum(0)
-    if (composition.sum(1) != dataset.n_atoms[indices]).any():
-        found = sorted(set(dataset.atomic_numbers.tolist()) - set(elements))
-        raise SettingsError(
-            f"received atoms of atomic numbers {found}; expected only {list(elements)}"
-        )
     absent = [z for z, count in zip(elements, composition.sum(0), strict=True) if count == 0]
     if absent:
         raise SettingsError(
@@ -37,3 +33,12 @@ def fit_reference_energies(
         )
     solution, *_ = np.linalg.lstsq(composition, dataset.energies[indices], rcond=None)
     return np.asarray(solution, dtype=np.float64)
+
+
+def check_elements(dataset: Dataset, elements: tuple[int, ...]) -> None:
+    """Raise ``SettingsError`` if ``dataset`` has an atom of another element."""
+    found = sorted(set(np.unique(dataset.atomic_numbers).tolist()) - set(elements))
+    if found:
+        raise SettingsError(
+            f"received atoms of atomic numbers {found}; expected only {list(elements)}"
+        )

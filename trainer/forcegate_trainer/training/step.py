@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch._functorch.config as functorch_config
 import torch.distributed
-from torch import Tensor
+from torch import Tensor, nn
 
+from forcegate_trainer.distillation.layers import feature_map
+from forcegate_trainer.distillation.loss import distillation_errors
 from forcegate_trainer.painn.potential import Potential
 from forcegate_trainer.training.averaging import WeightAverage
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.frames import FrameBatch
-from forcegate_trainer.training.loss import loss
+from forcegate_trainer.training.loss import TERMS, errors
 
-__all__ = ["TrainingStep"]
+__all__ = ["StepTaken", "TrainingStep"]
 
 # What is cheap is computed again on the way back instead of being stored on the way forward: a
 # step waits for memory more than for arithmetic.
@@ -27,55 +29,86 @@ _RECOMPUTE = {
 }
 
 
+class StepTaken(NamedTuple):
+    """The loss of the whole batch, the norm of its gradient before clipping, the loss's terms.
+
+    ``errors`` are means without their weights, by name: ``force`` in eV/Å, ``energy`` in eV per
+    atom, ``atomic_energy`` in eV, ``feature`` in squared spreads, ``hessian`` in eV/Å².
+    """
+
+    loss: float
+    norm: float
+    errors: dict[str, float]
+
+
 class TrainingStep:
     """Loss, gradient, clipping, AdamW and the average of the weights.
 
     Of several workers each calls it with its share of a batch; all take the same step.
+    ``mentor_features`` is the width of the features that the student's are compared with.
     """
 
-    def __init__(self, model: Potential, config: FitConfig) -> None:
+    def __init__(
+        self, model: Potential, config: FitConfig, mentor_features: int | None = None
+    ) -> None:
         self.model = model
+        self.device = model.reference_energies.device
+        weights = config.distillation.weights if config.distillation else {}
+        self._names = [*TERMS, *(name for name, weight in weights.items() if weight)]
+        self._weights = [weights[name] for name in self._names[len(TERMS) :]]
+        # Thrown away after training; its weights only translate, and are not decayed.
+        self.feature_map: nn.Linear | None = None
+        groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
+        if mentor_features is not None:
+            self.feature_map = feature_map(model, mentor_features).to(self.device)
+            groups.append({"params": list(self.feature_map.parameters()), "weight_decay": 0.0})
+        self._parameters = [parameter for group in groups for parameter in group["params"]]
         self.optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=True,
+            groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.average = WeightAverage(model, config.ema_decay)
         self._config = config
-        self._loss = _compiled_loss() if config.compile else loss
+        plain = distillation_errors if config.distillation else errors
+        self._errors: Callable[..., Tensor] = _compiled(plain) if config.compile else plain
 
-    def __call__(self, batch: FrameBatch, rate: float, number: int) -> tuple[float, float]:
-        """The loss of the whole batch and the norm of its gradient before clipping.
+    def __call__(
+        self, batch: FrameBatch, rate: float, number: int, energy_weight: float | None = None
+    ) -> StepTaken:
+        """Take the step.
 
-        ``rate`` is the learning rate, ``number`` counts the steps. A gradient that is not finite
-        changes nothing.
+        ``rate`` is the learning rate, ``number`` counts the steps, ``energy_weight`` is that of
+        the settings where it is not given. A gradient that is not finite changes nothing.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        value = self._loss(
-            self.model,
-            batch.inputs,
-            batch.energies,
-            batch.forces,
-            batch.whole,
-            self._config.energy_weight,
+        terms = self._terms(batch.to(self.device))
+        energy = self._config.energy_weight if energy_weight is None else energy_weight
+        weights = torch.tensor(
+            [1.0, energy, *self._weights], dtype=terms.dtype, device=terms.device
         )
-        value.backward()
-        value = value.detach()
+        (terms @ weights).backward()
+        terms = terms.detach()
         if self._config.workers > 1:
-            value = _sum_over_workers(self.model, value)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._config.clip_norm)
+            terms = _sum_over_workers(self._parameters, terms)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._config.clip_norm)
         if torch.isfinite(norm):
             self.optimizer.step()
             self.average.update(number)
-        return value.item(), norm.item()
+        values = terms.tolist()
+        loss = float(torch.dot(terms, weights.to(terms.dtype)))
+        return StepTaken(loss, norm.item(), dict(zip(self._names, values, strict=True)))
+
+    def _terms(self, batch: FrameBatch) -> Tensor:
+        labelled = batch.inputs, batch.energies, batch.forces, batch.whole
+        if batch.hints is None:
+            return self._errors(self.model, *labelled)
+        return self._errors(self.model, self.feature_map, *labelled, *batch.hints)
 
 
-def _compiled_loss() -> Callable[..., Tensor]:
-    """``loss`` with its gradient in generated code, for batches of any shape."""
-    compiled = torch.compile(loss, dynamic=True)
+def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """``function`` with its gradient in generated code, for batches of any shape."""
+    compiled = torch.compile(function, dynamic=True)
 
     def compute(*arguments: Any) -> Tensor:
         # It is compiled when a shape first asks for it.
@@ -86,13 +119,13 @@ def _compiled_loss() -> Callable[..., Tensor]:
     return compute
 
 
-def _sum_over_workers(model: torch.nn.Module, value: Tensor) -> Tensor:
-    """Add up all workers' gradients in place, and return the sum of their losses."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([value.reshape(1).float(), *(g.reshape(-1) for g in gradients)])
+def _sum_over_workers(parameters: list[nn.Parameter], values: Tensor) -> Tensor:
+    """Add up all workers' gradients in place, and return the sum of their ``values`` [T]."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([values.float(), *(g.reshape(-1) for g in gradients)])
     torch.distributed.all_reduce(flat)
-    start = 1
+    start = len(values)
     for gradient in gradients:
         gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
         start += gradient.numel()
-    return flat[0]
+    return flat[: len(values)]

@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from ase.data import chemical_symbols
-from scipy.stats import spearmanr
 
 from forcegate_client.dataset import NOT_THERMAL, Dataset, Source
 from forcegate_service.graph import build_graph
 from forcegate_service.runtime import ModelOutput, Runtime
+from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.metrics import energy_metrics, force_metrics
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.training.frames import structures_of
+from forcegate_trainer.training.graphs import structures_of
+from forcegate_trainer.validation.calibration import energy_calibration
+from forcegate_trainer.validation.points import members_of
 
-__all__ = ["HeldOut", "predict_held_out"]
+__all__ = ["HeldOut", "predict_held_out", "predict_with"]
 
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
@@ -30,15 +32,16 @@ _BATCH = 32
 class HeldOut:
     """``F`` labelled frames and what the model says of them.
 
-    ``energy`` and ``energy_label`` [F] in eV, ``sigma`` [F] in eV, ``forces`` and ``force_label``
-    [N, 3] in eV/Å, ``max_novelty`` [F].
+    ``energy`` and ``energy_label`` [F] in eV, ``forces`` and ``force_label`` [N, 3] in eV/Å;
+    ``uncertainty`` [F] in eV and ``novelty`` [F], the largest of an atom, are None where the method
+    does not tell them.
     """
 
     dataset: Dataset
     energy: Float
     forces: Float
-    sigma: Float
-    max_novelty: Float
+    uncertainty: Float | None
+    novelty: Float | None
 
     @property
     def energy_label(self) -> Float:
@@ -52,8 +55,34 @@ class HeldOut:
         assert self.dataset.forces is not None
         return self.dataset.forces
 
+    @property
+    def sigma(self) -> Float:
+        """The predicted standard deviation of the energy [F] in eV.
+
+        Raises:
+            SettingsError: if the method does not tell it.
+        """
+        return _told(self.uncertainty, "uncertainty")
+
+    @property
+    def max_novelty(self) -> Float:
+        """The largest novelty of an atom in each frame [F]; ``SettingsError`` as ``sigma``."""
+        return _told(self.novelty, "novelty")
+
+    def frame_force_rmse(self) -> Float:
+        """Component RMSE of the forces of each frame [F] in eV/Å."""
+        return self._frame_rms(self.forces - self.force_label)
+
+    def frame_force_rms(self) -> Float:
+        """RMS of the teacher's force components in each frame [F] in eV/Å."""
+        return self._frame_rms(self.force_label)
+
+    def _frame_rms(self, forces: Float) -> Float:
+        sums = np.add.reduceat((forces**2).mean(axis=1), self.dataset.offsets[:-1])
+        return np.asarray(np.sqrt(sums / self.dataset.n_atoms))
+
     def summary(self) -> dict[str, Any]:
-        """Metrics over all frames, per temperature and per element; calibration of σ."""
+        """Metrics over all frames, per temperature and per element; calibration of σ, if any."""
         everything = np.ones(len(self.dataset), dtype=np.bool_)
         temperatures = np.unique(self.dataset.temperature)
         numbers = self.dataset.atomic_numbers
@@ -77,7 +106,7 @@ class HeldOut:
                 )
                 for z in np.unique(numbers)
             },
-            "uncertainty": self.calibration(),
+            **({} if self.uncertainty is None else {"uncertainty": self.calibration()}),
         }
 
     def metrics(self, frames: Bool) -> dict[str, float]:
@@ -98,16 +127,11 @@ class HeldOut:
             for row in np.unique(owner)
         }
 
-    def calibration(self) -> dict[str, float]:
-        """How σ relates to the energy errors: RMS of error/σ, rank correlation, mean NLL."""
-        error = self.energy - self.energy_label
-        scaled = error / self.sigma
-        nll = 0.5 * scaled**2 + np.log(self.sigma * np.sqrt(2 * np.pi))
-        return {
-            "rms_error_over_sigma": float(np.sqrt(np.mean(scaled**2))),
-            "spearman_error_sigma": float(spearmanr(np.abs(error), self.sigma).statistic),
-            "nll": float(nll.mean()),
-        }
+    def calibration(self) -> dict[str, float | None]:
+        """How σ relates to the energy errors, as :func:`energy_calibration`."""
+        return energy_calibration(
+            self.energy - self.energy_label, self.sigma, self.dataset.molecule_id
+        )
 
 
 def predict_held_out(
@@ -118,11 +142,7 @@ def predict_held_out(
     Raises:
         SettingsError: if the frames have no labels, or there are none.
     """
-    if dataset.energies is None or not len(dataset):
-        raise SettingsError(
-            f"received {len(dataset)} frames, labelled: {dataset.is_labelled}; expected at least "
-            "one labelled frame of a held-out molecule"
-        )
+    _require_labels(dataset)
     structures = structures_of(dataset)
     outputs: list[ModelOutput] = []
     novelty: list[float] = []
@@ -138,6 +158,60 @@ def predict_held_out(
         dataset=dataset,
         energy=np.concatenate([output.energy for output in outputs]),
         forces=np.concatenate([output.forces for output in outputs]),
-        sigma=np.concatenate([output.energy_uncertainty for output in outputs]),
-        max_novelty=np.array(novelty),
+        uncertainty=np.concatenate([output.energy_uncertainty for output in outputs]),
+        novelty=np.array(novelty),
     )
+
+
+def predict_with(
+    potential: BatchPotential, dataset: Dataset, tell: Tell = tell_nobody
+) -> tuple[HeldOut, int]:
+    """Evaluate all frames with a method that tells no uncertainty, and count where it failed.
+
+    Frames for which the answer is not finite are left out of the result.
+
+    Raises:
+        SettingsError: if the frames have no labels, there are none, or the method fails on all.
+    """
+    _require_labels(dataset)
+    structures = structures_of(dataset)
+    answers = []
+    for start in range(0, len(dataset), _BATCH):
+        chosen = np.arange(start, min(start + _BATCH, len(dataset)))
+        batch = structures.select(chosen)
+        answers.append(potential(batch, members_of(batch)))
+        tell("frames of molecules never trained on", int(chosen[-1]) + 1, len(dataset))
+    energy, forces, novelty = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    atoms_fine = np.isfinite(forces).all(axis=1)
+    fine = np.isfinite(energy) & np.logical_and.reduceat(atoms_fine, dataset.offsets[:-1])
+    kept = np.flatnonzero(fine)
+    if not len(kept):
+        raise SettingsError(
+            f"received a method that fails on all {len(dataset)} test frames; expected one that "
+            "describes them: look at its message for a single frame"
+        )
+    held_out = HeldOut(
+        dataset=dataset.select(kept),
+        energy=energy[kept],
+        forces=forces[np.repeat(fine, dataset.n_atoms)],
+        uncertainty=None,
+        novelty=novelty[kept] if np.isfinite(novelty[kept]).all() else None,
+    )
+    return held_out, len(dataset) - len(kept)
+
+
+def _require_labels(dataset: Dataset) -> None:
+    if dataset.energies is None or not len(dataset):
+        raise SettingsError(
+            f"received {len(dataset)} frames, labelled: {dataset.is_labelled}; expected at least "
+            "one labelled frame of a held-out molecule"
+        )
+
+
+def _told(values: Float | None, name: str) -> Float:
+    if values is None:
+        raise SettingsError(
+            f"received predictions without {name}; expected those of an exported student, which "
+            f"tells it: leave the {name} of other methods out of a report"
+        )
+    return values

@@ -1,136 +1,100 @@
-"""The validation report: Markdown with figures beside it."""
+"""The report of a validation: Markdown with figures, and the same numbers as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from forcegate_trainer.validation.section import Section
+from forcegate_trainer.validation.tables import table
+from forcegate_trainer.validation.verdict import Judgement, Verdict
 
-from forcegate_service.card import ModelCard
-from forcegate_trainer.validation.dynamics import Trajectory
-from forcegate_trainer.validation.heldout import HeldOut
-from forcegate_trainer.validation.plots import plot_calibration, plot_molecules, plot_parity
+__all__ = ["REPORT_NAME", "write_report"]
 
-__all__ = ["write_report"]
-
-_FORCE_COLUMNS = ("force_rmse", "force_mae", "force_r2", "force_angle")
-_ALL_COLUMNS = (*_FORCE_COLUMNS, "energy_mae_mev_per_atom")
-_HEADINGS = {
-    "force_rmse": "force RMSE, eV/Å",
-    "force_mae": "force MAE, eV/Å",
-    "force_r2": "component R²",
-    "force_angle": "angular error, °",
-    "energy_mae_mev_per_atom": "energy MAE, meV/atom",
-}
+REPORT_NAME = "report.md"
+_DATA_NAME = "report.json"
+_DPI = 110
 
 
 def write_report(
     folder: Path,
-    card: ModelCard,
-    held_out: HeldOut,
-    similarity: dict[str, float],
-    trajectories: Sequence[Trajectory],
+    title: str,
+    introduction: str,
+    verdicts: Mapping[str, Verdict],
+    sections: Sequence[Section],
+    about: Mapping[str, Any],
 ) -> None:
-    """Write ``report.md`` and its figures into ``folder``.
+    """Write ``report.md``, its figures and ``report.json`` into ``folder``.
 
-    ``similarity`` maps the SMILES of each test molecule to its nearest training similarity.
+    ``about`` says in JSON what was validated and how.
+
+    Raises:
+        ValueError: if two figures have one name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    summary = held_out.summary()
-    molecules = held_out.per_molecule()
-    rmse = np.array([molecules[smiles]["force_rmse"] for smiles in similarity])
-    for name, figure in {
-        "parity": plot_parity(held_out),
-        "molecules": plot_molecules(rmse, np.array(list(similarity.values()))),
-        "calibration": plot_calibration(held_out),
-    }.items():
-        figure.savefig(folder / f"{name}.png", dpi=110)
-    parts = [
-        f"# {card.name} version {card.version}",
-        f"`{card.digest}`, {card.n_parameters:,} parameters, teacher `{card.teacher['name']}`.",
-        "## Molecules never trained on",
-        f"{summary['frames']} frames of {summary['molecules']} molecules "
-        f"({_sources(summary['sources'])}); the split is by molecule.",
-        _table("set", {"all": summary, **_kelvin(summary)}, _ALL_COLUMNS),
-        _table("element", summary["per_element"], _FORCE_COLUMNS),
-        "![force parity and energy errors](parity.png)",
-        "## Molecule by molecule",
-        f"Median force RMSE {np.median(rmse):.3f} eV/Å, worst {rmse.max():.3f} eV/Å.",
-        "![errors by molecule](molecules.png)",
-        _molecule_table(molecules, similarity),
-        "## Uncertainty",
-        _calibration_text(summary["uncertainty"]),
-        "![calibration of the energy uncertainty](calibration.png)",
+    names = [name for section in sections for name in section.figures]
+    if len(set(names)) < len(names):
+        raise ValueError(f"received figures named {sorted(names)}; expected each name once")
+    for section in sections:
+        for name, figure in section.figures.items():
+            figure.savefig(folder / f"{name}.png", dpi=_DPI)
+    parts = [f"# {title}", introduction, "## Verdicts", _verdict_text(verdicts)]
+    for section in sections:
+        parts += [f"## {section.title}", section.markdown]
+    (folder / REPORT_NAME).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    content = {
+        **about,
+        "verdicts": {use: verdict.to_json() for use, verdict in verdicts.items()},
+        "sections": {section.title: section.data for section in sections},
+    }
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+    (folder / _DATA_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def _verdict_text(verdicts: Mapping[str, Verdict]) -> str:
+    rows = [
+        (f"`{use}`", f"**{verdict.status.replace('_', ' ')}**", _reason(verdict))
+        for use, verdict in verdicts.items()
     ]
-    if trajectories:
-        parts += ["## Molecular dynamics", _dynamics_text(trajectories)]
-    (folder / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-
-
-def _kelvin(summary: dict[str, Any]) -> dict[str, Any]:
-    rows = summary["per_temperature_k"].items()
-    return {f"{kelvin} K" if kelvin[0].isdigit() else kelvin: row for kelvin, row in rows}
-
-
-def _sources(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
-
-
-def _table(first: str, rows: dict[str, dict[str, Any]], columns: Sequence[str]) -> str:
-    lines = [
-        "| " + " | ".join([first, *(_HEADINGS[column] for column in columns)]) + " |",
-        "|---" * (len(columns) + 1) + "|",
-    ]
-    for name, row in rows.items():
-        cells = [name, *(_number(row[column], column) for column in columns)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _number(value: float, column: str) -> str:
-    digits = {"force_r2": 4, "force_angle": 1, "energy_mae_mev_per_atom": 2}.get(column, 3)
-    return f"{value:.{digits}f}"
-
-
-def _molecule_table(molecules: dict[str, dict[str, float]], similarity: dict[str, float]) -> str:
-    worst = sorted(similarity, key=lambda smiles: -molecules[smiles]["force_rmse"])
-    lines = [
-        "| molecule | force RMSE, eV/Å | energy MAE, meV/atom | nearest training similarity |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| `{smiles}` | {molecules[smiles]['force_rmse']:.3f} | "
-        f"{molecules[smiles]['energy_mae_mev_per_atom']:.2f} | {similarity[smiles]:.2f} |"
-        for smiles in worst
-    ]
-    return "\n".join(lines)
-
-
-def _calibration_text(calibration: dict[str, float]) -> str:
-    return (
-        f"RMS of error/σ is {calibration['rms_error_over_sigma']:.2f} (1 if calibrated), the rank "
-        f"correlation of |error| and σ {calibration['spearman_error_sigma']:.2f}. This σ is of "
-        "the energy; it says nothing quantitative about forces."
-    )
-
-
-def _dynamics_text(trajectories: Sequence[Trajectory]) -> str:
-    lines = [
-        "Microcanonical runs of public molecules that were kept out of training. Short runs test "
-        "smoothness and survival; they do not approve the model for molecular dynamics.",
-        "",
-        "| molecule | length, ps | drift ± SE, meV/atom/ps | mean T, K | bonds | force RMSE to the "
-        "teacher, eV/Å |",
-        "|---|---|---|---|---|---|",
-    ]
-    for run in trajectories:
-        md = run.report.md
-        drift = "–" if run.report.drift is None else str(run.report.drift).split(" meV")[0]
-        bonds = "intact" if run.bonds_intact else "changed"
-        lines.append(
-            f"| {run.name} | {md.duration_ps:.1f} | {drift} | {md.mean_temperature_k:.0f} | "
-            f"{md.trouble or bonds} | {run.teacher_force_rmse:.3f} |"
+    criteria = [
+        (
+            f"`{verdict.use}`",
+            _meaning(judgement),
+            _value(judgement),
+            _limit(judgement),
+            judgement.status.replace("_", " "),
         )
-    return "\n".join(lines)
+        for verdict in verdicts.values()
+        for judgement in verdict.judgements
+    ]
+    parts = [table(("use", "verdict", "decided by"), rows)]
+    if criteria:
+        parts += [
+            "Each figure is approved up to its limit, a matter of caution up to twice the limit "
+            "(for a fraction or a correlation: twice the shortfall from 1), and rejected beyond.",
+            table(("use", "figure", "measured", "limit", "means"), criteria),
+        ]
+    return "\n\n".join(parts)
+
+
+def _reason(verdict: Verdict) -> str:
+    chosen = [j for j in verdict.judgements if j.criterion.figure in verdict.decided_by]
+    if not chosen:
+        return "; ".join(verdict.decided_by)
+    return "; ".join(f"{_meaning(j)}: {_value(j)} (limit {_limit(j)})" for j in chosen)
+
+
+def _meaning(judgement: Judgement) -> str:
+    # A bar would end the cell of a table.
+    return judgement.criterion.meaning.replace("|", "\\|")
+
+
+def _value(judgement: Judgement) -> str:
+    return "not measured" if judgement.value is None else f"{judgement.value:.3g}"
+
+
+def _limit(judgement: Judgement) -> str:
+    sign = "≥" if judgement.criterion.higher_is_better else "≤"
+    return f"{sign} {judgement.criterion.limit:g}"

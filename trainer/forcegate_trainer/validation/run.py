@@ -1,116 +1,163 @@
-"""Validate an exported version: held-out molecules, dynamics, report, card."""
+"""Validate a subject: measure, judge, write the report, and the card of a version."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from forcegate_client.dataset import Dataset, load_dataset
-from forcegate_client.nve import steps_in
-from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.reporting import Tell
-from forcegate_trainer.validation.calculator import RuntimeCalculator
-from forcegate_trainer.validation.dynamics import (
-    SUITE,
-    Trajectory,
-    molecule_from_smiles,
-    run_trajectory,
+from forcegate_trainer.validation.conservation import conservation_section
+from forcegate_trainer.validation.control import teacher_control
+from forcegate_trainer.validation.cost import cost_section
+from forcegate_trainer.validation.dissociation import dissociation_section
+from forcegate_trainer.validation.heldout_section import (
+    heldout_section,
+    judged_frames,
+    predict,
+    refuse_leaks,
 )
-from forcegate_trainer.validation.heldout import HeldOut, predict_held_out
+from forcegate_trainer.validation.md import MDResults, run_suite
+from forcegate_trainer.validation.novelty import novelty_section
+from forcegate_trainer.validation.relaxation import relaxation_section
 from forcegate_trainer.validation.report import write_report
-from forcegate_trainer.validation.similarity import nearest_similarity
+from forcegate_trainer.validation.screening import screening_section
+from forcegate_trainer.validation.section import Section
+from forcegate_trainer.validation.settings import Suite
+from forcegate_trainer.validation.subject import Subject
+from forcegate_trainer.validation.suite import SuiteMolecule, suite_molecules
+from forcegate_trainer.validation.survival import survival_section
+from forcegate_trainer.validation.torsions import torsion_section
+from forcegate_trainer.validation.trajectories import trajectory_section
+from forcegate_trainer.validation.uncertainty import uncertainty_section
+from forcegate_trainer.validation.verdict import Verdict, judge
 
 __all__ = ["validate"]
 
-_TIMESTEP_FS = 0.5
-
 
 def validate(
-    folder: Path,
-    test: Path,
-    training: Path,
-    report: Path,
-    duration_ps: float,
-    tell: Tell,
-) -> HeldOut:
-    """Load ``folder`` as the gateway would, measure it, write the report and the card.
+    subject: Subject, data: Path, suite: Suite, report: Path, control: Path, tell: Tell
+) -> dict[str, Verdict]:
+    """Measure ``subject`` with ``suite``; write the report and, for a version, its card.
 
-    ``test`` holds labelled frames of the test split, ``training`` the train split it was fitted
-    to. ``duration_ps`` of microcanonical dynamics per suite molecule; 0 leaves them out.
+    ``data`` is one labelled dataset with all splits, ``control`` the file that keeps the
+    teacher's runs. Status and metrics on a card change only through a suite that judges.
 
     Raises:
-        ModelRefused: if the files do not match the card.
-        SettingsError: if a test molecule occurs in the training data, or the teacher is another.
+        SettingsError: if a test molecule occurs in the training data, the labels are another
+            teacher's, or there is no test split.
+        TeacherError: if the teacher is not available.
     """
-    runtime = EmbeddedRuntime(folder)
-    card = runtime.card
-    dataset = load_dataset(test)
-    dataset = dataset.select(dataset.frame_indices("test"))
-    known = load_dataset(training)
-    known = known.select(known.frame_indices("train"))
-    _check(dataset, known, str(card.teacher["name"]))
-    held_out = predict_held_out(runtime, dataset, card.cutoff, tell)
-    smiles = [dataset.molecules.smiles[row] for row in sorted(set(dataset.molecule_id.tolist()))]
-    trained = [text for text in known.molecules.smiles if "." not in text]
-    similarity = dict(zip(smiles, nearest_similarity(smiles, trained), strict=True))
-    calculator = RuntimeCalculator(runtime, card.cutoff)
-    trajectories = []
-    if duration_ps > 0:
-        for name, text in SUITE.items():
-            title = f"{duration_ps:g} ps of {name}"
-            total = steps_in(duration_ps, _TIMESTEP_FS)
-            steps = itertools.count(1)
-            trajectories.append(
-                run_trajectory(
-                    name,
-                    molecule_from_smiles(text),
-                    calculator,
-                    str(card.teacher["name"]),
-                    temperature_K=300.0,
-                    timestep_fs=_TIMESTEP_FS,
-                    duration_ps=duration_ps,
-                    on_sample=partial(_tell_step, tell, title, steps, total),
-                )
-            )
-    write_report(report, card, held_out, similarity, trajectories)
-    metrics = {**card.metrics, "test": held_out.summary(), "dynamics": _figures(trajectories)}
-    card.model_copy(update={"metrics": metrics}).save(folder)
-    runtime.close()
-    return held_out
-
-
-def _tell_step(tell: Tell, title: str, steps: Iterator[int], total: int, monitor: object) -> None:
-    tell(title, min(next(steps), total), total)
-
-
-def _check(test: Dataset, training: Dataset, teacher: str) -> None:
-    # The key of a dimer is its monomers' keys, joined by a dot.
-    trained = {part for key in training.molecules.split_key for part in key.split(".")}
-    seen = trained & {part for key in test.molecules.split_key for part in key.split(".")}
-    if seen:
-        raise SettingsError(
-            f"received a test set that shares {len(seen)} molecules with the training data, among "
-            f"them {min(seen)}; expected molecules never trained on"
-        )
-    if test.teacher is None or test.teacher.name != teacher:
-        name = "none" if test.teacher is None else test.teacher.name
-        raise SettingsError(f"received labels by {name}; expected the model's teacher {teacher}")
-
-
-def _figures(trajectories: list[Trajectory]) -> dict[str, dict[str, object]]:
-    return {
-        run.name: {
-            "duration_ps": run.report.md.duration_ps,
-            "drift_mev_per_atom_per_ps": run.report.drift
-            and run.report.drift.slope_mev_per_atom_per_ps,
-            "drift_standard_error": run.report.drift
-            and run.report.drift.standard_error_mev_per_atom_per_ps,
-            "mean_temperature_k": run.report.md.mean_temperature_k,
-            "bonds_intact": run.bonds_intact,
-            "teacher_force_rmse": run.teacher_force_rmse,
-        }
-        for run in trajectories
+    dataset = load_dataset(data)
+    refuse_leaks(dataset, subject.teacher)
+    molecules = suite_molecules(suite, dataset)
+    sections = [
+        *_static_sections(subject, dataset, suite, molecules, tell),
+        *_dynamic_sections(subject, suite, molecules, control, tell),
+    ]
+    figures = {
+        key: value for section in sections for key, value in section.figures_for_verdict.items()
     }
+    verdicts = judge(figures, judges=suite.judges)
+    about = {
+        "subject": subject.name,
+        "digest": subject.card and subject.card.digest,
+        "teacher": subject.teacher,
+        "dataset": dataset.content_hash(),
+        "suite": asdict(suite),
+        "molecules": {molecule.name: molecule.smiles for molecule in molecules},
+        "figures": figures,
+    }
+    write_report(
+        report, subject.name, _introduction(subject, dataset, suite), verdicts, sections, about
+    )
+    if suite.judges:
+        _write_card(subject, suite, verdicts, figures, sections)
+    return verdicts
+
+
+def _static_sections(
+    subject: Subject,
+    dataset: Dataset,
+    suite: Suite,
+    molecules: list[SuiteMolecule],
+    tell: Tell,
+) -> Iterator[Section]:
+    frames, which = judged_frames(dataset)
+    held_out, failed = predict(subject, frames, tell)
+    training = dataset.select(dataset.frame_indices("train")).molecules.smiles
+    yield heldout_section(held_out, training, which, failed)
+    yield uncertainty_section(held_out)
+    teacher, potential = subject.teacher, subject.potential
+    if suite.novelty is not None:
+        yield novelty_section(potential, teacher, held_out, suite.novelty, tell)
+    smiles = {molecule.name: molecule.smiles for molecule in molecules}
+    make = subject.calculator
+    if suite.relaxation is not None:
+        yield relaxation_section(make, teacher, smiles, suite.relaxation, tell)
+    if suite.screening is not None:
+        yield screening_section(make, potential, teacher, smiles, suite.screening, tell)
+    if suite.torsions is not None:
+        yield torsion_section(make, potential, teacher, smiles, suite.torsions, tell)
+    if suite.dissociation is not None:
+        cutoff = None if subject.card is None else subject.card.cutoff
+        yield dissociation_section(potential, teacher, cutoff, suite.dissociation, tell)
+
+
+def _dynamic_sections(
+    subject: Subject, suite: Suite, molecules: list[SuiteMolecule], control: Path, tell: Tell
+) -> Iterator[Section]:
+    teacher = subject.teacher
+    controlled = teacher_control(teacher, suite.control, molecules, control, tell)
+    results: MDResults = run_suite(subject, suite, molecules, tell)
+    yield conservation_section(results, controlled, teacher)
+    yield survival_section(results, controlled)
+    yield trajectory_section(results.main.runs, suite.main, teacher, tell)
+    structures = {molecule.name: molecule.atoms for molecule in molecules}
+    yield cost_section(subject.potential, structures, suite.cost_calls)
+
+
+def _introduction(subject: Subject, dataset: Dataset, suite: Suite) -> str:
+    parts = []
+    if subject.card is not None:
+        card = subject.card
+        parts.append(f"`{card.digest}`, {card.n_parameters:,} parameters.")
+        trained = card.dataset.get("sha256")
+        if trained != dataset.content_hash():
+            parts.append(
+                "The data given here is another file than the one that this version was trained "
+                "on: that its test molecules were never trained on is checked within this file."
+            )
+    parts += [
+        f"Teacher `{subject.teacher}`, which is also the reference of every error below: its own "
+        "errors are not measured here.",
+        f"Suite `{suite.name}`. How each number is measured: docs/validation/README.md.",
+    ]
+    return " ".join(parts)
+
+
+def _write_card(
+    subject: Subject,
+    suite: Suite,
+    verdicts: Mapping[str, Verdict],
+    figures: Mapping[str, float],
+    sections: list[Section],
+) -> None:
+    card, folder = subject.card, subject.folder
+    if card is None or folder is None:
+        return
+    heldout = {
+        key: value for key, value in sections[0].data.items() if key != "molecules_by_smiles"
+    }
+    measured: dict[str, Any] = {
+        "suite": suite.name,
+        "figures": dict(figures),
+        "decided_by": {use: list(verdict.decided_by) for use, verdict in verdicts.items()},
+    }
+    # Written before there were verdicts.
+    metrics = {name: value for name, value in card.metrics.items() if name != "dynamics"}
+    metrics |= {"test": heldout, "verdicts": measured}
+    status = {use: verdict.status for use, verdict in verdicts.items()}
+    card.model_copy(update={"metrics": metrics, "status": status}).save(folder)

@@ -1,19 +1,17 @@
-"""The figures of a validation report."""
+"""Figures of the errors on molecules that were never trained on."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from forcegate_trainer.validation.heldout import HeldOut
+from forcegate_trainer.validation.styles import ACCENT, INK, STUDENT, clean
 
-__all__ = ["plot_calibration", "plot_molecules", "plot_parity"]
+__all__ = ["plot_molecules", "plot_parity"]
 
 Float = npt.NDArray[np.float64]
-
-INK, ACCENT = "#222222", "#c44e52"
 
 
 def plot_parity(held_out: HeldOut) -> Figure:
@@ -40,12 +38,12 @@ def plot_parity(held_out: HeldOut) -> Figure:
         f"R² = {metrics['force_r2']:.4f}, RMSE = {metrics['force_rmse']:.3f} eV/Å", fontsize=10
     )
     error = 1e3 * (held_out.energy - held_out.energy_label) / held_out.dataset.n_atoms
-    right.hist(error, bins=80, color="#4c72b0")
+    right.hist(error, bins=80, color=STUDENT)
     right.axvline(0.0, color=ACCENT, lw=0.8)
     right.set_xlabel("energy error / meV/atom")
     right.set_ylabel("frames")
     right.set_title(f"MAE = {metrics['energy_mae_mev_per_atom']:.2f} meV/atom", fontsize=10)
-    _clean(left, right)
+    clean(left, right)
     return figure
 
 
@@ -53,7 +51,7 @@ def plot_molecules(rmse: Float, similarity: Float) -> Figure:
     """Force RMSE of each test molecule (eV/Å), sorted, and against its nearest similarity."""
     figure = Figure(figsize=(10.0, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.bar(np.arange(len(rmse)), np.sort(rmse), color="#4c72b0", width=0.9)
+    left.bar(np.arange(len(rmse)), np.sort(rmse), color=STUDENT, width=0.9)
     left.axhline(float(np.median(rmse)), color=ACCENT, lw=1.0, label="median")
     left.legend(frameon=False)
     left.set_xlabel("test molecules, sorted")
@@ -63,30 +61,5 @@ def plot_molecules(rmse: Float, similarity: Float) -> Figure:
     right.set_ylim(bottom=0.0)
     right.set_xlabel("Tanimoto similarity to the nearest training molecule")
     right.set_ylabel("force RMSE / eV/Å")
-    _clean(left, right)
+    clean(left, right)
     return figure
-
-
-def plot_calibration(held_out: HeldOut) -> Figure:
-    """|Energy error| against σ, frame by frame and in bins of equal count."""
-    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
-    axis = figure.subplots()
-    error = np.abs(held_out.energy - held_out.energy_label)
-    sigma = held_out.sigma
-    axis.loglog(sigma, np.maximum(error, 1e-5), ".", ms=3, alpha=0.3, color="#4c72b0")
-    bins = np.array_split(np.argsort(sigma), 10)
-    rms = [float(np.sqrt(np.mean(error[part] ** 2))) for part in bins if len(part)]
-    centers = [float(np.sqrt(np.mean(sigma[part] ** 2))) for part in bins if len(part)]
-    axis.loglog(centers, rms, "o-", color=INK, label="RMS error per tenth")
-    span = [float(sigma.min()), float(sigma.max())]
-    axis.loglog(span, span, color=ACCENT, lw=1.0, label="error = σ")
-    axis.set_xlabel("predicted σ of the energy / eV")
-    axis.set_ylabel("|energy error| / eV")
-    axis.legend(frameon=False)
-    _clean(axis)
-    return figure
-
-
-def _clean(*axes: Axes) -> None:
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""The student's own molecular dynamics, and the teacher's opinion of where it went."""
+"""A run of one molecule with the client's protocol, and the teacher's opinion of where it went."""
 
 from __future__ import annotations
 
@@ -11,17 +11,10 @@ from ase.calculators.calculator import Calculator
 
 from forcegate_client.nve import NVEReport, run_nve
 from forcegate_trainer.metrics import force_metrics
-from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
 from forcegate_trainer.teachers import make_teacher
 
-__all__ = ["SUITE", "Trajectory", "molecule_from_smiles", "run_trajectory", "teacher_force_rmse"]
+__all__ = ["Trajectory", "run_trajectory"]
 
-# Public test molecules: never trained on, not even as fragments of something else.
-SUITE = {
-    "aspirin": "CC(=O)Oc1ccccc1C(=O)O",
-    "caffeine": "Cn1c(=O)c2c(ncn2C)n(C)c1=O",
-    "ibuprofen": "CC(C)Cc1ccc(cc1)C(C)C(=O)O",
-}
 _TEACHER_FRAMES = 10
 
 
@@ -37,12 +30,6 @@ class Trajectory:
     def bonds_intact(self) -> bool:
         """Whether no bond broke or formed."""
         return not (self.report.md.bonds_broken or self.report.md.bonds_formed)
-
-
-def molecule_from_smiles(smiles: str) -> Atoms:
-    """One conformer with all hydrogens, relaxed by a classical force field."""
-    molecule = hydrogenated(smiles)
-    return Atoms(atomic_numbers(molecule), conformers(molecule, 1, seed=1)[0])
 
 
 def run_trajectory(
@@ -71,10 +58,10 @@ def run_trajectory(
         seed=7,
         on_sample=on_sample,
     )
-    return Trajectory(name, report, teacher_force_rmse(report.frames, teacher))
+    return Trajectory(name, report, _teacher_force_rmse(report.frames, teacher))
 
 
-def teacher_force_rmse(frames: list[Atoms], teacher: str) -> float:
+def _teacher_force_rmse(frames: list[Atoms], teacher: str) -> float:
     """Component RMSE in eV/Å over ten frames spread evenly; NaN if there are none."""
     stride = max(1, len(frames) // _TEACHER_FRAMES)
     chosen = frames[stride - 1 :: stride][:_TEACHER_FRAMES]

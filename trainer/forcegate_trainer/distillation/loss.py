@@ -1,0 +1,55 @@
+"""How far a student is from its mentor."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from forcegate_trainer.distillation.displacement import STEP
+from forcegate_trainer.distillation.layers import last_layer
+from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.training.loss import mean_norm
+
+__all__ = ["distillation_errors"]
+
+# (eV/Å²)²; most atoms are far from the one that moves, and their rows are rounding and little else.
+_ROW_TIP = 1e-4
+
+
+def distillation_errors(
+    model: Potential,
+    feature_map: nn.Linear | None,
+    inputs: tuple[Tensor, ...],
+    energies: Tensor,
+    forces: Tensor,
+    whole: Tensor,
+    atomic_energies: Tensor | None,
+    features: Tensor | None,
+    rows: Tensor | None,
+) -> Tensor:
+    """Force and energy error as in ``training.loss.errors``, then those against the mentor [T].
+
+    ``energies`` [B] and ``forces`` [N, 3] belong to the first B structures of ``inputs``; pairs of
+    displaced ones may follow. ``atomic_energies`` [N] in eV without reference energies,
+    ``features`` [N, H'] in units of their spread, ``rows`` [M, 3] in eV/Å² of the displaced
+    structures; what is None has no term. ``whole`` [3] holds the atoms, the frames and the atoms of
+    ``rows`` that the means are over.
+    """
+    predicted, predicted_forces, _, _, own_features = model.evaluate(*inputs)
+    n_atoms, n_frames = forces.shape[0], energies.shape[0]
+    per_atom = ((predicted[:n_frames] - energies) / inputs[5][:n_frames]).abs().sum()
+    terms = [
+        mean_norm(predicted_forces[:n_atoms] - forces, whole[0]),
+        per_atom / whole[1],
+    ]
+    own = own_features[:n_atoms]
+    if atomic_energies is not None:
+        atomic = last_layer(model)(own).squeeze(1)
+        terms.append((atomic - atomic_energies).abs().sum() / whole[0])
+    if features is not None and feature_map is not None:
+        terms.append((feature_map(own) - features).square().mean(1).sum().double() / whole[0])
+    if rows is not None:
+        moved, n_rows = predicted_forces[n_atoms:], rows.shape[0]
+        ahead, behind = moved[:n_rows], moved[n_rows:]
+        terms.append(mean_norm((behind - ahead) / (2.0 * STEP) - rows, whole[2], _ROW_TIP))
+    return torch.stack(terms)

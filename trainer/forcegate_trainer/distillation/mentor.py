@@ -1,0 +1,56 @@
+"""A larger student, chosen to teach a smaller one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from forcegate_client.dataset import Dataset, TeacherRecord
+from forcegate_service.card import ModelCard
+from forcegate_trainer.distillation.exported import architecture_of
+from forcegate_trainer.distillation.settings import Distillation
+from forcegate_trainer.errors import SettingsError
+
+__all__ = ["find_mentor", "same_teacher"]
+
+
+def find_mentor(
+    folder: Path | None,
+    weights: Mapping[str, float],
+    hessian: Mapping[str, float],
+    dataset: Dataset,
+) -> Distillation | None:
+    """The settings of distillation from the version in ``folder``; None without one.
+
+    ``weights`` and ``hessian`` are further fields of ``Distillation``.
+
+    Raises:
+        SettingsError: if there are weights without a mentor or the reverse, or the mentor was
+            fitted to another teacher than that of ``dataset``.
+        ModelRefused: if its files do not match its card.
+    """
+    if folder is None:
+        if any(weights.values()):
+            raise SettingsError(
+                f"received {dict(weights)} and no mentor; expected --mentor with the folder of an "
+                "exported version"
+            )
+        return None
+    card = ModelCard.load(folder)
+    architecture_of(card)
+    if not same_teacher(card.teacher, dataset.teacher):
+        raise SettingsError(
+            f"received mentor {folder}, a student of {card.teacher.get('name')}; expected one of "
+            f"{None if dataset.teacher is None else dataset.teacher.to_json()}, which labelled the "
+            "frames"
+        )
+    settings = {**weights, **hessian}
+    return Distillation(mentor=str(folder), digest=card.digest, **settings)  # type: ignore[arg-type]
+
+
+def same_teacher(stored: object, teacher: TeacherRecord | None) -> bool:
+    """Whether what a card or a label stores about a teacher is about ``teacher``."""
+    if teacher is None or not isinstance(stored, Mapping):
+        return False
+    fields = {"name": teacher.name, "version": teacher.version, "settings": dict(teacher.settings)}
+    return dict(stored) == fields

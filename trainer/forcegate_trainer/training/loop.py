@@ -1,0 +1,161 @@
+"""The training loop of one worker."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import torch
+import torch.distributed
+
+from forcegate_trainer.errors import TrainingDivergedError
+from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.reporting import Tell
+from forcegate_trainer.training.checkpoint import save_checkpoint
+from forcegate_trainer.training.config import FitConfig
+from forcegate_trainer.training.data import TrainingData, load_training_data
+from forcegate_trainer.training.device import open_device
+from forcegate_trainer.training.evaluation import evaluate
+from forcegate_trainer.training.files import WEIGHTS_NAME
+from forcegate_trainer.training.journal import Journal
+from forcegate_trainer.training.memory import keep_memory
+from forcegate_trainer.training.reference import check_elements, fit_reference_energies
+from forcegate_trainer.training.schedule import energy_weight, learning_rate
+from forcegate_trainer.training.source import BatchSource
+from forcegate_trainer.training.start import load_start
+from forcegate_trainer.training.state import RunState
+from forcegate_trainer.training.step import TrainingStep
+
+__all__ = ["Progress", "follow", "lead", "new_student"]
+
+# Called with the step, the number of steps in all, and what is known about the fit so far.
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+def lead(
+    config: FitConfig, folder: Path, progress: Progress, tell: Tell, asked: Event, *, curves: bool
+) -> None:
+    """Take all steps that are left, and write down what comes of them.
+
+    Of several workers this is the first. ``asked`` ends the run after the present step, with a
+    checkpoint and a ``KeyboardInterrupt``; ``curves`` are for TensorBoard.
+    """
+    run = _Run(config, folder, tell)
+    state, total = run.state, run.total
+    journal = Journal(folder, state.step, curves=curves)
+    began, begun_at = time.monotonic(), state.step
+    try:
+        while state.step < total and not run.lost_patience():
+            rate, weight = run.schedule()
+            taken = run.take_step(run.source.batch(state.step, 0), rate, state.step, weight)
+            _require_finite(taken.norm, state.step)
+            state.took_step(taken.loss)
+            rates = {"learning_rate": rate, "energy_weight": weight, "gradient": taken.norm}
+            journal.step(state.step, {"loss": taken.loss, **rates, **taken.errors})
+            validated = run.validation_is_due()
+            if validated:
+                frames = (state.step - begun_at) * config.batch_size
+                speed = frames / (time.monotonic() - began)
+                run.validate(folder)
+                journal.validation(state.step, {"frames_per_s": speed, **state.known})
+            stop = asked.is_set()
+            if validated or stop or state.step % config.checkpoint_steps == 0:
+                state.save(folder)
+            if validated:
+                run.tell_followers()
+            progress(state.step, total, state.known)
+            if stop:
+                raise KeyboardInterrupt
+    finally:
+        journal.close()
+
+
+def follow(rank: int, config: FitConfig, folder: Path, tell: Tell) -> None:
+    """Take the same steps as the worker that leads, with another share of every batch."""
+    run = _Run(config, folder, tell)
+    state = run.state
+    while state.step < run.total and not run.lost_patience():
+        rate, weight = run.schedule()
+        batch = run.source.batch(state.step, rank)
+        _require_finite(run.take_step(batch, rate, state.step, weight).norm, state.step)
+        state.step += 1
+        if run.validation_is_due():
+            run.hear_leader()
+
+
+def new_student(config: FitConfig, data: TrainingData) -> Potential:
+    """The student before its first step: random, or with the weights of ``config.start``."""
+    torch.manual_seed(config.seed)
+    model = Potential(config.architecture)
+    elements = config.architecture.elements
+    check_elements(data.training, elements)
+    if config.start is not None:
+        load_start(model, config.start)
+        return model
+    taught = np.arange(data.n_taught)
+    reference = fit_reference_energies(data.training, taught, elements)
+    model.reference_energies.copy_(torch.from_numpy(reference))
+    return model
+
+
+class _Run:
+    """What leading and following have in common."""
+
+    def __init__(self, config: FitConfig, folder: Path, tell: Tell) -> None:
+        torch.set_num_threads(1)
+        device = open_device(config.device, tf32=config.tf32)
+        if device.type == "cpu":
+            keep_memory()
+        data = load_training_data(config)
+        model = new_student(config, data)
+        self.source = BatchSource(config, data, model, folder, tell)
+        self.take_step = TrainingStep(model.to(device), config, self.source.mentor_features)
+        self.state = RunState(self.take_step)
+        self.state.restore(folder)
+        self.total = config.total_steps(len(data.training))
+        self._config = config
+        self._validation = data.validation
+        self._every = config.validate_steps or self.source.steps_per_epoch
+
+    def schedule(self) -> tuple[float, float]:
+        """Learning rate and weight of the energy of the next step."""
+        step, config = self.state.step, self._config
+        return learning_rate(step, self.total, config), energy_weight(step, self.total, config)
+
+    def validation_is_due(self) -> bool:
+        step = self.state.step
+        return step % self._every == 0 or step == self.total
+
+    def validate(self, folder: Path) -> None:
+        """Judge the averaged weights; keep them if they are the best so far."""
+        model, frames = self.take_step.average.model, np.arange(len(self._validation))
+        metrics = evaluate(model, self._validation, frames, self._config.architecture.cutoff)
+        if self.state.validated(metrics):
+            save_checkpoint(model.state_dict(), folder / WEIGHTS_NAME)
+
+    def lost_patience(self) -> bool:
+        return 0 < self._config.patience <= self.state.since_best
+
+    def tell_followers(self) -> None:
+        """How many validations ago the best one was, which only the leader knows."""
+        if self._config.workers > 1 and self._config.patience:
+            torch.distributed.broadcast(torch.tensor([self.state.since_best]), 0)
+
+    def hear_leader(self) -> None:
+        """Receive what ``tell_followers`` sends."""
+        if self._config.patience:
+            since_best = torch.zeros(1, dtype=torch.int64)
+            torch.distributed.broadcast(since_best, 0)
+            self.state.since_best = int(since_best)
+
+
+def _require_finite(norm: float, step: int) -> None:
+    if not math.isfinite(norm):
+        raise TrainingDivergedError(
+            f"the gradient is {norm} at step {step}; lower --learning-rate and resume from the "
+            "last checkpoint"
+        )

@@ -1,0 +1,71 @@
+"""Where the batches of a run come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from forcegate_trainer.distillation.hints import Mentoring
+from forcegate_trainer.distillation.targets import open_targets
+from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.reporting import Tell
+from forcegate_trainer.training.config import FitConfig
+from forcegate_trainer.training.data import TrainingData
+from forcegate_trainer.training.frames import FrameBatch, epoch_order, frame_batch, shares
+from forcegate_trainer.training.graphs import FrameGraphs
+
+__all__ = ["BatchSource"]
+
+Int = npt.NDArray[np.int64]
+
+
+class BatchSource:
+    """The batch of every step, or a worker's share of it: the same whenever it is asked for.
+
+    ``model`` is the student, for its reference energies; ``folder`` the run's, in which its
+    mentor's answers are.
+    """
+
+    def __init__(
+        self, config: FitConfig, data: TrainingData, model: Potential, folder: Path, tell: Tell
+    ) -> None:
+        self._config = config
+        self._data = data.training
+        self._graphs = FrameGraphs.build(data.training, config.architecture.cutoff, tell)
+        self._n_edges = self._graphs.n_edges
+        self._epoch, self._order = -1, np.arange(0)
+        self._mentoring: Mentoring | None = None
+        self.mentor_features: int | None = None
+        self.steps_per_epoch = len(data.training) // config.batch_size
+        if config.distillation is not None:
+            targets = open_targets(config.distillation, folder)
+            if targets.features is not None:
+                self.mentor_features = targets.features.values.shape[1]
+            elements = config.architecture.elements
+            reference = np.zeros(max(elements) + 1)
+            reference[list(elements)] = model.reference_energies.cpu().numpy()
+            self._mentoring = Mentoring(
+                self._data, self._graphs, targets, config.distillation, reference
+            )
+
+    def batch(self, step: int, rank: int) -> FrameBatch:
+        """What worker ``rank`` computes in step number ``step``."""
+        config = self._config
+        frames = self._frames(step)
+        n_edges = self._n_edges[frames]
+        if self._mentoring is None:
+            share = shares(frames, n_edges, config.workers)[rank]
+            return frame_batch(self._data, self._graphs, share, frames)
+        draw = self._mentoring.draw(frames, config.seed, step)
+        share = shares(frames, n_edges * draw.cost, config.workers)[rank]
+        return self._mentoring.batch(share, draw)
+
+    def _frames(self, step: int) -> Int:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            everything = np.arange(len(self._data))
+            self._epoch, self._order = epoch, epoch_order(everything, self._config.seed, epoch)
+        size = self._config.batch_size
+        return self._order[position * size : (position + 1) * size]

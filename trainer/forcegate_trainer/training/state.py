@@ -1,0 +1,81 @@
+"""All that a run needs to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forcegate_trainer.training.checkpoint import load_checkpoint, save_checkpoint
+from forcegate_trainer.training.files import CHECKPOINT_NAME
+from forcegate_trainer.training.step import TrainingStep
+
+__all__ = ["RunState"]
+
+# Steps over which the reported loss is averaged.
+_RECENT = 200
+
+
+class RunState:
+    """Weights, optimiser and what is known about the fit, after ``step`` steps.
+
+    ``best`` is the smallest force RMSE of a validation in eV/Å, ``since_best`` the number of
+    validations after it, ``known`` the last figures.
+    """
+
+    def __init__(self, parts: TrainingStep) -> None:
+        self._parts = parts
+        self.step = 0
+        self.best = float("inf")
+        self.since_best = 0
+        self.known: dict[str, float] = {}
+        self._recent: deque[float] = deque(maxlen=_RECENT)
+
+    def took_step(self, loss: float) -> None:
+        """Count a step, and its loss into the mean over the last ones."""
+        self.step += 1
+        self._recent.append(loss)
+        self.known["loss"] = float(np.mean(self._recent))
+
+    def validated(self, metrics: dict[str, float]) -> bool:
+        """Take note of a validation; whether it is the best so far."""
+        self.known.update(metrics)
+        better = metrics["force_rmse"] < self.best
+        self.best = min(self.best, metrics["force_rmse"])
+        self.since_best = 0 if better else self.since_best + 1
+        return better
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint."""
+        parts = self._parts
+        state: dict[str, Any] = {
+            "model": parts.model.state_dict(),
+            "average": parts.average.model.state_dict(),
+            "optimizer": parts.optimizer.state_dict(),
+            "step": self.step,
+            "best": self.best,
+            "since_best": self.since_best,
+            "known": dict(self.known),
+            "recent": list(self._recent),
+        }
+        if parts.feature_map is not None:
+            state["feature_map"] = parts.feature_map.state_dict()
+        save_checkpoint(state, folder / CHECKPOINT_NAME)
+
+    def restore(self, folder: Path) -> None:
+        """Continue from the checkpoint in ``folder``, if there is one."""
+        path = folder / CHECKPOINT_NAME
+        if not path.is_file():
+            return
+        state, parts = load_checkpoint(path), self._parts
+        parts.model.load_state_dict(state["model"])
+        parts.average.model.load_state_dict(state["average"])
+        parts.optimizer.load_state_dict(state["optimizer"])
+        if parts.feature_map is not None:
+            parts.feature_map.load_state_dict(state["feature_map"])
+        self.step, self.best, self.known = state["step"], state["best"], state["known"]
+        # Checkpoints of earlier releases lack these two.
+        self.since_best = state.get("since_best", 0)
+        self._recent.extend(state.get("recent", []))

@@ -1,0 +1,111 @@
+"""The teacher in the student's place: what the protocol itself, and physics, contribute.
+
+The results are the same for every student of that teacher, so they are kept in a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from forcegate_trainer.dynamics.potential import CalculatorPotential
+from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.teachers import Teacher, parse_teacher
+from forcegate_trainer.validation.nve_batch import prepare, run_nve_batch
+from forcegate_trainer.validation.settings import ControlSettings, NVESettings
+from forcegate_trainer.validation.subject import MD_ACCURACY
+from forcegate_trainer.validation.suite import SuiteMolecule
+
+__all__ = ["teacher_control"]
+
+_SCHEMA = 1
+
+
+def teacher_control(
+    teacher: str,
+    settings: ControlSettings,
+    molecules: Sequence[SuiteMolecule],
+    path: Path,
+    tell: Tell = tell_nobody,
+) -> dict[str, dict[str, Any]]:
+    """``MoleculeRun.summary`` of the teacher's run of each molecule that is asked for, by name.
+
+    Those in ``path`` of the same teacher, settings and SMILES are taken from there; what is
+    missing is run, one molecule after the other, and added at once.
+
+    Raises:
+        SettingsError: if ``path`` is not a file of this kind.
+        TeacherError: if the teacher is not available.
+    """
+    method = parse_teacher(teacher, MD_ACCURACY)
+    kept = _load(path)
+    wanted = [molecule for molecule in molecules if molecule.name in settings.molecules]
+    found = {}
+    for molecule in wanted:
+        key = _key(method, settings.run, molecule)
+        summary = next((entry["result"] for entry in kept if entry["key"] == key), None)
+        if summary is None:
+            summary = _run(method, settings.run, molecule, tell)
+            kept.append({"key": key, "result": summary})
+            _save(path, kept)
+        found[molecule.name] = summary
+    return found
+
+
+def _run(
+    method: Teacher, settings: NVESettings, molecule: SuiteMolecule, tell: Tell
+) -> dict[str, Any]:
+    prepared = prepare(
+        molecule.name,
+        molecule.atoms,
+        method.calculator(),
+        fmax=settings.relax_fmax,
+        steps=settings.relax_steps,
+    )
+    potential = CalculatorPotential(method.calculator)
+    title = f"control: {settings.duration_ps:g} ps of {molecule.name}"
+    (run,) = run_nve_batch([prepared], potential, settings, tell, title)
+    return run.summary()
+
+
+def _key(method: Teacher, settings: NVESettings, molecule: SuiteMolecule) -> dict[str, Any]:
+    key = {
+        "teacher": json.loads(method.record.to_json()),
+        "settings": asdict(settings),
+        "name": molecule.name,
+        "smiles": molecule.smiles,
+    }
+    # As it looks once it has been through a file.
+    plain: dict[str, Any] = json.loads(json.dumps(key))
+    return plain
+
+
+def _load(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        schema, runs = content["schema"], content["runs"]
+        entries = [{"key": run["key"], "result": run["result"]} for run in runs]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f"received {path}, which holds no runs of a control ({error!r}); expected a file that "
+            "this command has written: name another, or remove it"
+        ) from error
+    if schema != _SCHEMA:
+        raise SettingsError(
+            f"received {path} of schema {schema}; expected {_SCHEMA}: name another file"
+        )
+    return entries
+
+
+def _save(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.partial")
+    content = {"schema": _SCHEMA, "runs": list(runs)}
+    aside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    aside.replace(path)

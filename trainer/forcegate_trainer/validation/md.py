@@ -1,0 +1,74 @@
+"""All molecular dynamics of a suite, run once; several sections of the report look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.validation.molecule_run import MoleculeRun
+from forcegate_trainer.validation.nve_batch import Prepared, prepare, run_nve_batch
+from forcegate_trainer.validation.settings import NVESettings, Suite
+from forcegate_trainer.validation.subject import Subject
+from forcegate_trainer.validation.suite import SuiteMolecule
+
+__all__ = ["MDResults", "MDSeries", "run_suite"]
+
+
+@dataclass(frozen=True)
+class MDSeries:
+    """One run and what became of each of its molecules."""
+
+    settings: NVESettings
+    runs: tuple[MoleculeRun, ...]
+
+
+@dataclass(frozen=True)
+class MDResults:
+    """The runs of a suite; ``judged`` is the part of ``main`` whose drift is judged."""
+
+    suite: Suite
+    main: MDSeries
+    hot: MDSeries
+    variations: tuple[MDSeries, ...]
+
+    @property
+    def judged(self) -> tuple[MoleculeRun, ...]:
+        """The first ``drift_ps`` of every molecule."""
+        return tuple(run.first(self.suite.drift_ps) for run in self.main.runs)
+
+    @property
+    def all_series(self) -> tuple[MDSeries, ...]:
+        """In the order in which they were run."""
+        return (self.main, self.hot, *self.variations)
+
+
+def run_suite(
+    subject: Subject, suite: Suite, molecules: Sequence[SuiteMolecule], tell: Tell = tell_nobody
+) -> MDResults:
+    """Relax every molecule once with the subject, then run them all."""
+    prepared = []
+    for done, molecule in enumerate(molecules):
+        prepared.append(
+            prepare(
+                molecule.name,
+                molecule.atoms,
+                subject.calculator(),
+                fmax=suite.main.relax_fmax,
+                steps=suite.main.relax_steps,
+            )
+        )
+        tell("relaxed for dynamics", done + 1, len(molecules))
+    varied = [molecule for molecule in prepared if molecule.name in suite.varied]
+
+    def series(settings: NVESettings, members: Sequence[Prepared]) -> MDSeries:
+        title = f"{settings.duration_ps:g} ps of {len(members)} molecules, {settings.title}"
+        found = run_nve_batch(members, subject.potential, settings, tell, title)
+        return MDSeries(settings, tuple(found))
+
+    return MDResults(
+        suite=suite,
+        main=series(suite.main, prepared),
+        hot=series(suite.hot, prepared),
+        variations=tuple(series(settings, varied) for settings in suite.variations if varied),
+    )

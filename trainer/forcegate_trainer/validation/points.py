@@ -1,0 +1,120 @@
+"""What a student and its teacher say of given structures, one by one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from ase.calculators.calculator import CalculatorError
+
+from forcegate_client.structures import StructureBatch
+from forcegate_trainer.dynamics.potential import BatchPotential
+from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.teachers import make_teacher
+
+__all__ = [
+    "TIGHT_ACCURACY",
+    "Point",
+    "force_rmse",
+    "members_of",
+    "student_points",
+    "teacher_points",
+    "with_charge",
+]
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+# What a teacher that does not converge, or does not relax, at its usual accuracy is asked for.
+TIGHT_ACCURACY = 0.01
+_BATCH = 32
+
+
+class Point(NamedTuple):
+    """``energy`` in eV, ``forces`` [n, 3] in eV/Å, ``novelty`` the largest of an atom.
+
+    ``novelty`` is None where the method does not tell it.
+    """
+
+    energy: float
+    forces: Float
+    novelty: float | None
+
+
+def student_points(potential: BatchPotential, structures: Sequence[Atoms]) -> list[Point | None]:
+    """The potential's answers in order; None where one failed or is not finite."""
+    points: list[Point | None] = []
+    for start in range(0, len(structures), _BATCH):
+        batch = StructureBatch.from_atoms(structures[start : start + _BATCH])
+        found = potential(batch, members_of(batch))
+        bounds = batch.offsets
+        for row in range(len(batch)):
+            forces = found.forces[bounds[row] : bounds[row + 1]]
+            novelty = float(found.novelty[row])
+            points.append(_point(float(found.energies[row]), forces, novelty))
+    return points
+
+
+def teacher_points(
+    teacher: str, structures: Sequence[Atoms], title: str = "", tell: Tell = tell_nobody
+) -> list[Point | None]:
+    """The teacher's answers in order, a fresh calculator each; None where it did not converge.
+
+    Raises:
+        TeacherError: if the teacher is not available.
+    """
+    points = []
+    for row, structure in enumerate(structures):
+        atoms = structure.copy()
+        atoms.calc = make_teacher(teacher)
+        try:
+            points.append(_point(float(atoms.get_potential_energy()), atoms.get_forces(), None))
+        except CalculatorError:
+            points.append(None)
+        tell(title, row + 1, len(structures))
+    return points
+
+
+def force_rmse(predicted: Float, reference: Float) -> float:
+    """Component RMSE in eV/Å of forces [n, 3]."""
+    return float(np.sqrt(np.mean((predicted - reference) ** 2)))
+
+
+def with_charge(atoms: Atoms, charge: int) -> Atoms:
+    """A copy that carries ``charge`` (e) in both places where calculators look for it."""
+    copy = atoms.copy()
+    copy.set_initial_charges(np.full(len(copy), charge / len(copy)))
+    copy.info["charge"] = charge
+    return copy
+
+
+def members_of(batch: StructureBatch) -> Int:
+    """[B]; a number for each structure that only structures of the same atoms share.
+
+    A potential may keep a calculator for each member, with its atomic numbers, also from calls that
+    had nothing to do with these structures.
+    """
+    bounds = batch.offsets
+    return np.array(
+        [
+            int.from_bytes(
+                hashlib.blake2b(
+                    batch.atomic_numbers[bounds[row] : bounds[row + 1]].tobytes(), digest_size=7
+                ).digest(),
+                "big",
+            )
+            for row in range(len(batch))
+        ],
+        dtype=np.int64,
+    )
+
+
+def _point(energy: float, forces: Float, novelty: float | None) -> Point | None:
+    if not (np.isfinite(energy) and np.isfinite(forces).all()):
+        return None
+    known = novelty is not None and np.isfinite(novelty)
+    return Point(energy, np.array(forces), novelty if known else None)

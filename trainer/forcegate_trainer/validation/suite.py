@@ -1,0 +1,98 @@
+"""The molecules that every subject is run with: public ones, and some of the test split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+from forcegate_client.dataset import Dataset, Split
+from forcegate_trainer.errors import MoleculeError, SettingsError
+from forcegate_trainer.molecules.exclusion import PUBLIC_TEST_MOLECULES
+from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
+from forcegate_trainer.validation.settings import Suite
+
+__all__ = [
+    "PUBLIC",
+    "SuiteMolecule",
+    "in_markdown",
+    "molecule_from_smiles",
+    "split_molecules",
+    "suite_molecules",
+]
+
+# The last ones are kept out of training; the small ones may be in it: they are about dynamics.
+PUBLIC = {
+    "water": "O",
+    "methane": "C",
+    "alanine": "C[C@H](N)C(=O)O",
+    **PUBLIC_TEST_MOLECULES,
+}
+_FEWEST_ATOMS, _MOST_ATOMS = 15, 60
+
+
+@dataclass(frozen=True)
+class SuiteMolecule:
+    """A molecule of a suite and where it starts; molecules of the test split go by their SMILES."""
+
+    name: str
+    smiles: str
+    atoms: Atoms
+    in_test_split: bool
+
+
+def molecule_from_smiles(smiles: str) -> Atoms:
+    """One conformer with all hydrogens, relaxed by a classical force field.
+
+    Raises:
+        MoleculeError: if no geometry can be found.
+    """
+    molecule = hydrogenated(smiles)
+    return Atoms(atomic_numbers(molecule), conformers(molecule, 1, seed=1)[0])
+
+
+def suite_molecules(suite: Suite, dataset: Dataset | None) -> list[SuiteMolecule]:
+    """The molecules of ``suite``; without a ``dataset`` the public ones alone.
+
+    Raises:
+        SettingsError: if the suite names a molecule that is not in ``PUBLIC``.
+    """
+    unknown = sorted(set(suite.molecules) - set(PUBLIC))
+    if unknown:
+        raise SettingsError(f"received molecules {unknown}; expected some of {sorted(PUBLIC)}")
+    found = [
+        SuiteMolecule(name, PUBLIC[name], molecule_from_smiles(PUBLIC[name]), False)
+        for name in suite.molecules
+    ]
+    return found if dataset is None else found + split_molecules(dataset, suite.test_molecules)
+
+
+def split_molecules(dataset: Dataset, count: int) -> list[SuiteMolecule]:
+    """Up to ``count`` single molecules of the test split with 15 to 60 atoms, spread over sizes.
+
+    The choice depends on nothing but the table of molecules and their sizes.
+    """
+    rows = np.flatnonzero(dataset.molecules.split == Split.TEST).tolist()
+    sizes = dict(zip(dataset.molecule_id.tolist(), dataset.n_atoms.tolist(), strict=True))
+    fitting = sorted(
+        (sizes[row], dataset.molecules.smiles[row])
+        for row in rows
+        if row in sizes
+        and "." not in dataset.molecules.smiles[row]
+        and _FEWEST_ATOMS <= sizes[row] <= _MOST_ATOMS
+    )
+    wanted = np.unique(np.linspace(0, len(fitting) - 1, min(count, len(fitting))).round())
+    found = []
+    for index in wanted.astype(int).tolist():
+        smiles = fitting[index][1]
+        try:
+            found.append(SuiteMolecule(smiles, smiles, molecule_from_smiles(smiles), True))
+        except MoleculeError:
+            continue
+    return found
+
+
+def in_markdown(name: str) -> str:
+    """A molecule's name in a report; SMILES would be taken for links where they are not code."""
+    return name if name in PUBLIC else f"`{name}`"

@@ -1,0 +1,246 @@
+"""Profiles of rotatable bonds: the student's barrier heights beside the teacher's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from ase.units import kcal, mol
+from rdkit import Chem
+
+from forcegate_trainer.dynamics.potential import BatchPotential
+from forcegate_trainer.errors import MoleculeError
+from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.sampling.distortions import beyond, rotatable_bonds
+from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
+from forcegate_trainer.validation.minimum import relax
+from forcegate_trainer.validation.points import student_points, teacher_points
+from forcegate_trainer.validation.section import Section
+from forcegate_trainer.validation.tables import number, table
+from forcegate_trainer.validation.torsion_plots import plot_torsions
+
+__all__ = [
+    "TorsionProfile",
+    "TorsionSettings",
+    "central_bond",
+    "measure_torsions",
+    "rigid_scan",
+    "torsion_section",
+]
+
+Float = npt.NDArray[np.float64]
+
+_KCAL_PER_EV = mol / kcal
+
+
+@dataclass(frozen=True)
+class TorsionSettings:
+    """``angles`` of one turn for each of the first ``molecules`` that have a rotatable bond.
+
+    Angles where the teacher is more than ``ceiling_kcal`` above its lowest are clashes of a rigid
+    scan, which no thermal torsion visits; they are drawn and left out of errors.
+    """
+
+    molecules: int = 6
+    angles: int = 24
+    ceiling_kcal: float = 15.0
+    relax_fmax: float = 0.02
+    relax_steps: int = 300
+    seed: int = 13
+
+
+@dataclass(frozen=True)
+class TorsionProfile:
+    """Energies [A] in kcal/mol at ``angles`` [A] in degrees from the start.
+
+    Both are relative to their mean over the angles that are no clash (mask ``counted`` [A]), so
+    that no single angle's error moves the curve.
+    """
+
+    molecule: str
+    bond: str
+    angles: Float
+    teacher: Float
+    student: Float
+    counted: npt.NDArray[np.bool_]
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute difference in kcal/mol over what counts."""
+        return float(np.abs(self.student - self.teacher)[self.counted].mean())
+
+    @property
+    def barriers(self) -> tuple[float, float]:
+        """Highest minus lowest energy of what counts, in kcal/mol: teacher, student."""
+        return (
+            float(np.ptp(self.teacher[self.counted])),
+            float(np.ptp(self.student[self.counted])),
+        )
+
+
+def central_bond(molecule: Chem.Mol) -> tuple[int, int] | None:
+    """The rotatable bond with the most heavy atoms on its lighter side; None if there is none."""
+    numbers = atomic_numbers(molecule)
+
+    def lighter_side(bond: tuple[int, int]) -> int:
+        sides = beyond(molecule, *bond), beyond(molecule, bond[1], bond[0])
+        return min(int((numbers[side] > 1).sum()) for side in sides)
+
+    return max(rotatable_bonds(molecule), key=lighter_side, default=None)
+
+
+def rigid_scan(molecule: Chem.Mol, start: Atoms, bond: tuple[int, int], angles: int) -> list[Atoms]:
+    """``start`` with everything beyond ``bond`` turned about it, in ``angles`` equal steps."""
+    fixed, moving = bond
+    atoms = beyond(molecule, fixed, moving)
+    axis = start.positions[moving] - start.positions[fixed]
+    turned = []
+    for angle in np.arange(angles) * 360.0 / angles:
+        part = start[atoms]
+        part.rotate(float(angle), axis, center=start.positions[fixed])
+        whole = start.copy()
+        whole.positions[atoms] = part.positions
+        turned.append(whole)
+    return turned
+
+
+def measure_torsions(
+    make_calculator: Callable[[], BaseCalculator],
+    potential: BatchPotential,
+    teacher: str,
+    molecules: Mapping[str, str],
+    settings: TorsionSettings,
+    tell: Tell = tell_nobody,
+) -> list[TorsionProfile]:
+    """Rigid scans from a conformer that the student relaxed, for ``molecules`` (name to SMILES).
+
+    Raises:
+        TeacherError: if the teacher is not available.
+    """
+    found: list[TorsionProfile] = []
+    for name, smiles in molecules.items():
+        if len(found) == settings.molecules:
+            break
+        try:
+            molecule = hydrogenated(smiles)
+            bond = central_bond(molecule)
+            start = conformers(molecule, 1, settings.seed)[0]
+        except MoleculeError:
+            continue
+        if bond is None:
+            continue
+        relaxed = relax(
+            Atoms(atomic_numbers(molecule), start),
+            make_calculator(),
+            fmax=settings.relax_fmax,
+            steps=settings.relax_steps,
+        )
+        if relaxed.trouble is None:
+            scan = rigid_scan(molecule, relaxed.atoms, bond, settings.angles)
+            profile = _profile(name, molecule, bond, scan, potential, teacher, settings)
+            found += [profile] if profile else []
+        tell("torsion profiles", len(found), settings.molecules)
+    return found
+
+
+def torsion_section(
+    make_calculator: Callable[[], BaseCalculator],
+    potential: BatchPotential,
+    teacher: str,
+    molecules: Mapping[str, str],
+    settings: TorsionSettings | None = None,
+    tell: Tell = tell_nobody,
+) -> Section:
+    """Torsion profiles of ``molecules`` (name to SMILES), student beside teacher.
+
+    Raises:
+        TeacherError: if the teacher is not available.
+    """
+    settings = settings or TorsionSettings()
+    found = measure_torsions(make_calculator, potential, teacher, molecules, settings, tell)
+    mae = [profile.mae for profile in found]
+    data: dict[str, Any] = {
+        "settings": asdict(settings),
+        "teacher": teacher,
+        "mae_kcal": float(np.mean(mae)) if mae else None,
+        "profiles": [
+            {
+                "molecule": profile.molecule,
+                "bond": profile.bond,
+                "angles_deg": profile.angles.tolist(),
+                "teacher_kcal": profile.teacher.tolist(),
+                "student_kcal": profile.student.tolist(),
+                "counted": profile.counted.tolist(),
+                "mae_kcal": profile.mae,
+            }
+            for profile in found
+        ],
+    }
+    return Section(
+        title="Torsion profiles",
+        markdown=_text(found, data["mae_kcal"], settings),
+        figures={"torsions": plot_torsions(found)} if found else {},
+        data=data,
+        figures_for_verdict={},
+    )
+
+
+def _profile(
+    name: str,
+    molecule: Chem.Mol,
+    bond: tuple[int, int],
+    scan: Sequence[Atoms],
+    potential: BatchPotential,
+    teacher: str,
+    settings: TorsionSettings,
+) -> TorsionProfile | None:
+    """None if fewer than half of the angles can be compared."""
+    answers = zip(student_points(potential, scan), teacher_points(teacher, scan), strict=True)
+    both = [
+        (row, mine.energy, his.energy) for row, (mine, his) in enumerate(answers) if mine and his
+    ]
+    if not both:
+        return None
+    rows, student, reference = (np.array(column) for column in zip(*both, strict=True))
+    student, reference = _KCAL_PER_EV * student, _KCAL_PER_EV * reference
+    counted = reference - reference.min() <= settings.ceiling_kcal
+    if 2 * counted.sum() < settings.angles:
+        return None
+    symbols = [molecule.GetAtomWithIdx(index).GetSymbol() for index in bond]
+    return TorsionProfile(
+        molecule=name,
+        bond=f"{symbols[0]}{bond[0]}–{symbols[1]}{bond[1]}",
+        angles=rows * 360.0 / settings.angles,
+        teacher=reference - reference[counted].mean(),
+        student=student - student[counted].mean(),
+        counted=counted,
+    )
+
+
+def _text(found: Sequence[TorsionProfile], mae: float | None, settings: TorsionSettings) -> str:
+    text = (
+        f"The most central rotatable bond of a conformer that the student relaxed, turned rigidly "
+        f"in {settings.angles} steps; each curve is relative to its own mean. Angles more than "
+        f"{settings.ceiling_kcal:g} kcal/mol above the teacher's lowest are clashes of the rigid "
+        "scan (hollow in the figure) and are left out of errors; a scan that is mostly clashes is "
+        f"left out altogether. MAE over {len(found)} profiles: {number(mae, 2)} kcal/mol."
+    )
+    if not found:
+        return text
+    headings = ("molecule", "bond", "MAE, kcal/mol", "teacher's span", "student's span", "angles")
+    rows = [
+        (
+            profile.molecule,
+            profile.bond,
+            number(profile.mae, 2),
+            *(number(span, 2) for span in profile.barriers),
+            f"{profile.counted.sum()} of {settings.angles}",
+        )
+        for profile in found
+    ]
+    return "\n\n".join([text, "![torsion profiles](torsions.png)", table(headings, rows)])
