@@ -22,13 +22,13 @@ from forcegate_trainer.dynamics.potential import (
     RuntimePotential,
 )
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.validation.bond_watch import BondWatch
-from forcegate_trainer.validation.control import teacher_control
-from forcegate_trainer.validation.molecule_run import MoleculeRun
-from forcegate_trainer.validation.nve_batch import Prepared, prepare, run_nve_batch
+from forcegate_trainer.validation.dynamics.bond_watch import BondWatch
+from forcegate_trainer.validation.dynamics.control import teacher_control
+from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
+from forcegate_trainer.validation.dynamics.nve import Prepared, prepare, run_nve_batch
+from forcegate_trainer.validation.dynamics.survival import unphysical
 from forcegate_trainer.validation.settings import ControlSettings, NVESettings
 from forcegate_trainer.validation.suite import SuiteMolecule
-from forcegate_trainer.validation.survival import unphysical
 
 SHORT = NVESettings(duration_ps=0.1, settle_ps=0.02, frames=4)
 TEACHER = "tblite:GFN2-xTB"

@@ -23,24 +23,24 @@ from forcegate_trainer.sampling.structures import (
     hydrogenated,
 )
 from forcegate_trainer.teachers import make_teacher
-from forcegate_trainer.validation.dissociation import (
+from forcegate_trainer.validation.statics.dissociation import (
     DissociationSettings,
     dissociation_section,
     drawn_apart,
 )
-from forcegate_trainer.validation.duplicates import distinct
-from forcegate_trainer.validation.minimum import relax
-from forcegate_trainer.validation.points import student_points, teacher_points
-from forcegate_trainer.validation.relaxation import RelaxationSettings, relaxation_section
-from forcegate_trainer.validation.screening import (
+from forcegate_trainer.validation.statics.duplicates import distinct
+from forcegate_trainer.validation.statics.minimum import relax
+from forcegate_trainer.validation.statics.points import student_points, teacher_points
+from forcegate_trainer.validation.statics.relaxation import RelaxationSettings, relaxation_section
+from forcegate_trainer.validation.statics.screening import (
     ConformerEnergies,
     ScreeningSettings,
     relative_to_mean,
     screening_section,
     summarise_screening,
 )
-from forcegate_trainer.validation.superposition import heavy_atom_rmsd
-from forcegate_trainer.validation.torsions import (
+from forcegate_trainer.validation.statics.superposition import heavy_atom_rmsd
+from forcegate_trainer.validation.statics.torsions import (
     TorsionSettings,
     central_bond,
     rigid_scan,

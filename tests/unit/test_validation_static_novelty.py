@@ -20,17 +20,17 @@ from forcegate_service.fake import FakeRuntime, load_fake, write_fake_model
 from forcegate_trainer.dynamics.potential import CalculatorPotential, RuntimePotential
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.teachers import make_teacher
-from forcegate_trainer.validation.calibration import (
+from forcegate_trainer.validation.accuracy.heldout import predict_held_out, predict_with
+from forcegate_trainer.validation.confidence.calibration import (
     calibration_bins,
     energy_calibration,
     gaussian_nll,
     group_rms,
 )
-from forcegate_trainer.validation.heldout import predict_held_out, predict_with
-from forcegate_trainer.validation.novelty import NoveltySettings, novelty_section
-from forcegate_trainer.validation.ranks import auroc, rank_correlation
-from forcegate_trainer.validation.strange import DESCRIPTIONS, make_strange
-from forcegate_trainer.validation.uncertainty import uncertainty_section
+from forcegate_trainer.validation.confidence.novelty import NoveltySettings, novelty_section
+from forcegate_trainer.validation.confidence.ranks import auroc, rank_correlation
+from forcegate_trainer.validation.confidence.strange import DESCRIPTIONS, make_strange
+from forcegate_trainer.validation.confidence.uncertainty import uncertainty_section
 from support.datasets import labelled_dataset
 
 TEACHER = "tblite:GFN2-xTB"

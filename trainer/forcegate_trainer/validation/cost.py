@@ -14,8 +14,8 @@ from ase import Atoms
 
 from forcegate_client.structures import StructureBatch
 from forcegate_trainer.dynamics.potential import BatchPotential
+from forcegate_trainer.reports.tables import table
 from forcegate_trainer.validation.section import Section
-from forcegate_trainer.validation.tables import table
 
 __all__ = ["cost_section", "measure_cost"]
 

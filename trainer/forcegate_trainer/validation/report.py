@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from forcegate_trainer.reports.tables import table
 from forcegate_trainer.validation.section import Section
-from forcegate_trainer.validation.tables import table
 from forcegate_trainer.validation.verdict import Judgement, Verdict
 
 __all__ = ["REPORT_NAME", "write_report"]

@@ -9,29 +9,29 @@ from typing import Any
 
 from forcegate_client.dataset import Dataset, load_dataset
 from forcegate_trainer.reporting import Tell
-from forcegate_trainer.validation.conservation import conservation_section
-from forcegate_trainer.validation.control import teacher_control
-from forcegate_trainer.validation.cost import cost_section
-from forcegate_trainer.validation.dissociation import dissociation_section
-from forcegate_trainer.validation.heldout_section import (
+from forcegate_trainer.validation.accuracy.section import (
     heldout_section,
     judged_frames,
     predict,
     refuse_leaks,
 )
-from forcegate_trainer.validation.md import MDResults, run_suite
-from forcegate_trainer.validation.novelty import novelty_section
-from forcegate_trainer.validation.relaxation import relaxation_section
+from forcegate_trainer.validation.confidence.novelty import novelty_section
+from forcegate_trainer.validation.confidence.uncertainty import uncertainty_section
+from forcegate_trainer.validation.cost import cost_section
+from forcegate_trainer.validation.dynamics.conservation import conservation_section
+from forcegate_trainer.validation.dynamics.control import teacher_control
+from forcegate_trainer.validation.dynamics.suite_runs import MDResults, run_suite
+from forcegate_trainer.validation.dynamics.survival import survival_section
+from forcegate_trainer.validation.dynamics.trajectories import trajectory_section
 from forcegate_trainer.validation.report import write_report
-from forcegate_trainer.validation.screening import screening_section
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.settings import Suite
+from forcegate_trainer.validation.statics.dissociation import dissociation_section
+from forcegate_trainer.validation.statics.relaxation import relaxation_section
+from forcegate_trainer.validation.statics.screening import screening_section
+from forcegate_trainer.validation.statics.torsions import torsion_section
 from forcegate_trainer.validation.subject import Subject
 from forcegate_trainer.validation.suite import SuiteMolecule, suite_molecules
-from forcegate_trainer.validation.survival import survival_section
-from forcegate_trainer.validation.torsions import torsion_section
-from forcegate_trainer.validation.trajectories import trajectory_section
-from forcegate_trainer.validation.uncertainty import uncertainty_section
 from forcegate_trainer.validation.verdict import Verdict, judge
 
 __all__ = ["validate"]

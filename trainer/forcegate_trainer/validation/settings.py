@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.validation.dissociation import DissociationSettings
-from forcegate_trainer.validation.novelty import NoveltySettings
-from forcegate_trainer.validation.relaxation import RelaxationSettings
-from forcegate_trainer.validation.screening import ScreeningSettings
-from forcegate_trainer.validation.torsions import TorsionSettings
+from forcegate_trainer.validation.confidence.novelty import NoveltySettings
+from forcegate_trainer.validation.statics.dissociation import DissociationSettings
+from forcegate_trainer.validation.statics.relaxation import RelaxationSettings
+from forcegate_trainer.validation.statics.screening import ScreeningSettings
+from forcegate_trainer.validation.statics.torsions import TorsionSettings
 
 __all__ = ["FULL", "QUICK", "SUITES", "ControlSettings", "NVESettings", "Suite", "suite_named"]
 

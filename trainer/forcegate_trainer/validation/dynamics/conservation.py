@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from forcegate_trainer.validation.md import MDResults
-from forcegate_trainer.validation.md_plots import plot_drifts, plot_energies, plot_temperatures
-from forcegate_trainer.validation.molecule_run import MoleculeRun
+from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
+from forcegate_trainer.validation.dynamics.plots import (
+    plot_drifts,
+    plot_energies,
+    plot_temperatures,
+)
+from forcegate_trainer.validation.dynamics.suite_runs import MDResults
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.suite import in_markdown
-from forcegate_trainer.validation.tables import number, table
 from forcegate_trainer.validation.verdict import limit_of
 
 __all__ = ["conservation_section"]

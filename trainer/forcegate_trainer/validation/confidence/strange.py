@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from forcegate_client.bonds import bonded_pairs
 from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
-from forcegate_trainer.validation.points import with_charge
+from forcegate_trainer.validation.statics.points import with_charge
 
 __all__ = ["DESCRIPTIONS", "IONS", "ZWITTERIONS", "Strange", "make_strange"]
 

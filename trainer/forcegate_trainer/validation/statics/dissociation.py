@@ -18,11 +18,11 @@ from ase.units import kcal, mol
 
 from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.reports.tables import number, table
 from forcegate_trainer.sampling.dimers import closest_contact
-from forcegate_trainer.validation.dissociation_plots import plot_dissociation
-from forcegate_trainer.validation.points import student_points, teacher_points
 from forcegate_trainer.validation.section import Section
-from forcegate_trainer.validation.tables import number, table
+from forcegate_trainer.validation.statics.dissociation_plots import plot_dissociation
+from forcegate_trainer.validation.statics.points import student_points, teacher_points
 
 __all__ = [
     "Dissociation",

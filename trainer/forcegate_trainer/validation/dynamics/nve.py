@@ -26,11 +26,11 @@ from forcegate_trainer.dynamics.motion import MAX_FORCE, Motion, begin
 from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.sampling.randomness import generator
-from forcegate_trainer.validation.bond_watch import TORN, BondWatch
-from forcegate_trainer.validation.minimum import relax
-from forcegate_trainer.validation.molecule_run import MoleculeRun, md_report, moment
-from forcegate_trainer.validation.recording import KeptFrame, Recording
+from forcegate_trainer.validation.dynamics.bond_watch import TORN, BondWatch
+from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun, md_report, moment
+from forcegate_trainer.validation.dynamics.recording import KeptFrame, Recording
 from forcegate_trainer.validation.settings import NVESettings
+from forcegate_trainer.validation.statics.minimum import relax
 
 __all__ = ["Prepared", "prepare", "run_nve_batch"]
 

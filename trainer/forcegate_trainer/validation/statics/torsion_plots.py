@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from forcegate_trainer.validation.styles import STUDENT, TEACHER, clean
+from forcegate_trainer.reports.styles import STUDENT, TEACHER, clean
 
 if TYPE_CHECKING:  # The measurement draws its figure, and this names what is drawn.
-    from forcegate_trainer.validation.torsions import TorsionProfile
+    from forcegate_trainer.validation.statics.torsions import TorsionProfile
 
 __all__ = ["plot_torsions"]
 

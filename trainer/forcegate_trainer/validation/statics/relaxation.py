@@ -16,16 +16,16 @@ from rdkit import Chem
 from forcegate_client.bonds import bond_changes, bonded_pairs
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.reports.tables import number, table
 from forcegate_trainer.sampling.randomness import generator
 from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
 from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.teachers.spec import TBLITE_ACCURACY
-from forcegate_trainer.validation.minimum import Minimum, relax
-from forcegate_trainer.validation.points import TIGHT_ACCURACY, teacher_points
-from forcegate_trainer.validation.relaxation_plots import plot_relaxations
 from forcegate_trainer.validation.section import Section
-from forcegate_trainer.validation.superposition import heavy_atom_rmsd
-from forcegate_trainer.validation.tables import number, table
+from forcegate_trainer.validation.statics.minimum import Minimum, relax
+from forcegate_trainer.validation.statics.points import TIGHT_ACCURACY, teacher_points
+from forcegate_trainer.validation.statics.relaxation_plots import plot_relaxations
+from forcegate_trainer.validation.statics.superposition import heavy_atom_rmsd
 
 __all__ = [
     "Relaxation",

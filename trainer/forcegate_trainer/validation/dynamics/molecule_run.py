@@ -10,7 +10,7 @@ import numpy as np
 from forcegate_client.drift import MIN_BLOCKS, Drift, energy_drift
 from forcegate_client.monitor import MDReport, MDSamples
 from forcegate_client.nve import NVEReport
-from forcegate_trainer.validation.tables import or_none
+from forcegate_trainer.reports.tables import or_none
 
 __all__ = ["MoleculeRun", "md_report", "moment"]
 

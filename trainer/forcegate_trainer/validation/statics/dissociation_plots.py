@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from forcegate_trainer.validation.styles import ACCENT, INK, STUDENT, TEACHER, clean
+from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, TEACHER, clean
 
 if TYPE_CHECKING:  # The measurement draws its figure, and this names what is drawn.
-    from forcegate_trainer.validation.dissociation import Dissociation
+    from forcegate_trainer.validation.statics.dissociation import Dissociation
 
 __all__ = ["plot_dissociation"]
 

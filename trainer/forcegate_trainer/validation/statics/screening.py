@@ -15,14 +15,14 @@ from ase.units import kcal, mol
 from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.reports.tables import number, table
 from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
-from forcegate_trainer.validation.duplicates import distinct
-from forcegate_trainer.validation.minimum import relax
-from forcegate_trainer.validation.points import student_points, teacher_points
-from forcegate_trainer.validation.ranks import rank_correlation
-from forcegate_trainer.validation.screening_plots import plot_screening
+from forcegate_trainer.validation.confidence.ranks import rank_correlation
 from forcegate_trainer.validation.section import Section
-from forcegate_trainer.validation.tables import number, table
+from forcegate_trainer.validation.statics.duplicates import distinct
+from forcegate_trainer.validation.statics.minimum import relax
+from forcegate_trainer.validation.statics.points import student_points, teacher_points
+from forcegate_trainer.validation.statics.screening_plots import plot_screening
 
 __all__ = [
     "ConformerEnergies",

@@ -10,13 +10,13 @@ import numpy as np
 
 from forcegate_trainer.metrics import force_metrics
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.validation.md_plots import plot_force_errors
-from forcegate_trainer.validation.molecule_run import MoleculeRun
-from forcegate_trainer.validation.points import teacher_points
+from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
+from forcegate_trainer.validation.dynamics.plots import plot_force_errors
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.settings import NVESettings
+from forcegate_trainer.validation.statics.points import teacher_points
 from forcegate_trainer.validation.suite import in_markdown
-from forcegate_trainer.validation.tables import number, table
 from forcegate_trainer.validation.verdict import limit_of
 
 __all__ = ["ForceErrors", "measure_force_errors", "trajectory_section"]

@@ -10,12 +10,12 @@ import numpy as np
 from forcegate_client.dataset import Dataset, Source
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.validation.heldout import HeldOut, predict_held_out, predict_with
-from forcegate_trainer.validation.heldout_plots import plot_molecules, plot_parity
+from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.validation.accuracy.heldout import HeldOut, predict_held_out, predict_with
+from forcegate_trainer.validation.accuracy.heldout_plots import plot_molecules, plot_parity
+from forcegate_trainer.validation.accuracy.similarity import nearest_similarity
 from forcegate_trainer.validation.section import Section, plain
-from forcegate_trainer.validation.similarity import nearest_similarity
 from forcegate_trainer.validation.subject import Subject
-from forcegate_trainer.validation.tables import number, table
 
 __all__ = ["TEMPERATURES_K", "heldout_section", "judged_frames", "predict", "refuse_leaks"]
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from forcegate_client.bonds import BROKEN, FORMED
 from forcegate_trainer.dynamics.motion import MAX_FORCE
-from forcegate_trainer.validation.bond_watch import TORN
-from forcegate_trainer.validation.md import MDResults, MDSeries
-from forcegate_trainer.validation.md_plots import plot_survival
-from forcegate_trainer.validation.molecule_run import MoleculeRun, moment
+from forcegate_trainer.reports.tables import table
+from forcegate_trainer.validation.dynamics.bond_watch import TORN
+from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun, moment
+from forcegate_trainer.validation.dynamics.plots import plot_survival
+from forcegate_trainer.validation.dynamics.suite_runs import MDResults, MDSeries
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.suite import in_markdown
-from forcegate_trainer.validation.tables import table
 
 __all__ = ["survival_section", "unphysical"]
 

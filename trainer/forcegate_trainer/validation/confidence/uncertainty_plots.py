@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from forcegate_trainer.validation.heldout import HeldOut
-from forcegate_trainer.validation.styles import ACCENT, INK, STUDENT, clean
+from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, clean
+from forcegate_trainer.validation.accuracy.heldout import HeldOut
 
 __all__ = ["plot_sigma", "plot_test_novelty"]
 

@@ -17,8 +17,8 @@ from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.metrics import energy_metrics, force_metrics
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.training.graphs import structures_of
-from forcegate_trainer.validation.calibration import energy_calibration
-from forcegate_trainer.validation.points import members_of
+from forcegate_trainer.validation.confidence.calibration import energy_calibration
+from forcegate_trainer.validation.statics.points import members_of
 
 __all__ = ["HeldOut", "predict_held_out", "predict_with"]
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from forcegate_trainer.validation.styles import ACCENT, INK, STUDENT, clean
+from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, clean
 
 if TYPE_CHECKING:  # The measurement draws its figure, and this names what is drawn.
-    from forcegate_trainer.validation.screening import ConformerEnergies
+    from forcegate_trainer.validation.statics.screening import ConformerEnergies
 
 __all__ = ["plot_screening"]
 

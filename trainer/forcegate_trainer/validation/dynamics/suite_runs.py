@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.validation.molecule_run import MoleculeRun
-from forcegate_trainer.validation.nve_batch import Prepared, prepare, run_nve_batch
+from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
+from forcegate_trainer.validation.dynamics.nve import Prepared, prepare, run_nve_batch
 from forcegate_trainer.validation.settings import NVESettings, Suite
 from forcegate_trainer.validation.subject import Subject
 from forcegate_trainer.validation.suite import SuiteMolecule

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_trainer.validation.ranks import rank_correlation
+from forcegate_trainer.validation.confidence.ranks import rank_correlation
 
 __all__ = ["calibration_bins", "energy_calibration", "gaussian_nll", "group_rms"]
 

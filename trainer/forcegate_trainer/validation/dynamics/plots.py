@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from forcegate_trainer.validation.md import MDSeries
-from forcegate_trainer.validation.molecule_run import MoleculeRun
-from forcegate_trainer.validation.styles import ACCENT, INK, STUDENT, clean
+from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, clean
+from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
+from forcegate_trainer.validation.dynamics.suite_runs import MDSeries
 
 if TYPE_CHECKING:
-    from forcegate_trainer.validation.trajectories import ForceErrors
+    from forcegate_trainer.validation.dynamics.trajectories import ForceErrors
 
 __all__ = [
     "plot_drifts",

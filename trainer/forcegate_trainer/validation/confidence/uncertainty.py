@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from forcegate_trainer.validation.calibration import calibration_bins, group_rms
-from forcegate_trainer.validation.heldout import HeldOut
-from forcegate_trainer.validation.ranks import rank_correlation
+from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.validation.accuracy.heldout import HeldOut
+from forcegate_trainer.validation.confidence.calibration import calibration_bins, group_rms
+from forcegate_trainer.validation.confidence.ranks import rank_correlation
+from forcegate_trainer.validation.confidence.uncertainty_plots import plot_sigma, plot_test_novelty
 from forcegate_trainer.validation.section import Section
-from forcegate_trainer.validation.tables import number, table
-from forcegate_trainer.validation.uncertainty_plots import plot_sigma, plot_test_novelty
 
 __all__ = ["uncertainty_section"]
 

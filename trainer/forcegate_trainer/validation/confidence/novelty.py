@@ -14,14 +14,14 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.composition import composition_warnings
 from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.reports.tables import number, table
 from forcegate_trainer.sampling.randomness import generator
-from forcegate_trainer.validation.heldout import HeldOut
-from forcegate_trainer.validation.novelty_plots import plot_novelty
-from forcegate_trainer.validation.points import force_rmse, student_points, teacher_points
-from forcegate_trainer.validation.ranks import auroc, rank_correlation
+from forcegate_trainer.validation.accuracy.heldout import HeldOut
+from forcegate_trainer.validation.confidence.novelty_plots import plot_novelty
+from forcegate_trainer.validation.confidence.ranks import auroc, rank_correlation
+from forcegate_trainer.validation.confidence.strange import DESCRIPTIONS, make_strange
 from forcegate_trainer.validation.section import Section
-from forcegate_trainer.validation.strange import DESCRIPTIONS, make_strange
-from forcegate_trainer.validation.tables import number, table
+from forcegate_trainer.validation.statics.points import force_rmse, student_points, teacher_points
 
 __all__ = ["NoveltySettings", "StrangePoint", "compare_kind", "measure_strange", "novelty_section"]
 

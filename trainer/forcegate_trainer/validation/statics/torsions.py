@@ -16,13 +16,13 @@ from rdkit import Chem
 from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.reports.tables import number, table
 from forcegate_trainer.sampling.distortions import beyond, rotatable_bonds
 from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
-from forcegate_trainer.validation.minimum import relax
-from forcegate_trainer.validation.points import student_points, teacher_points
 from forcegate_trainer.validation.section import Section
-from forcegate_trainer.validation.tables import number, table
-from forcegate_trainer.validation.torsion_plots import plot_torsions
+from forcegate_trainer.validation.statics.minimum import relax
+from forcegate_trainer.validation.statics.points import student_points, teacher_points
+from forcegate_trainer.validation.statics.torsion_plots import plot_torsions
 
 __all__ = [
     "TorsionProfile",

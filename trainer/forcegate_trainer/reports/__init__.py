@@ -1,0 +1,1 @@
+"""How reports look: figures, tables and numbers that may be missing."""

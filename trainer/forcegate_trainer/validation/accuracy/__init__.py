@@ -1,0 +1,1 @@
+"""Errors on labelled frames of molecules never trained on."""

@@ -1,0 +1,1 @@
+"""What σ and novelty are worth."""

@@ -1,0 +1,1 @@
+"""Microcanonical dynamics of the suite, and what comes of it."""

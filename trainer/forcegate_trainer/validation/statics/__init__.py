@@ -1,0 +1,1 @@
+"""Minima, conformers, torsions and pairs of molecules, beside the teacher's."""
