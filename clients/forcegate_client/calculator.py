@@ -114,7 +114,9 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
         self.version = response.version
         self.digest = response.digest
         self.approval = response.status
-        for text in response.predictions.warnings.get(0, []):
+        rejected = [use for use, verdict in response.status.items() if verdict == "rejected"]
+        judged = f"validation rejected this model for {', '.join(rejected)}; its card says why"
+        for text in [*([judged] if rejected else []), *response.predictions.warnings.get(0, [])]:
             if text not in self._warned:
                 self._warned.add(text)
                 logger.warning("%s %s: %s", response.model, response.version, text)

@@ -15,6 +15,7 @@ from ase.build import bulk, fcc100, fcc111, molecule
 from forcegate_client.messages import PredictRequest, PredictResponse, rows_of
 from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import MEDIA_TYPE, decode_response, encode_request
+from forcegate_service.card import ModelCard
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 
@@ -158,6 +159,19 @@ async def test_an_answer_names_its_weights_and_what_they_are_good_for(
     assert response["status"] == card["status"]
     assert response["units"]["forces"] == "eV/Å"
     assert set(response["timing"]) == {"queue_s", "graph_s", "inference_s"}
+
+
+async def test_a_model_that_was_rejected_for_dynamics_says_so_with_every_answer(
+    settings: Settings, repository: Path, request_body: dict[str, Any]
+) -> None:
+    folder = repository / "fake" / "1"
+    card = ModelCard.load(folder)
+    card.model_copy(update={"status": {**card.status, "md": "rejected"}}).save(folder)
+    async with gateway_client(settings) as client:
+        as_json = (await client.post("/v1/predict", json=request_body)).json()
+        columnar = await ask(client, [molecule("H2O")])
+        listed = (await client.get("/v1/models")).json()["models"][0]
+    assert as_json["status"]["md"] == columnar.status["md"] == listed["status"]["md"] == "rejected"
 
 
 @pytest.mark.parametrize(

@@ -170,3 +170,24 @@ def test_forces_can_be_changed_by_the_caller_without_spoiling_the_cache() -> Non
     before = atoms.get_forces()
     atoms.get_forces()[:] = 0.0
     assert np.array_equal(atoms.get_forces(), before)
+
+
+def test_a_model_that_validation_rejected_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    server = FakeServer(approval={"md": "rejected", "relax": "caution", "screening": "approved"})
+    atoms = molecule("CH4")
+    calculator = attach(server, atoms)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            atoms.rattle(0.01)
+            atoms.get_forces()
+    assert calculator.approval["md"] == "rejected"
+    (told,) = caplog.messages
+    assert "rejected this model for md;" in told
+
+
+def test_a_model_that_is_approved_is_used_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    atoms = molecule("CH4")
+    attach(FakeServer(approval={"md": "approved", "relax": "caution"}), atoms)
+    with caplog.at_level(logging.WARNING):
+        atoms.get_forces()
+    assert not caplog.messages
