@@ -42,5 +42,5 @@ forcegate-train sample molecules.csv --out test_frames.h5 --splits test \
     --distorted-share 0 --dimer-share 0 --seed 25
 forcegate-train label test_frames.h5 --out test.h5
 
-forcegate-train merge force_field.h5 on_policy_1.h5 on_policy_2.h5 validation.h5 test.h5 \
+forcegate-train merge force_field.h5 on_policy_1.h5 on_policy_2.h5 validation.h5 \
     --out forcegate_v1.h5
