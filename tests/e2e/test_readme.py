@@ -98,7 +98,7 @@ def test_the_server_command_works_as_written_but_for_the_port(checkout: Path) ->
 def test_the_training_commands_make_a_student_that_can_be_served(checkout: Path) -> None:
     for command in TRAINING:
         _run(command, checkout)
-    report = checkout / "my_models" / "painn_ultra_tiny" / "1" / "report" / "report.md"
+    report = checkout / "my_models" / "painn_ultra_tiny" / "1" / "report_quick" / "report.md"
     assert "component R²" in report.read_text()
     with running_gateway(checkout / "my_models", checkout / "mine.log") as url:
         models = httpx.get(f"{url}/v1/models", timeout=30).json()
