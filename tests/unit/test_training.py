@@ -1,8 +1,10 @@
 """What must hold for a training run, however long."""
 
 import json
+import math
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from forcegate_trainer.painn.potential import Potential
 from forcegate_trainer.training.averaging import WeightAverage
 from forcegate_trainer.training.checkpoint import load_checkpoint
 from forcegate_trainer.training.config import FitConfig
-from forcegate_trainer.training.files import CHECKPOINT_NAME
+from forcegate_trainer.training.files import CHECKPOINT_NAME, METRICS_NAME
 from forcegate_trainer.training.frames import epoch_order
 from forcegate_trainer.training.reference import fit_reference_energies
 from forcegate_trainer.training.run import fit
@@ -84,9 +86,31 @@ def test_a_dataset_without_labels_or_validation_molecules_is_refused(tmp_path: P
         fit(small_config(path), tmp_path / "run", _quiet)
 
 
-def test_a_gradient_that_is_not_finite_stops_the_run(dataset_file: Path, tmp_path: Path) -> None:
+def test_gradients_that_are_never_finite_again_stop_the_run(
+    dataset_file: Path, tmp_path: Path
+) -> None:
     with pytest.raises(TrainingDivergedError, match="lower --learning-rate"):
-        fit(small_config(dataset_file, learning_rate=1e30), tmp_path, _quiet)
+        fit(
+            small_config(dataset_file, learning_rate=1e30, epochs=20, validate_steps=1000),
+            tmp_path,
+            _quiet,
+        )
+
+
+def test_one_gradient_that_is_not_finite_is_left_out(
+    dataset_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, calls = torch.nn.utils.clip_grad_norm_, []
+
+    def overflowing(*arguments: Any) -> torch.Tensor:
+        calls.append(clip(*arguments))
+        return torch.tensor(math.inf) if len(calls) == 3 else calls[-1]
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", overflowing)
+    fit(small_config(dataset_file, epochs=3), tmp_path, _quiet)
+    assert len(calls) == load_checkpoint(tmp_path / CHECKPOINT_NAME)["step"]
+    rows = (tmp_path / METRICS_NAME).read_text().splitlines()
+    assert all(math.isfinite(json.loads(row)["force_rmse"]) for row in rows)
 
 
 def test_every_epoch_visits_each_training_frame_once_in_its_own_order() -> None:

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.painn.config import PRESETS
 from forcegate_trainer.painn.potential import Potential
-from forcegate_trainer.training.checkpoint import load_checkpoint
+from forcegate_trainer.training.checkpoint import load_checkpoint, save_checkpoint
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.data import load_training_data
 from forcegate_trainer.training.files import CHECKPOINT_NAME, CONFIG_NAME, METRICS_NAME
@@ -46,11 +46,12 @@ def _assert_same_run(one: Path, other: Path) -> None:
     for part in ("model", "average"):
         for name, value in first[part].items():
             assert torch.equal(value, second[part][name]), f"{part} {name}"
-    states = first["optimizer"]["state"], second["optimizer"]["state"]
-    assert states[0].keys() == states[1].keys()
-    for number, moments in states[0].items():
-        for name, value in moments.items():
-            assert torch.equal(value, states[1][number][name]), f"optimizer {number} {name}"
+    for one_state, other_state in zip(first["optimizers"], second["optimizers"], strict=True):
+        known, moments = one_state["state"], other_state["state"]
+        assert known.keys() == moments.keys()
+        for number, values in known.items():
+            for name, value in values.items():
+                assert torch.equal(value, moments[number][name]), f"optimizer {number} {name}"
     assert _rows(one) == _rows(other)
 
 
@@ -204,8 +205,24 @@ def test_a_start_is_stored_and_its_optimiser_is_fresh(
     assert stored == config
     assert stored.start is not None
     assert stored.start.digest.startswith("sha256:")
-    moments = load_checkpoint(tmp_path / CHECKPOINT_NAME)["optimizer"]["state"]
-    assert {int(state["step"]) for state in moments.values()} == {1}
+    adamw, _ = load_checkpoint(tmp_path / CHECKPOINT_NAME)["optimizers"]
+    assert {int(state["step"]) for state in adamw["state"].values()} == {1}
+
+
+def test_a_run_of_an_earlier_release_is_continued(dataset_file: Path, tmp_path: Path) -> None:
+    """Its settings name no optimiser, and its checkpoint has the state of one, AdamW."""
+    config = small_config(dataset_file, epochs=2, optimizer="adamw")
+    fit(config, tmp_path / "whole", _quiet)
+    folder = tmp_path / "earlier"
+    fit(replace(config, epochs=1), folder, _quiet)
+    settings = json.loads((folder / CONFIG_NAME).read_text())
+    del settings["optimizer"]
+    (folder / CONFIG_NAME).write_text(json.dumps(settings))
+    checkpoint = load_checkpoint(folder / CHECKPOINT_NAME)
+    (checkpoint["optimizer"],) = checkpoint.pop("optimizers")
+    save_checkpoint(checkpoint, folder / CHECKPOINT_NAME)
+    fit(replace(FitConfig.load(folder / CONFIG_NAME), epochs=2), folder, _quiet)
+    assert load_checkpoint(folder / CHECKPOINT_NAME)["step"] == 2 * checkpoint["step"]
 
 
 def test_another_shape_or_no_run_at_all_is_no_start(run_folder: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from forcegate_client.dataset import (
     Split,
     TeacherRecord,
     from_frames,
+    load_dataset,
     write_dataset,
 )
 from forcegate_client.dataset.frames import with_labels
@@ -92,12 +93,16 @@ def _dataset(
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ethane to learn from; propanol and pentane (17 atoms) to be judged by."""
-    path = tmp_path_factory.mktemp("data") / "labelled.h5"
-    splits = [("CC", Split.TRAIN), ("CCCO", Split.TEST), ("CCCCC", Split.TEST)]
-    write_dataset(path, _dataset(splits))
-    return path
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    """A file with ethane to learn from, and one with propanol and pentane to be judged by."""
+    folder = tmp_path_factory.mktemp("data")
+    files = {
+        "train.h5": [("CC", Split.TRAIN)],
+        "test.h5": [("CCCO", Split.TEST), ("CCCCC", Split.TEST)],
+    }
+    for name, splits in files.items():
+        write_dataset(folder / name, _dataset(splits))
+    return tuple(folder / name for name in files)
 
 
 @pytest.fixture
@@ -117,8 +122,10 @@ def _another_method_as(version: Path) -> Subject:
 
 
 def test_validation_writes_report_and_card_and_leaves_the_model_alone(
-    data: Path, version: Path, tmp_path: Path
+    data: tuple[Path, ...], version: Path, tmp_path: Path
 ) -> None:
+    trained_on = {"sha256": load_dataset(data[0]).content_hash()}
+    ModelCard.load(version).model_copy(update={"dataset": trained_on}).save(version)
     digest = file_digest(version / "model.pt")
     report, control = tmp_path / "report", tmp_path / "control.json"
     verdicts = validate(_another_method_as(version), data, TINY, report, control, tell_nobody)
@@ -140,6 +147,7 @@ def test_validation_writes_report_and_card_and_leaves_the_model_alone(
     content = json.loads((report / "report.json").read_text())
     for title in content["sections"]:
         assert f"## {title}\n" in text
+    assert "that this version was trained on" not in text
     named = {line.split("](")[1].rstrip(")") for line in text.splitlines() if line[:2] == "!["}
     assert named == {path.name for path in report.glob("*.png")}
     runs = content["sections"]["Energy conservation"]["molecules"]
@@ -151,7 +159,7 @@ def test_validation_writes_report_and_card_and_leaves_the_model_alone(
 
 
 def test_a_suite_that_does_not_judge_leaves_the_card_as_it_is(
-    data: Path, version: Path, tmp_path: Path
+    data: tuple[Path, ...], version: Path, tmp_path: Path
 ) -> None:
     before = (version / "model_card.json").read_bytes()
     short = replace(
@@ -175,7 +183,7 @@ def test_a_suite_that_does_not_judge_leaves_the_card_as_it_is(
 
 
 def test_a_student_that_keeps_nothing_together_is_reported_not_hidden(
-    data: Path, version: Path, tmp_path: Path
+    data: tuple[Path, ...], version: Path, tmp_path: Path
 ) -> None:
     """The fake model is a repulsion: everything flies apart, and the report says so."""
     card = ModelCard.load(version)
@@ -188,6 +196,7 @@ def test_a_student_that_keeps_nothing_together_is_reported_not_hidden(
     assert "lost_at_300k" in verdicts["md"].decided_by
     text = (tmp_path / "report" / "report.md").read_text()
     assert "torn beyond" in text
+    assert "not those that this version was trained on" in text
     assert "Fewer frames, because the run ended early: water, methane" in text
     assert "NaN" not in (tmp_path / "report" / "report.json").read_text()
 

@@ -53,6 +53,9 @@ def fit_command(
     batch_size: Annotated[
         int, typer.Option(min=1, help="Frames per step.", rich_help_panel=_OPTIMISER)
     ] = 16,
+    optimizer: Annotated[
+        str, typer.Option(help="muon or adamw.", rich_help_panel=_OPTIMISER)
+    ] = "muon",
     learning_rate: Annotated[float, typer.Option(min=0, rich_help_panel=_OPTIMISER)] = 1e-3,
     final_learning_rate: Annotated[float, typer.Option(min=0, rich_help_panel=_OPTIMISER)] = 1e-6,
     warmup_steps: Annotated[int, typer.Option(min=0, rich_help_panel=_OPTIMISER)] = 500,
@@ -151,6 +154,7 @@ def fit_command(
         epochs=epochs,
         steps=steps,
         batch_size=batch_size,
+        optimizer=optimizer,
         learning_rate=learning_rate,
         final_learning_rate=final_learning_rate,
         warmup_steps=warmup_steps,

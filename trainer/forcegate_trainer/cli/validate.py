@@ -24,7 +24,10 @@ def validate_command(
             "package.module:factory."
         ),
     ],
-    data: Annotated[Path, typer.Option(help="Labelled dataset with all of its splits.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(help="Labelled file; given again for each further one. All splits together."),
+    ],
     suite: Annotated[
         str, typer.Option(help="quick: minutes, no verdicts; full: an hour or more, verdicts.")
     ] = "quick",
@@ -58,7 +61,7 @@ def validate_command(
     with open_subject(model, teacher, compiled=compiled) as subject:
         folder = report or _report_folder(subject.folder, chosen.judges)
         with progress_bars(console) as tell:
-            verdicts = validate(subject, data, chosen, folder, control, tell)
+            verdicts = validate(subject, tuple(data), chosen, folder, control, tell)
     for use, verdict in verdicts.items():
         console.print(f"{use}: [bold]{verdict.status.replace('_', ' ')}[/]", highlight=False)
     console.print(f"report in {folder / REPORT_NAME}")

@@ -37,7 +37,8 @@ class FitConfig:
 
     ``datasets`` are paths of labelled files, ``dataset_hash`` identifies their content.
     ``batch_size`` frames make one optimiser step, shared out over ``workers`` processes; ``steps``
-    of them are taken, or whole ``epochs`` where it is zero. ``energy_weight`` multiplies the error
+    of them are taken, or whole ``epochs`` where it is zero. ``optimizer`` is ``muon`` (for
+    matrices, with AdamW for the rest) or ``adamw``. ``energy_weight`` multiplies the error
     per atom in eV against the force error in eV/Å; in the last fifth of the run it goes to
     ``late_energy_weight``, if that is set. Validated every ``validate_steps``, or after each epoch
     where it is zero; ``patience`` validations in a row without a smaller force RMSE end the run,
@@ -51,6 +52,7 @@ class FitConfig:
     epochs: int
     steps: int = 0
     batch_size: int = 16
+    optimizer: str = "muon"
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-6
     warmup_steps: int = 500
@@ -79,6 +81,8 @@ class FitConfig:
             )
         if self.epochs < 1:
             raise SettingsError(f"received {self.epochs} epochs; expected at least 1")
+        if self.optimizer not in ("muon", "adamw"):
+            raise SettingsError(f"received optimizer {self.optimizer!r}; expected muon or adamw")
         for name in ("steps", "validate_steps", "patience", "warmup_steps"):
             if getattr(self, name) < 0:
                 raise SettingsError(f"received {name} = {getattr(self, name)}; expected 0 or more")
@@ -114,6 +118,8 @@ class FitConfig:
             stored["datasets"] = tuple(stored["datasets"])
             shape = stored.pop("architecture")
             shape["elements"] = tuple(shape["elements"])
+            # Before there was a choice.
+            stored.setdefault("optimizer", "adamw")
             if stored.get("start"):
                 stored["start"] = Start(**stored["start"])
             if stored.get("distillation"):

@@ -35,6 +35,9 @@ __all__ = ["Progress", "follow", "lead", "new_student"]
 # Called with the step, the number of steps in all, and what is known about the fit so far.
 Progress = Callable[[int, int, dict[str, float]], None]
 
+# Gradients in a row that are not finite and end the run.
+_BEARABLE = 10
+
 
 def lead(
     config: FitConfig, folder: Path, progress: Progress, tell: Tell, asked: Event, *, curves: bool
@@ -52,7 +55,7 @@ def lead(
         while state.step < total and not run.lost_patience():
             rate, weight = run.schedule()
             taken = run.take_step(run.source.batch(state.step, 0), rate, state.step, weight)
-            _require_finite(taken.norm, state.step)
+            run.require_finite(taken.norm)
             state.took_step(taken.loss)
             rates = {"learning_rate": rate, "energy_weight": weight, "gradient": taken.norm}
             journal.step(state.step, {"loss": taken.loss, **rates, **taken.errors})
@@ -81,7 +84,7 @@ def follow(rank: int, config: FitConfig, folder: Path, tell: Tell) -> None:
     while state.step < run.total and not run.lost_patience():
         rate, weight = run.schedule()
         batch = run.source.batch(state.step, rank)
-        _require_finite(run.take_step(batch, rate, state.step, weight).norm, state.step)
+        run.require_finite(run.take_step(batch, rate, state.step, weight).norm)
         state.step += 1
         if run.validation_is_due():
             run.hear_leader()
@@ -119,6 +122,7 @@ class _Run:
         self.total = config.total_steps(len(data.training))
         self._config = config
         self._validation = data.validation
+        self._not_finite = 0
         self._every = config.validate_steps or self.source.steps_per_epoch
 
     def schedule(self) -> tuple[float, float]:
@@ -137,6 +141,18 @@ class _Run:
         if self.state.validated(metrics):
             save_checkpoint(model.state_dict(), folder / WEIGHTS_NAME)
 
+    def require_finite(self, norm: float) -> None:
+        """Bear a few gradients that are not finite: the step has left them out.
+
+        Early in a run, when steps are large, a single strange frame can overflow single precision.
+        """
+        self._not_finite = 0 if math.isfinite(norm) else self._not_finite + 1
+        if self._not_finite == _BEARABLE:
+            raise TrainingDivergedError(
+                f"the gradient is {norm} at step {self.state.step}, for the {_BEARABLE}th time in "
+                "a row; lower --learning-rate and resume from the last checkpoint"
+            )
+
     def lost_patience(self) -> bool:
         return 0 < self._config.patience <= self.state.since_best
 
@@ -151,11 +167,3 @@ class _Run:
             since_best = torch.zeros(1, dtype=torch.int64)
             torch.distributed.broadcast(since_best, 0)
             self.state.since_best = int(since_best)
-
-
-def _require_finite(norm: float, step: int) -> None:
-    if not math.isfinite(norm):
-        raise TrainingDivergedError(
-            f"the gradient is {norm} at step {step}; lower --learning-rate and resume from the "
-            "last checkpoint"
-        )

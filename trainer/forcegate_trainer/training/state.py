@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ _RECENT = 200
 
 
 class RunState:
-    """Weights, optimiser and what is known about the fit, after ``step`` steps.
+    """Weights, optimisers and what is known about the fit, after ``step`` steps.
 
     ``best`` is the smallest force RMSE of a validation in eV/Å, ``since_best`` the number of
     validations after it, ``known`` the last figures.
@@ -34,10 +35,11 @@ class RunState:
         self._recent: deque[float] = deque(maxlen=_RECENT)
 
     def took_step(self, loss: float) -> None:
-        """Count a step, and its loss into the mean over the last ones."""
+        """Count a step, and its loss, if it is finite, into the mean over the last ones."""
         self.step += 1
-        self._recent.append(loss)
-        self.known["loss"] = float(np.mean(self._recent))
+        if math.isfinite(loss):
+            self._recent.append(loss)
+            self.known["loss"] = float(np.mean(self._recent))
 
     def validated(self, metrics: dict[str, float]) -> bool:
         """Take note of a validation; whether it is the best so far."""
@@ -53,7 +55,7 @@ class RunState:
         state: dict[str, Any] = {
             "model": parts.model.state_dict(),
             "average": parts.average.model.state_dict(),
-            "optimizer": parts.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in parts.optimizers],
             "step": self.step,
             "best": self.best,
             "since_best": self.since_best,
@@ -72,10 +74,13 @@ class RunState:
         state, parts = load_checkpoint(path), self._parts
         parts.model.load_state_dict(state["model"])
         parts.average.model.load_state_dict(state["average"])
-        parts.optimizer.load_state_dict(state["optimizer"])
+        # Earlier releases had one optimiser.
+        known = state["optimizers"] if "optimizers" in state else [state["optimizer"]]
+        for optimizer, stored in zip(parts.optimizers, known, strict=True):
+            optimizer.load_state_dict(stored)
         if parts.feature_map is not None:
             parts.feature_map.load_state_dict(state["feature_map"])
         self.step, self.best, self.known = state["step"], state["best"], state["known"]
-        # Checkpoints of earlier releases lack these two.
+        # Nor did their checkpoints have these two.
         self.since_best = state.get("since_best", 0)
         self._recent.extend(state.get("recent", []))

@@ -17,6 +17,7 @@ from forcegate_trainer.training.averaging import WeightAverage
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.frames import FrameBatch
 from forcegate_trainer.training.loss import TERMS, errors
+from forcegate_trainer.training.optimizers import make_optimizers
 
 __all__ = ["StepTaken", "TrainingStep"]
 
@@ -42,7 +43,7 @@ class StepTaken(NamedTuple):
 
 
 class TrainingStep:
-    """Loss, gradient, clipping, AdamW and the average of the weights.
+    """Loss, gradient, clipping, the optimisers and the average of the weights.
 
     Of several workers each calls it with its share of a batch; all take the same step.
     ``mentor_features`` is the width of the features that the student's are compared with.
@@ -56,16 +57,13 @@ class TrainingStep:
         weights = config.distillation.weights if config.distillation else {}
         self._names = [*TERMS, *(name for name, weight in weights.items() if weight)]
         self._weights = [weights[name] for name in self._names[len(TERMS) :]]
-        # Thrown away after training; its weights only translate, and are not decayed.
         self.feature_map: nn.Linear | None = None
-        groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
         if mentor_features is not None:
             self.feature_map = feature_map(model, mentor_features).to(self.device)
-            groups.append({"params": list(self.feature_map.parameters()), "weight_decay": 0.0})
-        self._parameters = [parameter for group in groups for parameter in group["params"]]
-        self.optimizer = torch.optim.AdamW(
-            groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        self._parameters = list(model.parameters())
+        if self.feature_map is not None:
+            self._parameters += self.feature_map.parameters()
+        self.optimizers = make_optimizers(model, self.feature_map, config)
         self.average = WeightAverage(model, config.ema_decay)
         self._config = config
         plain = distillation_errors if config.distillation else errors
@@ -79,9 +77,10 @@ class TrainingStep:
         ``rate`` is the learning rate, ``number`` counts the steps, ``energy_weight`` is that of
         the settings where it is not given. A gradient that is not finite changes nothing.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad(set_to_none=True)
         terms = self._terms(batch.to(self.device))
         energy = self._config.energy_weight if energy_weight is None else energy_weight
         weights = torch.tensor(
@@ -93,7 +92,8 @@ class TrainingStep:
             terms = _sum_over_workers(self._parameters, terms)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._config.clip_norm)
         if torch.isfinite(norm):
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             self.average.update(number)
         values = terms.tolist()
         loss = float(torch.dot(terms, weights.to(terms.dtype)))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from forcegate_client.dataset import Dataset, load_dataset
 from forcegate_trainer.reporting import Tell
+from forcegate_trainer.training.files import load_all
 from forcegate_trainer.validation.accuracy.section import (
     heldout_section,
     judged_frames,
@@ -38,19 +39,24 @@ __all__ = ["validate"]
 
 
 def validate(
-    subject: Subject, data: Path, suite: Suite, report: Path, control: Path, tell: Tell
+    subject: Subject,
+    data: Sequence[Path],
+    suite: Suite,
+    report: Path,
+    control: Path,
+    tell: Tell,
 ) -> dict[str, Verdict]:
     """Measure ``subject`` with ``suite``; write the report and, for a version, its card.
 
-    ``data`` is one labelled dataset with all splits, ``control`` the file that keeps the
-    teacher's runs. Status and metrics on a card change only through a suite that judges.
+    ``data`` are labelled files that together have all splits, ``control`` the file that keeps
+    the teacher's runs. Status and metrics on a card change only through a suite that judges.
 
     Raises:
         SettingsError: if a test molecule occurs in the training data, the labels are another
-            teacher's, or there is no test split.
+            teacher's, there are none, or there is no test split.
         TeacherError: if the teacher is not available.
     """
-    dataset = load_dataset(data)
+    dataset = load_all(tuple(map(str, data)))
     refuse_leaks(dataset, subject.teacher)
     molecules = suite_molecules(suite, dataset)
     sections = [
@@ -70,9 +76,8 @@ def validate(
         "molecules": {molecule.name: molecule.smiles for molecule in molecules},
         "figures": figures,
     }
-    write_report(
-        report, subject.name, _introduction(subject, dataset, suite), verdicts, sections, about
-    )
+    introduction = _introduction(subject, dataset, data, suite)
+    write_report(report, subject.name, introduction, verdicts, sections, about)
     if suite.judges:
         _write_card(subject, suite, verdicts, figures, sections)
     return verdicts
@@ -119,16 +124,16 @@ def _dynamic_sections(
     yield cost_section(subject.potential, structures, suite.cost_calls)
 
 
-def _introduction(subject: Subject, dataset: Dataset, suite: Suite) -> str:
+def _introduction(subject: Subject, dataset: Dataset, data: Sequence[Path], suite: Suite) -> str:
     parts = []
     if subject.card is not None:
         card = subject.card
         parts.append(f"`{card.digest}`, {card.n_parameters:,} parameters.")
-        trained = card.dataset.get("sha256")
-        if trained != dataset.content_hash():
+        given = {dataset.content_hash(), *(load_dataset(path).content_hash() for path in data)}
+        if card.dataset.get("sha256") not in given:
             parts.append(
-                "The data given here is another file than the one that this version was trained "
-                "on: that its test molecules were never trained on is checked within this file."
+                "The data given here are not those that this version was trained on: that its "
+                "test molecules were never trained on is checked within the data given here."
             )
     parts += [
         f"Teacher `{subject.teacher}`, which is also the reference of every error below: its own "
