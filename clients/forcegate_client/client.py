@@ -13,25 +13,24 @@ from ase import Atoms
 from forcegate_client.answers import Answer, check_status, error_of_transport, read_json
 from forcegate_client.connection import Connection, Timeouts, shown
 from forcegate_client.errors import ForcegateError, ServerUnreachable
+from forcegate_client.http1 import Target
 from forcegate_client.messages import OnError, PredictRequest, PredictResponse
 from forcegate_client.retry import RetryPolicy, Transient, Waiter
 from forcegate_client.splitting import predict_in_parts
 from forcegate_client.structures import StructureBatch
+from forcegate_client.transport import Transport, open_transport
 from forcegate_client.wire import MEDIA_TYPE, decode_response, encode_request
 
 __all__ = ["Client"]
-
-# Shorter than the server's keep-alive (75 s), so that the client is the one that lets go.
-KEEPALIVE_EXPIRY_S = 60.0
 
 
 class Client:
     """Talks to a forcegate server; one instance may be shared by threads and survives ``fork``.
 
     URL and key come from the arguments or ``FORCEGATE_URL`` and ``FORCEGATE_API_KEY``; proxies and
-    certificates from the environment variables that httpx reads (``HTTPS_PROXY``, ``NO_PROXY``,
-    ``SSL_CERT_FILE``, …). What may pass by itself is retried as ``retry`` says: connections that
-    are refused or dropped, and the statuses 429, 502, 503 and 504, whoever sends them.
+    certificates from the environment (``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``, …). What
+    may pass by itself is retried as ``retry`` says: connections that are refused or dropped, and
+    the statuses 429, 502, 503 and 504, whoever sends them.
     ``transport``, ``sleep``, ``clock`` and ``jitter`` are seams for tests.
     """
 
@@ -51,22 +50,21 @@ class Client:
         self.timeouts = timeouts or Timeouts()
         waiter = Waiter(retry or RetryPolicy(), sleep, clock)
         self._waiter = waiter if jitter is None else Waiter(waiter.policy, sleep, clock, jitter)
-        self._transport = transport
+        self._given = transport
         self._answered = False
         # One for each process: after a fork, parent and child would read their answers from the
-        # same sockets. What a child inherits is left alone, because closing it takes locks that
-        # another thread may have held at the fork.
-        self._sessions: dict[int, httpx.Client] = {}
-        # Built once: merging URL, headers and timeouts again at every step would cost more than
-        # encoding a small molecule.
-        self._predict_url = self.connection.endpoint("/v1/predict")
-        self._extensions = {"timeout": self.timeouts.for_httpx()}
-        self._predict_headers = {
-            **self.connection.headers(),
-            "Content-Type": MEDIA_TYPE,
-            "Accept": MEDIA_TYPE,
-            "X-Request-Timeout": f"{self.timeouts.total_s:g}",
-        }
+        # same sockets.
+        self._transports: dict[int, Transport] = {}
+        self._predict_target = Target(
+            "POST",
+            self.connection.endpoint("/v1/predict"),
+            {
+                **self.connection.headers(),
+                "Content-Type": MEDIA_TYPE,
+                "Accept": MEDIA_TYPE,
+                "X-Request-Timeout": f"{self.timeouts.total_s:g}",
+            },
+        )
 
     def __repr__(self) -> str:
         return f"Client({str(self.connection)!r})"
@@ -111,20 +109,20 @@ class Client:
     def ready(self) -> bool:
         """Whether the server would answer a prediction now; asks once, without retries."""
         try:
-            self._send("GET", self.connection.endpoint("/health/ready"), self.connection.headers())
+            self._send(self._page("/health/ready"))
         except (Transient, ForcegateError):
             return False
         return True
 
     def close(self) -> None:
         """Close the connections; the client opens new ones if it is used again."""
-        session = self._sessions.pop(os.getpid(), None)
-        if session is not None:
-            session.close()
+        transport = self._transports.pop(os.getpid(), None)
+        if transport is not None:
+            transport.close()
 
     def __getstate__(self) -> dict[str, Any]:
         # Copies and other processes make connections of their own.
-        return self.__dict__ | {"_sessions": {}}
+        return self.__dict__ | {"_transports": {}}
 
     def __enter__(self) -> Client:
         return self
@@ -133,43 +131,36 @@ class Client:
         self.close()
 
     def _predict_once(self, request: PredictRequest) -> PredictResponse:
-        body = encode_request(request)
-        answer = self._with_retries("POST", self._predict_url, self._predict_headers, body)
+        answer = self._with_retries(self._predict_target, encode_request(request))
         if answer.content_type != MEDIA_TYPE:
             raise ServerUnreachable(
-                f"an answer of type {answer.content_type!r} from {shown(self._predict_url)}",
+                f"an answer of type {answer.content_type!r} from {shown(self._predict_target.url)}",
                 expected=MEDIA_TYPE,
                 action="check that the URL is that of a forcegate server",
             )
         return decode_response(answer.content)
 
     def _get(self, path: str) -> dict[str, Any]:
+        return read_json(self._with_retries(self._page(path)))
+
+    def _page(self, path: str) -> Target:
         headers = {**self.connection.headers(), "Accept": "application/json"}
-        return read_json(self._with_retries("GET", self.connection.endpoint(path), headers))
+        return Target("GET", self.connection.endpoint(path), headers)
 
-    def _with_retries(
-        self, method: str, url: httpx.URL, headers: dict[str, str], body: bytes | None = None
-    ) -> Answer:
-        return self._waiter.call(
-            lambda: self._send(method, url, headers, body), lambda: self._answered
-        )
+    def _with_retries(self, target: Target, body: bytes | None = None) -> Answer:
+        return self._waiter.call(lambda: self._send(target, body), lambda: self._answered)
 
-    def _send(
-        self, method: str, url: httpx.URL, headers: dict[str, str], body: bytes | None = None
-    ) -> Answer:
+    def _send(self, target: Target, body: bytes | None = None) -> Answer:
         """One attempt.
 
         Raises:
             Transient: if another attempt may succeed.
             ForcegateError: if not.
         """
-        request = httpx.Request(
-            method, url, headers=headers, content=body, extensions=self._extensions
-        )
         try:
-            answer = self._exchange(request)
+            answer = self._transport().send(target, body)
         except httpx.TransportError as error:
-            raise error_of_transport(error, shown(url)) from error
+            raise error_of_transport(error, shown(target.url)) from error
         try:
             check_status(answer)
         except Transient as failure:
@@ -179,31 +170,20 @@ class Client:
         self._answered = True
         return answer
 
-    def _exchange(self, request: httpx.Request) -> Answer:
-        deadline = self._waiter.clock() + self.timeouts.total_s
-        response = self._session().send(request, stream=True)
-        try:
-            chunks = []
-            for chunk in response.iter_bytes():
-                chunks.append(chunk)
-                if self._waiter.clock() > deadline:
-                    raise httpx.ReadTimeout(f"no complete answer in {self.timeouts.total_s:g} s")
-        finally:
-            response.close()
-        return Answer(response.status_code, response.headers, b"".join(chunks))
-
-    def _session(self) -> httpx.Client:
+    def _transport(self) -> Transport:
         process = os.getpid()
-        session = self._sessions.get(process)
-        if session is None:
-            fresh = httpx.Client(
-                transport=self._transport,
-                limits=httpx.Limits(keepalive_expiry=KEEPALIVE_EXPIRY_S),
-                trust_env=True,
+        transport = self._transports.get(process)
+        if transport is None:
+            for other in self._transports.keys() - {process}:
+                inherited = self._transports.pop(other, None)
+                if inherited is not None:
+                    inherited.abandon()
+            fresh = open_transport(
+                self.connection.url, self.timeouts, self._waiter.clock, self._given
             )
             # Atomic: threads that arrive together agree on one.
-            session = self._sessions.setdefault(process, fresh)
-        return session
+            transport = self._transports.setdefault(process, fresh)
+        return transport
 
 
 def _as_batch(structures: StructureBatch | Atoms | Sequence[Atoms]) -> StructureBatch:

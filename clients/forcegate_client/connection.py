@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -22,6 +23,11 @@ class Timeouts:
     connect_s: float = 5.0
     read_s: float = 120.0
     total_s: float = 300.0
+
+    @property
+    def exceeded(self) -> str:
+        """What to say of an attempt whose time is up."""
+        return f"no complete answer in {self.total_s:g} s"
 
     def for_httpx(self) -> dict[str, float]:
         """The same limits in the form that an ``httpx.Request`` carries."""
@@ -47,7 +53,8 @@ class Connection:
         """Arguments first, then ``FORCEGATE_URL`` and ``FORCEGATE_API_KEY``, then this machine.
 
         Raises:
-            ServerUnreachable: if the URL is not one of ``http`` or ``https`` with a host.
+            ServerUnreachable: if the URL is not one of ``http`` or ``https`` with a host, or if no
+                header can hold the key.
         """
         text = (url or environ.get("FORCEGATE_URL") or DEFAULT_URL).strip()
         try:
@@ -56,7 +63,15 @@ class Connection:
             raise _not_a_server(text, f" ({error})") from error
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise _not_a_server(text)
-        return cls(url=parsed, api_key=api_key or environ.get("FORCEGATE_API_KEY") or None)
+        key = (api_key or environ.get("FORCEGATE_API_KEY") or "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ServerUnreachable(
+                "an API key with line breaks or letters beyond ASCII",
+                expected="the key as it was given to you",
+                action="pass api_key= or set FORCEGATE_API_KEY",
+                code="api_key_invalid",
+            )
+        return cls(url=parsed, api_key=key or None)
 
     def __str__(self) -> str:
         return shown(self.url)
@@ -66,9 +81,12 @@ class Connection:
         return self.url.copy_with(path=self.url.path.rstrip("/") + path)
 
     def headers(self) -> dict[str, str]:
-        """What every request carries."""
+        """What every request carries; a name and password in the URL go before the key."""
         headers = {"User-Agent": "forcegate-client"}
-        if self.api_key is not None:
+        if self.url.username or self.url.password:
+            pair = f"{self.url.username}:{self.url.password}".encode()
+            headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
+        elif self.api_key is not None:
             headers["Authorization"] = f"Bearer {self.api_key}"
         return headers
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 __all__ = [
+    "DeadlineExceeded",
     "DigestChanged",
     "DocumentedError",
     "Forbidden",
@@ -194,6 +195,14 @@ class RuntimeUnavailable(DocumentedError):
     status = 503
     default_code = "runtime_unavailable"
     title = "The inference runtime is not available"
+
+
+class DeadlineExceeded(DocumentedError):
+    """The time that the caller allowed has passed; nothing is computed for it any more."""
+
+    status = 504
+    default_code = "deadline_exceeded"
+    title = "The answer did not come in time"
 
 
 class ServerFault(DocumentedError):

@@ -84,6 +84,8 @@ _STRUCTURE_FIELDS = {
     "ids",
 }
 _RESULT_COLUMNS = {"energy": 1, "stress": 6, "energy_uncertainty": 1, "max_novelty": 1}
+# Made once: for each buffer, numpy would read the name twice.
+_DTYPES = {name: np.dtype(name) for name in ("<i4", "<f8", "u1")}
 
 
 def encode_request(request: PredictRequest) -> bytes:
@@ -94,13 +96,14 @@ def encode_request(request: PredictRequest) -> bytes:
         "atomic_numbers": _as_bytes(batch.atomic_numbers),
         "positions": batch.positions.astype("<f8").tobytes(),
     }
-    if batch.cells.any():
+    # For small arrays, several times as fast as any().
+    if np.count_nonzero(batch.cells):
         structures["cells"] = batch.cells.astype("<f8").tobytes()
-    if batch.pbc.any():
+    if np.count_nonzero(batch.pbc):
         structures["pbc"] = batch.pbc.astype("u1").tobytes()
-    if batch.charges.any():
+    if np.count_nonzero(batch.charges):
         structures["charges"] = batch.charges.astype("<i4").tobytes()
-    if (batch.multiplicities != 1).any():
+    if np.count_nonzero(batch.multiplicities != 1):
         structures["multiplicities"] = batch.multiplicities.astype("<i4").tobytes()
     if request.ids is not None:
         structures["ids"] = list(request.ids)
@@ -220,7 +223,8 @@ def decode_response(body: bytes) -> PredictResponse:
 
 def _as_bytes(atomic_numbers: npt.NDArray[np.int64]) -> bytes:
     """One byte each; what does not fit would come out as another element."""
-    if atomic_numbers.size and not 0 <= atomic_numbers.min() <= atomic_numbers.max() <= 255:
+    # All bits of all numbers together: cheaper than the smallest and the largest.
+    if not 0 <= int(np.bitwise_or.reduce(atomic_numbers)) <= 255:
         wrong = atomic_numbers[(atomic_numbers < 0) | (atomic_numbers > 255)][0]
         raise UnprocessableRequest(
             f"atomic number {wrong}",
@@ -301,7 +305,8 @@ def _buffer(
     data = message.get(name)
     if not isinstance(data, bytes):
         raise _wrong_type(name, data, f"a binary buffer of {dtype} values")
-    width = np.dtype(dtype).itemsize
+    values = _DTYPES[dtype]
+    width = values.itemsize
     if len(data) % width or (rows is not None and len(data) != rows * width):
         expected = f"a multiple of {width} bytes" if rows is None else f"{rows * width} bytes"
         raise UnprocessableRequest(
@@ -310,7 +315,7 @@ def _buffer(
             action="make all buffers agree with n_atoms",
             code="shape_mismatch",
         )
-    return np.frombuffer(data, dtype=dtype)
+    return np.frombuffer(data, dtype=values)
 
 
 def _check_fields(message: Mapping[str, Any], known: set[str], required: set[str]) -> None:

@@ -91,6 +91,67 @@ def test_changes_of_numbers_cell_and_charge_are_noticed() -> None:
     assert server.predictions[-1].structures.multiplicities.tolist() == [2]
 
 
+def test_every_step_sends_what_a_new_calculator_would_send() -> None:
+    server, atoms = FakeServer(elements=frozenset(range(1, 100))), bulk("Cu", cubic=True)
+    calculator = attach(server, atoms)
+    changes = [
+        lambda: None,
+        lambda: atoms.rattle(0.01),
+        lambda: atoms.set_pbc((True, False, True)),
+        lambda: atoms.rattle(0.01, seed=1),
+        lambda: atoms.numbers.__setitem__(0, 28),
+        lambda: atoms.set_cell(atoms.cell * 1.01, scale_atoms=True),
+        lambda: atoms.append("Zn"),
+        lambda: atoms.rattle(0.01, seed=2),
+    ]
+    for change in changes:
+        change()
+        atoms.get_forces()
+        sent = server.requests[-1].content
+        calculator.client.predict(
+            atoms,
+            calculator.model,
+            server.predictions[-1].version,
+            server.predictions[-1].properties,
+        )
+        assert server.requests[-1].content == sent
+
+
+def test_a_step_that_failed_does_not_lend_its_predecessors_elements_to_the_next() -> None:
+    server, atoms = FakeServer(elements=frozenset(range(1, 100))), molecule("CO")
+    attach(server, atoms)
+    atoms.get_forces()
+    atoms.numbers[0] = 14
+    atoms.info["charge"] = "none"
+    with pytest.raises(ValueError, match="none"):
+        atoms.get_forces()
+    atoms.info["charge"] = 0
+    atoms.get_forces()
+    sent = server.predictions[-1].structures
+    assert sent.atomic_numbers.tolist() == atoms.numbers.tolist()
+
+
+def test_the_smallest_move_is_a_new_calculation_and_none_is_not() -> None:
+    server, atoms = FakeServer(), molecule("H2O")
+    calculator = attach(server, atoms)
+    atoms.get_forces()
+    assert calculator.check_state(atoms.copy()) == []
+    atoms.positions[0, 2] = np.nextafter(atoms.positions[0, 2], 1.0)
+    assert calculator.check_state(atoms) == ["positions"]
+    atoms.get_forces()
+    assert len(server.requests) == 2
+
+
+def test_what_was_calculated_is_not_changed_by_later_steps() -> None:
+    atoms = molecule("H2O")
+    calculator = attach(FakeServer(), atoms)
+    atoms.get_forces()
+    calculated, positions = calculator.atoms, atoms.positions.copy()
+    atoms.rattle(0.1)
+    atoms.get_forces()
+    assert np.array_equal(calculated.positions, positions)
+
+
 def test_an_unpinned_model_stays_with_the_version_that_answered_first() -> None:
     server, atoms = FakeServer(digests={"1": "sha256:one", "2": "sha256:two"}), molecule("CH4")
     calculator = attach(server, atoms)
