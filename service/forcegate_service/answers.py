@@ -10,9 +10,9 @@ import numpy.typing as npt
 from forcegate_client.errors import ForcegateError, PredictionNotFinite, RuntimeUnavailable
 from forcegate_client.messages import Predictions, PredictResponse
 from forcegate_service.card import ModelCard
-from forcegate_service.dispatcher import Answer
 from forcegate_service.preparation import Prepared
 from forcegate_service.runtime import ModelOutput
+from forcegate_service.scheduling.dispatcher import Answer
 
 __all__ = ["failures", "respond"]
 

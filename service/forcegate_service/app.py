@@ -12,10 +12,11 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from forcegate_client.errors import ForcegateError
+from forcegate_service.access.caller import Access
 from forcegate_service.context import RequestContext
 from forcegate_service.dependencies import State
 from forcegate_service.gateway import Gateway
-from forcegate_service.handlers import health, models, predict
+from forcegate_service.handlers import admin, documents, health, models, predict
 from forcegate_service.metrics import Metrics
 from forcegate_service.openapi import describe_bodies
 from forcegate_service.problems import install_handlers
@@ -32,6 +33,7 @@ def create_app(
     settings: Settings,
     *,
     load_runtime: RuntimeLoader | None = None,
+    access: Access | None = None,
     metrics_registry: CollectorRegistry | None = None,
     on_ready: Callable[[], None] = lambda: None,
     on_failure: Callable[[Exception], None] = lambda error: None,
@@ -40,7 +42,12 @@ def create_app(
 
     It answers at once and loads its models meanwhile; then it calls ``on_ready``, or
     ``on_failure`` with the reason if nothing can be served.
+
+    Raises:
+        KeyFileError: if the settings name a file of keys that cannot be used.
     """
+    # Read here and not in the lifespan, so that a bad file is told in one line and ends the start.
+    access = access or Access.from_settings(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
@@ -52,7 +59,7 @@ def create_app(
             gateway = Gateway(settings, load_runtime, metrics)
         gateway.loading = loading = asyncio.create_task(_load(gateway, on_ready, on_failure))
         try:
-            yield {"gateway": gateway}
+            yield {"gateway": gateway, "access": access}
         finally:
             loading.cancel()
             with suppress(asyncio.CancelledError):
@@ -64,13 +71,18 @@ def create_app(
         version=version("forcegate"),
         summary="Energies and forces from distilled PaiNN students",
         lifespan=lifespan,
+        # Routes of our own, because they ask for a key.
+        openapi_url=None,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
-    for handler in (predict, models, health):
+    for handler in (predict, models, admin, health, documents):
         app.include_router(handler.router)
     install_handlers(app)
     describe_bodies(app)
+    # The one added last is passed first.
+    app.add_middleware(predict.DirectPredictions)
     app.add_middleware(RequestContext)
     return app
 

@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from forcegate_client.errors import PayloadTooLarge
 
-__all__ = ["read_body"]
+__all__ = ["declared_length", "read_body"]
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+def declared_length(headers: Headers, limit: int) -> int:
+    """What ``Content-Length`` says, 0 if nothing.
+
+    Raises:
+        PayloadTooLarge: if that is more than ``limit``.
+    """
+    declared = headers.get("content-length", "")
+    if not declared.isdecimal():
+        return 0
+    if int(declared) > limit:
+        raise _too_large(f"a body of {declared} bytes", limit)
+    return int(declared)
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
     """The whole body, of at most ``limit`` bytes.
 
     Raises:
-        PayloadTooLarge: as soon as it is longer, or says that it will be.
+        PayloadTooLarge: as soon as it is longer.
+        ClientDisconnect: if the caller goes away before the end.
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        raise _too_large(f"a body of {declared} bytes", limit)
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:
             raise _too_large(f"a body of more than {limit} bytes", limit)
         chunks.append(chunk)
-    return b"".join(chunks)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _too_large(received: str, limit: int) -> PayloadTooLarge:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +10,8 @@ import typer
 from pydantic import ValidationError
 
 from forcegate_client.errors import ForcegateError
+from forcegate_service.access.commands import keys_commands
+from forcegate_service.logs import configure_logging
 from forcegate_service.rounding import round_alike_in_every_batch
 from forcegate_service.settings import Settings
 
@@ -22,6 +23,7 @@ def main() -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.callback(invoke_without_command=True)(_serve)
     app.command("compile")(_compile)
+    app.add_typer(keys_commands(), name="keys")
     app()
 
 
@@ -48,9 +50,12 @@ def _serve(
     port_file: Annotated[
         Path | None, typer.Option(help="Write the port there once models are served.")
     ] = None,
+    keys_file: Annotated[
+        Path | None, typer.Option(help="File of the keys that are let in; see `keys`.")
+    ] = None,
     allow_anonymous: Annotated[
         bool | None,
-        typer.Option("--allow-anonymous", help="Let other machines in without keys."),
+        typer.Option("--allow-anonymous", help="Let requests without a key in, from anywhere."),
     ] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None, typer.Option(help="[info]")
@@ -59,7 +64,7 @@ def _serve(
         bool, typer.Option("--version", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Serve the models of a repository over HTTP, or compile them ahead of that.
+    """Serve the models of a repository over HTTP; compile them ahead of that; manage keys.
 
     Every option is also a setting FORCEGATE_<OPTION>, and there are more of them: see
     docs/settings.md. Options win over the environment.
@@ -71,6 +76,7 @@ def _serve(
         "runtime": runtime,
         "torch_threads": torch_threads,
         "port_file": port_file,
+        "keys_file": keys_file,
         "allow_anonymous": allow_anonymous,
         "log_level": log_level,
     }
@@ -81,13 +87,7 @@ def _serve(
     # Imported here so that --help and --version need not wait for torch.
     from forcegate_service.server import serve
 
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    if settings.log_level == "info":
-        # Its start and stop are told in our own words.
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    configure_logging(settings)
     round_alike_in_every_batch()
     raise typer.Exit(serve(settings))
 

@@ -1,14 +1,15 @@
-"""The outermost layer around every request: its id, its count, and the last resort."""
+"""The outermost layer around every request: its id, its count, its line, and the last resort."""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
-import uuid
+import time
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from forcegate_service.logs import current_request_id
 from forcegate_service.problems import problem_response, server_fault
 
 __all__ = ["REQUEST_ID", "RequestContext"]
@@ -16,11 +17,16 @@ __all__ = ["REQUEST_ID", "RequestContext"]
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
-_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_RAW_REQUEST_ID = REQUEST_ID.lower().encode("ascii")
+# Not a key, which somebody might send in the wrong place: ids are logged.
+_ACCEPTED_ID = re.compile(rb"(?!.*fg_)[A-Za-z0-9._-]{1,64}")
 
 
 class RequestContext:
-    """ASGI middleware: names each request in its response, counts it, and outlives its errors."""
+    """ASGI middleware: names each request in its response, counts it, and outlives its errors.
+
+    It is passed by every prediction, so it works on the raw headers.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -30,6 +36,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        started = time.perf_counter()
         request_id = _request_id(scope)
         status: int | None = None
 
@@ -37,21 +44,60 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                message["headers"] = [*message.get("headers", ()), (_RAW_REQUEST_ID, request_id)]
             await send(message)
 
+        token = current_request_id.set(request_id.decode("ascii"))
         try:
             await self.app(scope, receive, send_named)
         except Exception:
-            logger.exception("request %s failed", request_id)
+            logger.exception("request %s failed", current_request_id.get())
             if status is None:
                 await problem_response(server_fault())(scope, receive, send_named)
         finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
-            scope["state"]["gateway"].metrics.request(route, status or 499)
+            _account(scope, status or 499, time.perf_counter() - started)
+            current_request_id.reset(token)
 
 
-def _request_id(scope: Scope) -> str:
+def _account(scope: Scope, status: int, duration_s: float) -> None:
+    """Count a request and write its line: no headers, and of the URL the route's template only.
+
+    What went well is worth a line to those who debug: dynamics asks a thousand times a second.
+    """
+    route = getattr(scope.get("route"), "path", "unmatched")
+    state = scope["state"]
+    state["gateway"].metrics.request(route, status)
+    level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.WARNING
+    if not logger.isEnabledFor(level):
+        return
+    caller = state.get("caller")
+    fields = {
+        "method": scope["method"],
+        "route": route,
+        "status": status,
+        "duration_s": round(duration_s, 6),
+        "caller": None if caller is None else caller.id,
+    }
+    logger.log(
+        level,
+        "%s %s %d in %.1f ms, caller %s, request %s",
+        fields["method"],
+        route,
+        status,
+        1e3 * duration_s,
+        fields["caller"] or "not asked",
+        current_request_id.get(),
+        extra={"fields": fields},
+    )
+
+
+def _request_id(scope: Scope) -> bytes:
     """The caller's own id if it is harmless, else a new one."""
-    given = Headers(scope=scope).get(REQUEST_ID, "")
-    return given if _ACCEPTED_ID.fullmatch(given) else uuid.uuid4().hex
+    for name, value in scope["headers"]:
+        if name == _RAW_REQUEST_ID:
+            return value if _ACCEPTED_ID.fullmatch(value) else _new_id()
+    return _new_id()
+
+
+def _new_id() -> bytes:
+    return os.urandom(16).hex().encode("ascii")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -14,20 +13,24 @@ from forcegate_client.errors import ForcegateError, RuntimeUnavailable
 from forcegate_client.messages import PredictRequest
 from forcegate_client.wire import decode_request, encode_response
 from forcegate_service.answers import failures, respond
-from forcegate_service.dispatcher import Answer, Dispatcher
-from forcegate_service.errors import ModelRefused
+from forcegate_service.card import ModelCard
 from forcegate_service.json_form import read_json, write_json
 from forcegate_service.metrics import Metrics
 from forcegate_service.negotiation import JSON, Form
 from forcegate_service.preparation import Prepared, prepare
-from forcegate_service.registry import Registry, load_version, version_folders
-from forcegate_service.runtime import LoadedRuntime, RuntimeLoader
+from forcegate_service.registry import Registry
+from forcegate_service.runtime import RuntimeLoader
+from forcegate_service.scheduling.budget import Budget, Reservation
+from forcegate_service.scheduling.dispatcher import Answer, Dispatcher
+from forcegate_service.scheduling.flow import Flow
+from forcegate_service.scheduling.guess import LengthGuess
+from forcegate_service.scheduling.version import ServedVersion
+from forcegate_service.serving import Reloaded, Serving
 from forcegate_service.settings import Settings
 from forcegate_service.validation import Problems
 
 __all__ = ["Gateway"]
 
-logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # Smaller bodies are done with before a thread would have been woken.
@@ -47,14 +50,21 @@ class Gateway:
     ) -> None:
         """Serve with the runtimes that ``load`` opens; ``give_back`` is called when they end."""
         self.settings = settings
-        self.models = Registry()
         self.metrics = metrics
         self.ready = False
         self.loading: asyncio.Task[None] | None = None
-        self._load = load
+        self.budget = Budget(settings.queue_budget_s)
         self._give_back = give_back
-        self._dispatcher = Dispatcher(settings.batch_edges, self.metrics)
+        self._dispatcher = Dispatcher(self.metrics)
+        self._serving = Serving(settings, load, self._dispatcher, metrics)
+        self._guess = LengthGuess()
         self._pool = ThreadPoolExecutor(_PREPARING_THREADS, "forcegate-prepare")
+        metrics.watch(lambda: self.budget.admitted_s)
+
+    @property
+    def models(self) -> Registry:
+        """What is served."""
+        return self._serving.registry
 
     async def load_models(self) -> None:
         """Load and warm up every version in the repository; then the gateway is ready.
@@ -62,38 +72,21 @@ class Gateway:
         Raises:
             ModelRefused: if not a single version can be served.
         """
-        for folder in version_folders(self.settings.model_repository):
-            started = time.perf_counter()
-            try:
-                runtime = await self._dispatcher.call(partial(load_version, folder, self._load))
-            except ForcegateError as error:
-                self.models.refuse(folder, error)
-                continue
-            self.models.add(runtime)
-            self.metrics.loaded(runtime.card)
-            logger.info(
-                "serving %s version %s (%s, ready after %.1f s)",
-                runtime.card.name,
-                runtime.card.version,
-                runtime.card.digest[:19],
-                time.perf_counter() - started,
-            )
-        if not self.models.models:
-            raise ModelRefused(
-                f"{len(self.models.refused)} model versions, none of which can be served: "
-                + "; ".join(refusal.reason for refusal in self.models.refused),
-                expected="at least one good version",
-                action="export a model, or set --model-repository",
-            )
+        await self._serving.reload()
         self.ready = True
+
+    async def reload(self) -> Reloaded:
+        """Look at the repository again; see ``Serving.reload``."""
+        self.require_ready()
+        return await self._serving.reload()
 
     async def close(self) -> None:
         """Finish queued work and give everything back."""
         self.ready = False
         await self._dispatcher.close()
         self._pool.shutdown()
-        for runtime in self.models.runtimes():
-            runtime.close()
+        for served in self.models.served():
+            served.runtime.close()
         # It may wait for processes to end.
         await asyncio.to_thread(self._give_back)
 
@@ -112,22 +105,49 @@ class Gateway:
                 retry_after_s=1.0,
             )
 
-    async def predict(self, body: bytes, form: Form, answer_form: Form) -> bytes:
-        """Answer one request; both bodies are encoded.
+    def require_room(self, form: Form, length: int, flow: Flow) -> None:
+        """Refuse a body of ``length`` bytes before it is read, if it could not be admitted now.
+
+        Raises:
+            TooManyRequests: with an advised wait.
+        """
+        self.budget.reserve(flow, self._guess.seconds(form, length)).release()
+
+    async def predict(self, body: bytes, form: Form, answer_form: Form, flow: Flow) -> bytes:
+        """Answer one request of caller ``flow``; both bodies are encoded.
 
         Raises:
             ForcegateError: what the answer is if it is not a prediction.
         """
+        reservation = self.budget.reserve(flow, self._guess.seconds(form, len(body)))
+        try:
+            return await self._predict(body, form, answer_form, flow, reservation)
+        finally:
+            reservation.release()
+
+    async def _predict(
+        self,
+        body: bytes,
+        form: Form,
+        answer_form: Form,
+        flow: Flow,
+        reservation: Reservation,
+    ) -> bytes:
         small = len(body) <= _INLINE_BYTES
         request, problems = await self._run(small, partial(self._decode, body, form))
-        runtime = self.models.find(request.model, request.version)
-        # A few atoms in a small cell may have many thousand images.
-        quick = small and not request.structures.pbc.any()
-        prepared = await self._run(quick, partial(self._prepare, request, runtime, problems))
-        answers = await self._infer(runtime, prepared)
-        return await self._run(
-            small, partial(self._answer, runtime, prepared, answers, answer_form)
-        )
+        version = self.models.find(request.model, request.version)
+        self.models.policy.require_approved(version.card)
+        with version.in_use():
+            # A few atoms in a small cell may have many thousand images.
+            quick = small and not request.structures.pbc.any()
+            prepared = await self._run(quick, partial(self._prepare, request, version, problems))
+            seconds = [version.limit.seconds(piece) for piece in prepared.pieces]
+            self._guess.learn(form, len(body), sum(seconds))
+            reservation.change_to(sum(seconds))
+            answers = await self._infer(version, prepared, flow, seconds, reservation)
+            return await self._run(
+                small, partial(self._answer, version.card, prepared, answers, answer_form)
+            )
 
     def _decode(self, body: bytes, form: Form) -> tuple[PredictRequest, Problems]:
         if form == JSON:
@@ -140,41 +160,53 @@ class Gateway:
         return request, {}
 
     def _prepare(
-        self, request: PredictRequest, runtime: LoadedRuntime, problems: Problems
+        self, request: PredictRequest, version: ServedVersion, problems: Problems
     ) -> Prepared:
         try:
-            return prepare(request, runtime.card, self.settings, problems)
+            return prepare(request, version.card, version.limit, self.settings, problems)
         except ForcegateError as error:
-            self.metrics.rejected(runtime.card, [error])
+            self.metrics.rejected(version.card, [error])
             raise
 
-    async def _infer(self, runtime: LoadedRuntime, prepared: Prepared) -> list[Answer]:
-        futures = [self._dispatcher.submit(runtime, piece) for piece in prepared.pieces]
+    async def _infer(
+        self,
+        version: ServedVersion,
+        prepared: Prepared,
+        flow: Flow,
+        seconds: Sequence[float],
+        reservation: Reservation,
+    ) -> list[Answer]:
+        submit, share = self._dispatcher.submit, version.limit.share
+        futures = [submit(version, piece, flow, share(piece)) for piece in prepared.pieces]
+        answers = []
         try:
-            return [await future for future in futures]
+            for future, predicted in zip(futures, seconds, strict=True):
+                answers.append(await future)
+                reservation.settle(predicted)
         finally:
             # Without effect on what is done; takes the rest out of the queue.
             for future in futures:
                 future.cancel()
+        return answers
 
     def _answer(
-        self, runtime: LoadedRuntime, prepared: Prepared, answers: list[Answer], form: Form
+        self, card: ModelCard, prepared: Prepared, answers: list[Answer], form: Form
     ) -> bytes:
         started = time.perf_counter()
         failed = failures(prepared, answers)
-        self.metrics.rejected(runtime.card, [*prepared.problems.values(), *failed.values()])
+        self.metrics.rejected(card, [*prepared.problems.values(), *failed.values()])
         away = [index for index, error in failed.items() if isinstance(error, RuntimeUnavailable)]
         if away:
             # No structure is to blame, and all of them deserve another try.
             raise failed[away[0]]
         if failed and prepared.request.on_error == "raise":
             raise failed[min(failed)]
-        response = respond(prepared, answers, failed, runtime.card)
+        response = respond(prepared, answers, failed, card)
         if form == JSON:
             body = write_json(response, prepared.request.ids)
         else:
             body = encode_response(response)
-        self.metrics.served(runtime.card, len(response.predictions.index))
+        self.metrics.served(card, len(response.predictions.index))
         self.metrics.phases(response.timing | {"serialise_s": time.perf_counter() - started})
         return body
 

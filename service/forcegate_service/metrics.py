@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -51,6 +51,17 @@ class Metrics:
             "forcegate_structures_total",
             "Structures answered with a prediction.",
             ["model"],
+            registry=registry,
+        )
+        self._admitted = Gauge(
+            "forcegate_admitted_seconds",
+            "Predicted time of the work that waits or runs.",
+            registry=registry,
+        )
+        self._cancelled = Counter(
+            "forcegate_cancelled_total",
+            "Requests given up before they were answered, by reason: disconnect or deadline.",
+            ["reason"],
             registry=registry,
         )
         self._not_finite = Counter(
@@ -117,6 +128,18 @@ class Metrics:
     def loaded(self, card: ModelCard) -> None:
         """Announce a version that is served."""
         self._models.labels(card.name, card.version, card.digest).set(1)
+
+    def unloaded(self, card: ModelCard) -> None:
+        """Take back what ``loaded`` announced."""
+        self._models.remove(card.name, card.version, card.digest)
+
+    def watch(self, admitted_s: Callable[[], float]) -> None:
+        """Ask for the admitted work whenever metrics are read."""
+        self._admitted.set_function(admitted_s)
+
+    def cancelled(self, reason: str) -> None:
+        """Count a request that was given up."""
+        self._cancelled.labels(reason).inc()
 
     def compiled(self, card: ModelCard, in_use: bool) -> None:
         """Tell whether a version is evaluated by compiled code."""

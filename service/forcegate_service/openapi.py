@@ -10,7 +10,15 @@ from forcegate_service.json_form import PredictAnswer, PredictBody
 from forcegate_service.negotiation import JSON, MSGPACK
 from forcegate_service.problems import PROBLEM_TYPE, Problem
 
-__all__ = ["NOT_FOUND", "NOT_READY", "PREDICT_REQUEST", "PREDICT_RESPONSES", "describe_bodies"]
+__all__ = [
+    "FORBIDDEN",
+    "NOT_FOUND",
+    "NOT_READY",
+    "PREDICT_REQUEST",
+    "PREDICT_RESPONSES",
+    "UNAUTHORIZED",
+    "describe_bodies",
+]
 
 _REFERENCE = "#/components/schemas/{model}"
 _COLUMNAR = {"schema": {"type": "string", "format": "binary", "description": "docs/wire-format.md"}}
@@ -27,6 +35,10 @@ def _problem(description: str) -> dict[str, Any]:
 
 Responses = dict[int | str, dict[str, Any]]
 
+UNAUTHORIZED: Responses = {401: _problem("Keys are in force, and none or an unknown one was sent")}
+FORBIDDEN: Responses = {
+    403: _problem("The key lacks the scope, or the model is not approved for this use")
+}
 NOT_FOUND: Responses = {404: _problem("No such model or version")}
 NOT_READY: Responses = {503: _problem("The models are not loaded, or the runtime is away")}
 PREDICT_REQUEST: dict[str, Any] = {
@@ -40,18 +52,24 @@ PREDICT_RESPONSES: Responses = {
     415: _problem("Neither JSON nor msgpack, or compressed"),
     422: _problem("A structure or field that cannot be computed"),
     500: _problem("A defect in the server"),
+    **UNAUTHORIZED,
+    **FORBIDDEN,
     **NOT_FOUND,
     **NOT_READY,
 }
 
 
 def describe_bodies(app: FastAPI) -> None:
-    """Add the schemas that the routes refer to by name to the document of ``app``."""
+    """Add what the routes of ``app`` refer to by name, and how a key is sent, to its document."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = generate()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        components = document.setdefault("components", {})
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        # Either nothing or a key: whether keys are in force is up to each server.
+        document["security"] = [{}, {"key": []}]
+        schemas = components.setdefault("schemas", {})
         for model in (PredictBody, PredictAnswer, Problem):
             schema = model.model_json_schema(ref_template=_REFERENCE)
             schemas.update(schema.pop("$defs", {}))

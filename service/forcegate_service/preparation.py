@@ -15,8 +15,9 @@ from forcegate_service.card import ModelCard
 from forcegate_service.composition import composition_warnings
 from forcegate_service.crowding import crowded, estimate_edges
 from forcegate_service.graph import Graph, build_graph
+from forcegate_service.scheduling.batch_limit import BatchLimit
 from forcegate_service.settings import Settings
-from forcegate_service.subgraph import edge_vectors, keep_structures, split
+from forcegate_service.subgraph import edge_vectors, keep_structures
 from forcegate_service.validation import (
     Problems,
     check_properties,
@@ -62,9 +63,15 @@ def check_size(structures: int, atoms: int, settings: Settings) -> None:
 
 
 def prepare(
-    request: PredictRequest, card: ModelCard, settings: Settings, problems: Problems
+    request: PredictRequest,
+    card: ModelCard,
+    limit: BatchLimit,
+    settings: Settings,
+    problems: Problems,
 ) -> Prepared:
-    """Check ``request`` and build its graphs; ``problems`` are those found while decoding.
+    """Check ``request`` and build its graphs, a batch at most each.
+
+    ``problems`` are those found while decoding.
 
     Raises:
         PayloadTooLarge: if there are too many atoms, structures or pairs.
@@ -80,7 +87,7 @@ def prepare(
     _raise_first(request, problems)
     usable, index = without(batch, problems)
     _check_pairs(usable, card, settings)
-    pieces, keep = _graphs(usable, index, card, settings, problems)
+    pieces, keep = _graphs(usable, index, card, limit, settings, problems)
     _raise_first(request, problems)
     warnings = composition_warnings(usable)
     return Prepared(
@@ -97,6 +104,7 @@ def _graphs(
     batch: StructureBatch,
     index: npt.NDArray[np.int64],
     card: ModelCard,
+    limit: BatchLimit,
     settings: Settings,
     problems: Problems,
 ) -> tuple[list[Graph], npt.NDArray[np.bool_]]:
@@ -116,7 +124,7 @@ def _graphs(
             graph = keep_structures(graph, keep[chunk])
             for b, distance in close.items():
                 problems[int(index[chunk[b]])] = _contact(distance, card, int(index[chunk[b]]))
-        pieces += split(graph, settings.batch_edges)
+        pieces += limit.pieces(graph)
     return pieces, keep
 
 

@@ -20,10 +20,11 @@ from forcegate_client.errors import (
     MethodNotAllowed,
     ModelNotFound,
     ServerFault,
+    Unauthorized,
     UnprocessableRequest,
 )
 
-__all__ = ["PROBLEM_TYPE", "Problem", "install_handlers", "problem_response"]
+__all__ = ["PROBLEM_TYPE", "Problem", "client_gone", "install_handlers", "problem_response"]
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -48,6 +49,8 @@ def problem_response(error: ForcegateError, headers: dict[str, str] | None = Non
     headers = dict(headers or {})
     # What never crosses the wire on purpose is a defect of the server when it does.
     documented = error if isinstance(error, DocumentedError) else server_fault()
+    if isinstance(documented, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
     if documented.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(documented.retry_after_s))
     return Response(
@@ -65,6 +68,11 @@ def server_fault() -> ServerFault:
         expected="an answer",
         action="report it with the X-Request-ID of this response; the log has the details",
     )
+
+
+def client_gone() -> Response:
+    """Nobody reads it; 499 is what proxies log for a client that closed the connection."""
+    return Response(status_code=499)
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -121,5 +129,4 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 
 async def _client_gone(request: Request, error: Exception) -> Response:
-    # Nobody reads it; 499 is what proxies log for a client that closed the connection.
-    return Response(status_code=499)
+    return client_gone()

@@ -1,28 +1,74 @@
-"""The models that are served, and the versions that were refused."""
+"""The versions that are served, those that were refused, and which one a request means."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from forcegate_client.errors import ForcegateError, ModelNotFound
-from forcegate_client.structures import StructureBatch
+from forcegate_client.errors import Forbidden, ForcegateError, ModelNotFound
+from forcegate_service.card import ModelCard
 from forcegate_service.errors import ModelRefused
-from forcegate_service.graph import build_graph
-from forcegate_service.runtime import LoadedRuntime, RuntimeLoader
+from forcegate_service.scheduling.version import ServedVersion
 
-__all__ = ["Refusal", "Registry", "load_version", "version_folders"]
+__all__ = ["DEFAULT_ALIAS", "Policy", "Refusal", "Registry"]
 
 logger = logging.getLogger(__name__)
 
-# Float32 networks differ between machines in the last digits; other weights differ by far more.
-_REFERENCE_TOLERANCE_EV = 2e-3
-_WARM_UP_SIZES = (1, 2, 8)
-_WARM_UP_ROUNDS = 3
+DEFAULT_ALIAS = "default"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What an operator lets through.
+
+    ``digests`` by ``model/version``: if there are any, nothing else is served, and these only with
+    those weights. ``approvals`` are uses that a version must be approved for. ``default_model`` is
+    what the alias ``default`` means.
+    """
+
+    digests: Mapping[str, str] = field(default_factory=dict)
+    approvals: frozenset[str] = frozenset()
+    default_model: str | None = None
+
+    def require_pinned(self, card: ModelCard) -> None:
+        """Refuse weights that are not among the pinned ones.
+
+        Raises:
+            ModelRefused: saying which digest was expected.
+        """
+        if not self.digests:
+            return
+        expected = self.digests.get(f"{card.name}/{card.version}")
+        if card.digest != expected:
+            raise ModelRefused(
+                f"{card.name}/{card.version}={card.digest}",
+                expected=f"{card.name}/{card.version}={expected or 'a pinned digest'}",
+                action="restore the pinned weights, or change FORCEGATE_MODEL_DIGESTS",
+                code="model_not_pinned",
+            )
+
+    def require_approved(self, card: ModelCard) -> None:
+        """Refuse to answer with a version that is not approved for all uses that must be.
+
+        Raises:
+            Forbidden: naming the uses.
+        """
+        missing = {
+            use: card.status.get(use, "not_validated")
+            for use in sorted(self.approvals)
+            if card.status.get(use) != "approved"
+        }
+        if missing:
+            raise Forbidden(
+                f"model {card.name} version {card.version}, which is "
+                + ", ".join(f"{status} for {use}" for use, status in missing.items()),
+                expected="a version that is approved for " + ", ".join(sorted(self.approvals)),
+                action="GET /v1/models shows the status of each; the operator of this server "
+                "requires approval",
+                code="model_not_approved",
+            )
 
 
 @dataclass(frozen=True)
@@ -34,31 +80,44 @@ class Refusal:
     reason: str
 
 
-@dataclass
 class Registry:
     """Versions by model; the newest version of a model is its default."""
 
-    models: dict[str, dict[str, LoadedRuntime]] = field(default_factory=dict)
-    refused: list[Refusal] = field(default_factory=list)
+    def __init__(self, policy: Policy | None = None) -> None:
+        self.policy = policy or Policy()
+        self.models: dict[str, dict[str, ServedVersion]] = {}
+        self.refused: list[Refusal] = []
 
-    def add(self, runtime: LoadedRuntime) -> None:
+    def add(self, served: ServedVersion) -> None:
         """Serve one more version."""
-        versions = self.models.setdefault(runtime.card.name, {})
-        versions[runtime.card.version] = runtime
-        self.models[runtime.card.name] = dict(sorted(versions.items(), key=_number))
+        versions = self.models.setdefault(served.card.name, {})
+        versions[served.card.version] = served
+        self.models[served.card.name] = dict(sorted(versions.items(), key=_number))
+
+    def remove(self, served: ServedVersion) -> None:
+        """Serve one version less; what it is working on is not affected."""
+        versions = self.models[served.card.name]
+        del versions[served.card.version]
+        if not versions:
+            del self.models[served.card.name]
 
     def refuse(self, folder: Path, error: ForcegateError) -> None:
         """Remember why the version in ``folder`` is not served."""
         logger.error("refused %s version %s: %s", folder.parent.name, folder.name, error)
         self.refused.append(Refusal(folder.parent.name, folder.name, str(error)))
 
-    def find(self, model: str, version: str | None = None) -> LoadedRuntime:
-        """The runtime of ``model``, of its newest version unless one is named.
+    def get(self, model: str, version: str) -> ServedVersion | None:
+        """That very version, if it is served."""
+        return self.models.get(model, {}).get(version)
+
+    def find(self, model: str, version: str | None = None) -> ServedVersion:
+        """What a request for ``model`` means: its newest version unless one is named.
 
         Raises:
             ModelNotFound: if there is no such model or version.
         """
-        versions = self.models.get(model)
+        name = self._meant(model) if model == DEFAULT_ALIAS else model
+        versions = self.models.get(name)
         if versions is None:
             raise ModelNotFound(
                 f"model {model!r}",
@@ -76,83 +135,17 @@ class Registry:
             )
         return versions[version]
 
-    def runtimes(self) -> Iterator[LoadedRuntime]:
+    def served(self) -> Iterator[ServedVersion]:
         """Every version that is served."""
         for versions in self.models.values():
             yield from versions.values()
 
-
-def version_folders(repository: Path) -> list[Path]:
-    """The folders ``<model>/<version>`` of a repository, in order.
-
-    Raises:
-        ModelRefused: if there is no such repository or it is empty.
-    """
-    if not repository.is_dir():
-        raise ModelRefused(
-            f"model repository {repository}: no such folder",
-            expected="a folder with <model>/<version>/model_card.json in it",
-            action="set --model-repository or FORCEGATE_MODEL_REPOSITORY",
-        )
-    folders = [path for path in repository.glob("*/*") if path.is_dir() and path.name.isdecimal()]
-    if not folders:
-        raise ModelRefused(
-            f"model repository {repository}: no model in it",
-            expected="<model>/<version>/model_card.json with a number as version",
-            action="export a model, or set --model-repository",
-        )
-    return sorted(folders, key=lambda path: (path.parent.name, int(path.name)))
+    def _meant(self, alias: str) -> str:
+        """A model of that very name, the one that the settings name, or the only one there is."""
+        if alias in self.models or self.policy.default_model is None:
+            return next(iter(self.models)) if len(self.models) == 1 else alias
+        return self.policy.default_model
 
 
-def load_version(folder: Path, load: RuntimeLoader) -> LoadedRuntime:
-    """Open, recognise and warm up one version; runs on the inference thread.
-
-    Raises:
-        ModelRefused: if it is not what its card and its folder say.
-    """
-    try:
-        runtime = load(folder)
-    except ForcegateError:
-        raise
-    except Exception as error:
-        raise ModelRefused(
-            f"{folder}: {type(error).__name__}: {error}",
-            expected="a model file that the runtime can open",
-            action="export the model again",
-        ) from error
-    if (runtime.card.name, runtime.card.version) != (folder.parent.name, folder.name):
-        raise ModelRefused(
-            f"{folder} with the card of {runtime.card.name} version {runtime.card.version}",
-            expected="folder and card to agree",
-            action="restore the folder's name",
-        )
-    _recognise(runtime)
-    _warm_up(runtime)
-    return runtime
-
-
-def _recognise(runtime: LoadedRuntime) -> None:
-    reference = runtime.card.reference
-    output = runtime.evaluate(build_graph(reference.batch(), runtime.card.cutoff))
-    energy_error = abs(float(output.energy[0]) - reference.energy)
-    force_error = float(np.abs(output.forces - np.array(reference.forces)).max(initial=0.0))
-    # Written so that NaN is a mismatch too.
-    if not (energy_error <= _REFERENCE_TOLERANCE_EV and force_error <= _REFERENCE_TOLERANCE_EV):
-        raise ModelRefused(
-            f"reference energy off by {energy_error:.2g} eV, forces by {force_error:.2g} eV/Å",
-            expected=f"the answers in the card within {_REFERENCE_TOLERANCE_EV} eV and eV/Å",
-            action="export the model again",
-        )
-
-
-def _warm_up(runtime: LoadedRuntime) -> None:
-    """The first evaluations compile; they should not be a user's."""
-    reference = runtime.card.reference.batch()
-    for size in _WARM_UP_SIZES:
-        graph = build_graph(StructureBatch.concatenate([reference] * size), runtime.card.cutoff)
-        for _ in range(_WARM_UP_ROUNDS):
-            runtime.evaluate(graph)
-
-
-def _number(entry: tuple[str, LoadedRuntime]) -> int:
+def _number(entry: tuple[str, ServedVersion]) -> int:
     return int(entry[0])

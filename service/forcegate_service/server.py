@@ -7,11 +7,18 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
+from forcegate_client.errors import ForcegateError
+from forcegate_service.access.caller import Access
+from forcegate_service.access.keyfile import KeyFileError
 from forcegate_service.app import create_app
+from forcegate_service.gateway import Gateway
+from forcegate_service.protocol import PromptHeads
 from forcegate_service.settings import Settings
 
 __all__ = ["serve"]
@@ -22,10 +29,14 @@ logger = logging.getLogger(__name__)
 _KEEP_ALIVE_S = 120
 
 
+class _CannotStartError(Exception):
+    """What whoever starts the server has to put right; the message says what."""
+
+
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT, and leave it at that.
+        """Stop on SIGTERM and SIGINT, and leave it at that; look at the models again on SIGHUP.
 
         Uvicorn raises captured signals again once it has shut down, which would turn every orderly
         stop into a death by signal.
@@ -33,57 +44,89 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         try:
             yield
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
     def _stop(self, number: signal.Signals) -> None:
         logger.info("%s: finishing what is queued", number.name)
         self.handle_exit(number, None)
 
+    def _hang_up(self) -> None:
+        # Kept, or the task might be collected before it is done.
+        self._reloading = asyncio.create_task(_reload(self.lifespan.state))
+
+
+async def _reload(state: Mapping[str, Any]) -> None:
+    """Read keys and models again; what goes wrong is logged and changes nothing."""
+    access: Access = state["access"]
+    gateway: Gateway = state["gateway"]
+    access.reload()
+    try:
+        changes = await gateway.reload()
+    except ForcegateError as error:
+        logger.error("SIGHUP: all stays as it was: %s", error)
+    else:
+        logger.info("SIGHUP: %s", changes.model_dump_json(exclude_defaults=True))
+
 
 def serve(settings: Settings) -> int:
     """Serve until a signal comes; the result is the exit code of the process."""
     failures: list[Exception] = []
-    try:
-        listener = _listen(settings)
-    except OSError as error:
-        logger.error(
-            "cannot listen on %s port %d: %s; choose another --host or --port (0 takes a free one)",
-            settings.host,
-            settings.port,
-            error.strerror,
-        )
-        return 1
 
     def on_ready() -> None:
         host, port = listener.getsockname()[:2]
         if settings.port_file is not None:
             settings.port_file.write_text(f"{port}\n", encoding="utf-8")
         shown = f"[{host}]" if ":" in host else host
+        scheme = "https" if config.is_ssl else "http"
         # Printed for scripts, which wait for this line.
-        print(f"forcegate is listening on http://{shown}:{port}", flush=True)
+        print(f"forcegate is listening on {scheme}://{shown}:{port}", flush=True)
 
     def on_failure(error: Exception) -> None:
         failures.append(error)
         server.should_exit = True
 
+    try:
+        config = _configure(
+            create_app(settings, on_ready=on_ready, on_failure=on_failure), settings
+        )
+        listener = _listen(settings)
+    except (KeyFileError, _CannotStartError) as error:
+        logger.error("%s", error)
+        return 1
+    server = _Server(config)
+    with listener:
+        server.run(sockets=[listener])
+    logger.info("stopped")
+    return 1 if failures else 0
+
+
+def _configure(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     config = uvicorn.Config(
-        create_app(settings, on_ready=on_ready, on_failure=on_failure),
+        app,
+        http=PromptHeads,
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="on",
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.drain_timeout_s,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
     )
-    server = _Server(config)
-    with listener:
-        server.run(sockets=[listener])
-    logger.info("stopped")
-    return 1 if failures else 0
+    try:
+        config.load()
+    except OSError as error:
+        raise _CannotStartError(
+            f"certificate {settings.tls_certificate} with key {settings.tls_key}: "
+            f"{error.strerror or error}; expected two PEM files that belong together, the key "
+            "without a password; set FORCEGATE_TLS_CERTIFICATE and FORCEGATE_TLS_KEY to such files"
+        ) from error
+    return config
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -92,7 +135,10 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise _CannotStartError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; "
+            "choose another --host or --port (0 takes a free one)"
+        ) from error
     return listener

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from forcegate_service.compilation.cache import default_cache_dir
@@ -16,6 +18,10 @@ __all__ = ["Settings"]
 
 MIB = 1024 * 1024
 PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Use = Literal["md", "relax", "screening", "periodic"]
+
+_PIN = re.compile(r"([a-z0-9_]+/[1-9][0-9]*)=(sha256:[0-9a-f]{64})")
 
 
 def _default_torch_threads() -> int:
@@ -37,11 +43,31 @@ class Settings(BaseSettings):
     port_file: Path | None = Field(
         None, description="file to write the port to once models are served"
     )
-    allow_anonymous: bool = Field(
-        False, description="listen on an address that other machines reach, without keys"
+    keys_file: Path | None = Field(
+        None, description="file of the keys that are let in, made by forcegate-serve keys"
     )
+    allow_anonymous: bool = Field(
+        False, description="let requests without a key in, from other machines too"
+    )
+    public_metrics: bool = Field(
+        False, description="answer /metrics without a key although keys are in force"
+    )
+    public_docs: bool = Field(
+        False, description="answer /docs and /openapi.json without a key although keys are in force"
+    )
+    tls_certificate: Path | None = Field(
+        None, description="PEM file of the certificate, with which the server speaks https"
+    )
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's private key")
     model_repository: Path = Field(
         Path("model_repository"), description="folder with <model>/<version>/ in it"
+    )
+    default_model: str | None = Field(None, description="model that the name default stands for")
+    model_digests: str | None = Field(
+        None, description="weights to insist on, as model/version=sha256:…, comma-separated"
+    )
+    require_approval: str | None = Field(
+        None, description="uses that a model must be approved for, comma-separated"
     )
     runtime: Literal["embedded", "in-process", "fake"] = Field(
         "embedded",
@@ -64,6 +90,17 @@ class Settings(BaseSettings):
     batch_edges: PositiveInt = Field(
         20_000, description="edges and atoms that one batch holds at most"
     )
+    batch_target_s: PositiveFloat = Field(
+        0.05, description="predicted seconds that one batch holds at most"
+    )
+    queue_budget_s: PositiveFloat = Field(
+        10.0,
+        description="predicted seconds of work that may wait; beyond it requests are refused "
+        "with 429",
+    )
+    request_timeout_s: PositiveFloat = Field(
+        300.0, description="longest time a request may take unless it asks for less"
+    )
     max_atoms: PositiveInt = Field(100_000, description="atoms in one request")
     max_structures: PositiveInt = Field(10_000, description="structures in one request")
     max_edges: PositiveInt = Field(
@@ -77,16 +114,84 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="the least severe message that is logged"
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="lines of text, or one JSON object a line"
+    )
+
+    @property
+    def pinned_digests(self) -> Mapping[str, str]:
+        """``model_digests`` taken apart: ``model/version`` to ``sha256:…``."""
+        return _pins(self.model_digests or "")
+
+    @property
+    def required_approvals(self) -> frozenset[Use]:
+        """``require_approval`` taken apart."""
+        return _uses(self.require_approval or "")
 
     @model_validator(mode="after")
     def _refuse_open_doors(self) -> Self:
-        if not self.allow_anonymous and not _is_loopback(self.host):
+        open_to_all = self.keys_file is None and not self.allow_anonymous
+        if open_to_all and not _is_loopback(self.host):
             raise ValueError(
                 f"host {self.host} can be reached from other machines and anybody could use it; "
-                "expected a loopback address such as 127.0.0.1; "
+                "expected a loopback address such as 127.0.0.1, or keys; make one with "
+                "`forcegate-serve keys create` and give its --keys-file (FORCEGATE_KEYS_FILE), or "
                 "add --allow-anonymous (FORCEGATE_ALLOW_ANONYMOUS=true) if that is intended"
             )
         return self
+
+    @model_validator(mode="after")
+    def _refuse_half_of_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            given, missing = "FORCEGATE_TLS_CERTIFICATE", "FORCEGATE_TLS_KEY"
+            if self.tls_certificate is None:
+                given, missing = missing, given
+            raise ValueError(
+                f"{given} without {missing}; expected both or neither; set {missing} as well"
+            )
+        return self
+
+    @field_validator("model_digests")
+    @classmethod
+    def _refuse_strange_pins(cls, text: str | None) -> str | None:
+        _pins(text or "")
+        return text
+
+    @field_validator("require_approval")
+    @classmethod
+    def _refuse_strange_uses(cls, text: str | None) -> str | None:
+        _uses(text or "")
+        return text
+
+
+def _pins(text: str) -> Mapping[str, str]:
+    pins: dict[str, str] = {}
+    for item in _items(text):
+        match = _PIN.fullmatch(item)
+        if match is None:
+            raise ValueError(
+                f"the pin {item!r}; expected <model>/<version>=sha256:<64 digits of 0-9 and a-f>; "
+                "GET /v1/models shows the digests"
+            )
+        version, digest = match.groups()
+        if pins.setdefault(version, digest) != digest:
+            raise ValueError(f"two digests of {version}; expected one; leave one of them out")
+    return pins
+
+
+def _uses(text: str) -> frozenset[Use]:
+    known = {use: use for use in get_args(Use)}
+    strange = [item for item in _items(text) if item not in known]
+    if strange:
+        raise ValueError(
+            f"the use {strange[0]!r}; expected some of {', '.join(known)}, separated by commas; "
+            "leave it out"
+        )
+    return frozenset(known[item] for item in _items(text))
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def _is_loopback(host: str) -> bool:

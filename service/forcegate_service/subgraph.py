@@ -11,11 +11,10 @@ from forcegate_service.graph import Graph
 
 __all__ = [
     "edge_vectors",
+    "edges_per_structure",
     "keep_structures",
     "merge",
     "slice_structures",
-    "split",
-    "structure_load",
 ]
 
 Int = npt.NDArray[np.int64]
@@ -33,11 +32,11 @@ def edge_vectors(graph: Graph) -> Float:
     return vectors
 
 
-def structure_load(graph: Graph) -> Int:
-    """[B]; edges plus atoms of each structure, a measure of the work it makes."""
+def edges_per_structure(graph: Graph) -> Int:
+    """[B]."""
     ends = np.searchsorted(graph.edge_index[0], np.cumsum(graph.n_atoms))
-    load: Int = np.diff(ends, prepend=0) + graph.n_atoms
-    return load
+    counts: Int = np.diff(ends, prepend=0)
+    return counts
 
 
 def slice_structures(graph: Graph, start: int, stop: int) -> Graph:
@@ -73,21 +72,6 @@ def keep_structures(graph: Graph, keep: Bool) -> Graph:
         structure_index=new_structure[graph.structure_index[atoms]],
         n_atoms=graph.n_atoms[keep],
     )
-
-
-def split(graph: Graph, limit: int) -> list[Graph]:
-    """Consecutive pieces with at most ``limit`` edges and atoms, or with a single structure."""
-    if graph.n_edges + len(graph.atomic_numbers) <= limit:
-        return [graph] if len(graph.n_atoms) else []
-    ends = np.cumsum(structure_load(graph))
-    pieces = []
-    start = 0
-    while start < len(ends):
-        done = int(ends[start - 1]) if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, done + limit, side="right")))
-        pieces.append(slice_structures(graph, start, stop))
-        start = stop
-    return pieces
 
 
 def merge(graphs: Sequence[Graph]) -> Graph:

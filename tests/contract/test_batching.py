@@ -4,64 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
 from forcegate_service.errors import RuntimeFault
-from forcegate_service.fake import FakeRuntime, load_fake
 from forcegate_service.graph import Graph
 from forcegate_service.runtime import ModelOutput
 from forcegate_service.settings import Settings
-from forcegate_service.testing import gateway_client
+from support.staged import Gate, post, settled, staged, stretched
 
 pytestmark = pytest.mark.anyio
 
 SULFUR = 16
-
-
-class StagedRuntime(FakeRuntime):
-    """Evaluates as the toy does, after and before what a test wants to happen."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(load_fake(folder).card)
-        self.before: Callable[[Graph], None] = lambda graph: None
-        self.after: Callable[[Graph, ModelOutput], None] = lambda graph, output: None
-        self.threads: set[int] = set()
-
-    def evaluate(self, graph: Graph) -> ModelOutput:
-        self.threads.add(threading.get_ident())
-        self.before(graph)
-        output = super().evaluate(graph)
-        self.after(graph, output)
-        return output
-
-
-@asynccontextmanager
-async def staged(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, StagedRuntime]]:
-    runtimes: list[StagedRuntime] = []
-
-    def load(folder: Path) -> StagedRuntime:
-        runtimes.append(StagedRuntime(folder))
-        return runtimes[-1]
-
-    async with gateway_client(settings, load) as client:
-        runtimes[0].batches.clear()
-        yield client, runtimes[0]
-
-
-def stretched(water: dict[str, Any], k: int) -> dict[str, Any]:
-    return water | {"positions": [[0, 0, 0], [0.9 + 0.01 * k, 0, 0], [-0.24, 0.93, 0]]}
-
-
-async def post(client: httpx.AsyncClient, *structures: dict[str, Any], **options: Any) -> Any:
-    body = {"model": "fake", "structures": structures} | options
-    return await client.post("/v1/predict", json=body)
 
 
 async def test_what_waits_while_a_batch_runs_is_one_batch(
@@ -70,19 +26,12 @@ async def test_what_waits_while_a_batch_runs_is_one_batch(
     async with staged(settings) as (client, runtime):
         alone = [(await post(client, stretched(water, k))).json() for k in range(20)]
         runtime.batches.clear()
-        entered, release = threading.Event(), threading.Event()
-
-        def hold(graph: Graph) -> None:
-            entered.set()
-            assert release.wait(30)
-
-        runtime.before = hold
+        gate = runtime.before = Gate()
         first = asyncio.create_task(post(client, stretched(water, 0)))
-        await asyncio.to_thread(entered.wait, 30)
+        await gate.entered()
         others = [asyncio.create_task(post(client, stretched(water, k))) for k in range(1, 20)]
-        for _ in range(100):
-            await asyncio.sleep(0)
-        release.set()
+        await settled()
+        gate.open()
         together = [response.json() for response in await asyncio.gather(first, *others)]
     assert runtime.batches == [1, 19]
     for one, other in zip(alone, together, strict=True):
@@ -200,7 +149,6 @@ async def test_the_queue_is_finished_before_the_gateway_closes(
 ) -> None:
     async with staged(settings) as (client, _runtime):
         tasks = [asyncio.create_task(post(client, stretched(water, k))) for k in range(5)]
-        for _ in range(50):
-            await asyncio.sleep(0)
+        await settled()
     responses = await asyncio.gather(*tasks)
     assert [response.status_code for response in responses] == [200] * 5

@@ -17,7 +17,7 @@ from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.errors import ModelRefused, RuntimeFault
 from forcegate_service.fake import write_fake_model
 from forcegate_service.graph import Graph, build_graph
-from forcegate_service.registry import load_version
+from forcegate_service.loading import load_version
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+
+from forcegate_service.fake import write_fake_model
+from forcegate_service.protocol import PromptHeads
+from forcegate_service.settings import Settings
+from forcegate_service.testing import running_gateway
 
 COMMAND = [sys.executable, "-c", "from forcegate_service.cli import main; main()"]
 LISTENING = "forcegate is listening on "
@@ -141,3 +147,38 @@ def test_a_port_that_is_taken_is_named() -> None:
     assert result.returncode == 1
     assert f"port {port}" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_hang_up_makes_it_look_at_its_models_again(repository: Path) -> None:
+    with started(repository) as (process, url):
+        write_fake_model(repository, version="2")
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 30
+        versions: list[str] = []
+        while versions != ["1", "2"] and time.monotonic() < deadline:
+            (entry,) = httpx.get(f"{url}/v1/models").json()["models"]
+            versions = entry["versions"]
+        assert versions == ["1", "2"]
+        shutil.rmtree(repository)
+        process.send_signal(signal.SIGHUP)
+        # Nothing left to serve: it stays with what it has.
+        for _ in range(20):
+            assert httpx.get(f"{url}/health/ready").status_code == 200
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
+def test_a_head_that_never_ends_loses_its_connection(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PromptHeads, "head_timeout_s", 0.5)
+    with running_gateway(Settings(model_repository=repository, runtime="fake")) as url:
+        address = (urlsplit(url).hostname, urlsplit(url).port)
+        with socket.create_connection(address, timeout=30) as silent:
+            assert silent.recv(1) == b""
+        with socket.create_connection(address, timeout=30) as slow:
+            slow.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\n")
+            assert slow.recv(1) == b""
+        with socket.create_connection(address, timeout=30) as prompt:
+            prompt.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert prompt.recv(15) == b"HTTP/1.1 200 OK"

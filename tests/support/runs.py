@@ -17,6 +17,7 @@ def small_config(dataset: Path, epochs: int = 4, **changes: object) -> FitConfig
         dataset_hash=load_dataset(dataset).content_hash(),
         epochs=epochs,
         batch_size=6,
+        learning_rate=1e-3,
         warmup_steps=2,
         compile=False,
     )

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from forcegate_client.structures import StructureBatch
 from forcegate_service.graph import Graph, build_graph
-from forcegate_service.subgraph import edge_vectors, keep_structures, merge, slice_structures, split
+from forcegate_service.scheduling.batch_limit import BatchLimit
+from forcegate_service.scheduling.cost import CostModel
+from forcegate_service.subgraph import edge_vectors, keep_structures, merge, slice_structures
 from support.random_structures import KINDS, mixed_batch, open_molecule
 
 CUTOFF = 5.0
@@ -134,11 +136,16 @@ def test_part_of_a_graph_is_the_graph_of_a_part(seed: int, size: int, data: st.D
     assert_same(keep_structures(graph, keep), kept)
 
 
+def _pieces(graph: Graph, limit: int) -> list[Graph]:
+    """Divided by memory alone: time costs nothing here."""
+    return BatchLimit(CostModel(0.0, 0.0, 0.0), 1.0, limit).pieces(graph)
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=seeds, size=st.integers(1, 8), limit=st.integers(1, 2000))
 def test_a_split_loses_nothing_and_keeps_its_limit(seed: int, size: int, limit: int) -> None:
     graph = build_graph(mixed_batch(seed, size), CUTOFF)
-    pieces = split(graph, limit)
+    pieces = _pieces(graph, limit)
     assert_same(merge(pieces), graph)
     for piece in pieces:
         assert len(piece.n_atoms) == 1 or piece.n_edges + len(piece.atomic_numbers) <= limit
@@ -147,10 +154,10 @@ def test_a_split_loses_nothing_and_keeps_its_limit(seed: int, size: int, limit: 
 def test_an_empty_batch_is_an_empty_graph() -> None:
     graph = build_graph(StructureBatch.from_arrays([], [], np.zeros((0, 3))), CUTOFF)
     assert graph.n_edges == 0
-    assert split(graph, 10) == []
+    assert _pieces(graph, 10) == []
 
 
 def test_all_arrays_of_a_graph_are_contiguous() -> None:
     graph = build_graph(mixed_batch(1, 6), CUTOFF)
-    for one in (graph, slice_structures(graph, 1, 5), *split(graph, 50)):
+    for one in (graph, slice_structures(graph, 1, 5), *_pieces(graph, 50)):
         assert all(array.flags.c_contiguous for array in one.arrays())

@@ -34,7 +34,7 @@ def test_variants_of_the_same_work_are_trained_and_tabulated(
         "model": "painn_ultra_tiny",
         "mentor": exported,
         "extra": None,
-        "only": "longer,atomic,hessian",
+        "only": "adamw,longer,atomic,hessian",
         "seeds": "0,1",
         "longer": 2.0,
         "batch_size": 6,
@@ -49,7 +49,7 @@ def test_variants_of_the_same_work_are_trained_and_tabulated(
     }
     ablation.main(**arguments)
     found = json.loads((tmp_path / "ablation.json").read_text())["variants"]
-    assert list(found) == ["plain", "longer", "atomic", "hessian"]
+    assert list(found) == ["plain", "adamw", "longer", "atomic", "hessian"]
     assert (found["plain"]["steps"], found["longer"]["steps"]) == (10, 20)
     assert found["plain"]["asking_s"] is None
     assert found["hessian"]["asking_s"] > 0

@@ -11,7 +11,7 @@ from forcegate_client.errors import ForcegateError
 from forcegate_service.compilation.build import Build
 from forcegate_service.compilation.cache import PackageCache
 from forcegate_service.errors import ModelRefused
-from forcegate_service.registry import version_folders
+from forcegate_service.loading import version_folders
 from forcegate_service.settings import Settings
 
 __all__ = ["compile_ahead"]

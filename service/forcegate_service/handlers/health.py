@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from forcegate_service.dependencies import GatewayDependency
-from forcegate_service.openapi import NOT_READY
+from forcegate_service.dependencies import GatewayDependency, require_key
+from forcegate_service.openapi import NOT_READY, UNAUTHORIZED
 
 __all__ = ["router"]
 
@@ -26,8 +26,12 @@ async def ready(gateway: GatewayDependency) -> dict[str, str]:
     return {"status": "ready"}
 
 
-@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
-async def metrics(gateway: GatewayDependency) -> Response:
+@router.get(
+    "/metrics", summary="Prometheus metrics", response_class=Response, responses=UNAUTHORIZED
+)
+async def metrics(request: Request, gateway: GatewayDependency) -> Response:
     """All ``forcegate_*`` metrics."""
+    if not gateway.settings.public_metrics:
+        require_key(request)
     # The type is given as a header because Response would add a second charset to it.
     return Response(gateway.metrics.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from forcegate_service.card import Approval, ModelCard
-from forcegate_service.dependencies import GatewayDependency
-from forcegate_service.openapi import NOT_FOUND, NOT_READY
+from forcegate_service.dependencies import GatewayDependency, caller
+from forcegate_service.openapi import NOT_FOUND, NOT_READY, UNAUTHORIZED
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["models"], prefix="/v1/models")
+router = APIRouter(
+    tags=["models"],
+    prefix="/v1/models",
+    dependencies=[Depends(caller)],
+    responses=UNAUTHORIZED,
+)
 
 
 class ModelEntry(BaseModel):

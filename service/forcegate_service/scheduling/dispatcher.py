@@ -1,7 +1,8 @@
-"""The one place where inference runs: a single thread and the queue before it.
+"""The one place where inference runs: a single thread and the queues before it.
 
-Work-conserving: when the thread is free, whatever waits for the same model is packed into a batch
-at once; while a batch runs, the next one collects. Nothing ever waits on a timer.
+Work-conserving: when the thread is free, whatever waits for the same version is packed into a batch
+at once; while a batch runs, the next one collects. Nothing ever waits on a timer. Versions take
+turns, batch by batch; within a version callers do.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from typing import Any, TypeVar
 from forcegate_service.graph import Graph
 from forcegate_service.isolation import Faults, evaluate_isolated
 from forcegate_service.metrics import Metrics
-from forcegate_service.runtime import LoadedRuntime, ModelOutput
+from forcegate_service.runtime import ModelOutput
+from forcegate_service.scheduling.cost import Timing
+from forcegate_service.scheduling.fair_queue import FairQueue
+from forcegate_service.scheduling.flow import Flow
+from forcegate_service.scheduling.version import ServedVersion
 from forcegate_service.subgraph import merge
 
 __all__ = ["Answer", "Dispatcher"]
@@ -38,14 +43,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Work:
-    runtime: LoadedRuntime
+    version: ServedVersion
     graph: Graph
+    flow: Flow
+    share: float
     future: asyncio.Future[Answer]
     queued_at: float
-
-    @property
-    def load(self) -> int:
-        return self.graph.n_edges + len(self.graph.atomic_numbers)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,29 +58,35 @@ class _Call:
 
 
 class Dispatcher:
-    """Runs graphs in batches of at most ``batch_load`` edges and atoms on its own thread.
+    """Evaluates graphs in batches on its own thread.
 
     Always the same thread: every thread that calls torch gets an OpenMP pool of its own.
     """
 
-    def __init__(self, batch_load: int, metrics: Metrics) -> None:
-        self._batch_load = batch_load
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._inbox: SimpleQueue[_Work | _Call | None] = SimpleQueue()
-        self._waiting: deque[_Work | _Call] = deque()
+        self._calls: deque[_Call] = deque()
+        # In the order of their turns; each has work.
+        self._queues: dict[ServedVersion, FairQueue[_Work]] = {}
         self._closing = False
         self._loop = asyncio.get_running_loop()
         self._thread = Thread(target=self._run, name="forcegate-inference", daemon=True)
         self._thread.start()
 
-    def submit(self, runtime: LoadedRuntime, graph: Graph) -> asyncio.Future[Answer]:
-        """Queue ``graph``; cancelling the future takes it out of the queue."""
+    def submit(
+        self, version: ServedVersion, graph: Graph, flow: Flow, share: float
+    ) -> asyncio.Future[Answer]:
+        """Queue ``graph``, which fills ``share`` of a batch, behind what else ``flow`` asked for.
+
+        Cancelling the future takes it out of the queue.
+        """
         future: asyncio.Future[Answer] = self._loop.create_future()
-        self._inbox.put(_Work(runtime, graph, future, time.perf_counter()))
+        self._inbox.put(_Work(version, graph, flow, share, future, time.perf_counter()))
         return future
 
     def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
-        """Run ``function`` on the inference thread, e.g. to load a model there."""
+        """Run ``function`` on the inference thread between two batches, e.g. to load a model."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._inbox.put(_Call(function, future))
         return future
@@ -89,50 +98,44 @@ class Dispatcher:
 
     def _run(self) -> None:
         while self._collect():
-            first = self._waiting.popleft()
-            if isinstance(first, _Call):
-                self._execute(first)
-            elif not first.future.cancelled():
-                self._evaluate(self._pack(first))
+            # One call at a time: whoever loads a model must not stop the others for long.
+            if self._calls:
+                self._execute(self._calls.popleft())
+            if self._queues:
+                version = next(iter(self._queues))
+                queue = self._queues.pop(version)
+                batch = queue.pack(_is_wanted)
+                if queue:
+                    self._queues[version] = queue
+                if batch:
+                    self._evaluate(version, batch)
 
     def _collect(self) -> bool:
         """Take in all that has arrived; wait only if there is nothing to do."""
         try:
             while not self._closing:
-                arrived = self._inbox.get(block=not self._waiting)
+                arrived = self._inbox.get(block=not (self._calls or self._queues))
                 if arrived is None:
                     self._closing = True
+                elif isinstance(arrived, _Call):
+                    self._calls.append(arrived)
                 else:
-                    self._waiting.append(arrived)
+                    queue = self._queues.setdefault(arrived.version, FairQueue())
+                    queue.push(arrived.flow, arrived.share, arrived)
         except Empty:
             pass
-        return bool(self._waiting)
+        return bool(self._calls or self._queues)
 
-    def _pack(self, first: _Work) -> list[_Work]:
-        """``first`` and what may run with it, in order of arrival, until the batch is full."""
-        batch, load = [first], first.load
-        passed_over: list[_Work | _Call] = []
-        while self._waiting:
-            work = self._waiting.popleft()
-            if not isinstance(work, _Work) or work.runtime is not first.runtime:
-                passed_over.append(work)
-            elif not work.future.cancelled():
-                load += work.load
-                if load > self._batch_load:
-                    passed_over.append(work)
-                    break
-                batch.append(work)
-        self._waiting.extendleft(reversed(passed_over))
-        return batch
-
-    def _evaluate(self, batch: Sequence[_Work]) -> None:
+    def _evaluate(self, version: ServedVersion, batch: Sequence[_Work]) -> None:
         started = time.perf_counter()
         try:
-            output, faults = evaluate_isolated(
-                batch[0].runtime, merge([work.graph for work in batch])
-            )
+            graph = merge([work.graph for work in batch])
+            output, faults = evaluate_isolated(version.runtime, graph)
             inference_s = time.perf_counter() - started
             self._metrics.batch(len(output.energy), inference_s)
+            if not faults:
+                atoms = len(graph.atomic_numbers)
+                version.limit.cost.observe(Timing(atoms, graph.n_edges, inference_s))
             answers = _divide(batch, output, faults, started, inference_s)
         except Exception as error:
             # A defect of ours; the thread must outlive it and every caller must hear of it.
@@ -149,6 +152,10 @@ class Dispatcher:
 
     def _post(self, futures: Sequence[asyncio.Future[Any]], outcomes: Sequence[object]) -> None:
         self._loop.call_soon_threadsafe(_settle, futures, outcomes)
+
+
+def _is_wanted(work: _Work) -> bool:
+    return not work.future.cancelled()
 
 
 def _settle(futures: Sequence[asyncio.Future[Any]], outcomes: Sequence[object]) -> None:

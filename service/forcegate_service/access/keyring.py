@@ -1,0 +1,56 @@
+"""The keys in force: those of the file, which is looked at again while the server runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from forcegate_service.access.keyfile import KeyFileError, read_keys, stamp_of
+from forcegate_service.access.keys import KeyRecord
+
+__all__ = ["KeyRing"]
+
+logger = logging.getLogger(__name__)
+
+_PAUSE_S = 1.0
+
+
+class KeyRing:
+    """Records by id; a change of the file is seen by the first request a second later."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read the keys in ``path``.
+
+        Raises:
+            KeyFileError: if that is not possible.
+        """
+        self._path = path
+        self._clock = clock
+        self._looked_at = clock()
+        self._records, self._stamp = read_keys(path)
+        self._complaint = ""
+
+    def find(self, key_id: str) -> KeyRecord | None:
+        """The record of a key, which may be revoked."""
+        now = self._clock()
+        if now - self._looked_at >= _PAUSE_S:
+            self._looked_at = now
+            if stamp_of(self._path) != self._stamp:
+                self.reload()
+        return self._records.get(key_id)
+
+    def reload(self) -> None:
+        """Read the file now; if that fails, the keys stay as they are and the log says why."""
+        try:
+            self._records, self._stamp = read_keys(self._path)
+        except KeyFileError as error:
+            # Tried again every second, but told once.
+            if str(error) != self._complaint:
+                logger.error("keys stay in force as they were: %s", error)
+            self._complaint = str(error)
+            return
+        self._complaint = ""
+        valid = sum(record.revoked is None for record in self._records.values())
+        logger.info("%s was read again: %d keys in force", self._path, valid)

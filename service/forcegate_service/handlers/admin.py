@@ -1,0 +1,25 @@
+"""``POST /v1/admin/reload``: for operators."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from forcegate_service.dependencies import GatewayDependency, require
+from forcegate_service.openapi import FORBIDDEN, NOT_READY, UNAUTHORIZED
+from forcegate_service.serving import Reloaded
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["operations"], prefix="/v1/admin")
+
+
+@router.post(
+    "/reload",
+    summary="Look at the model repository again",
+    responses=UNAUTHORIZED | FORBIDDEN | NOT_READY,
+)
+async def reload(request: Request, gateway: GatewayDependency) -> Reloaded:
+    """Serve new versions, let go of those that are gone, read changed cards and keys."""
+    require(request, "admin")
+    request.state.access.reload()
+    return await gateway.reload()

@@ -1,0 +1,136 @@
+"""Opening a version: is it what it says, does it answer as its card says, and how fast is it?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from forcegate_client.errors import ForcegateError
+from forcegate_client.structures import StructureBatch
+from forcegate_service.card import ModelCard
+from forcegate_service.errors import ModelRefused
+from forcegate_service.graph import Graph, build_graph
+from forcegate_service.runtime import LoadedRuntime, RuntimeLoader
+from forcegate_service.scheduling.cost import Timing
+
+__all__ = [
+    "load_version",
+    "open_version",
+    "recognise",
+    "time_graph",
+    "version_folders",
+    "warm_up_graphs",
+]
+
+# Float32 networks differ between machines in the last digits; other weights differ by far more.
+_REFERENCE_TOLERANCE_EV = 2e-3
+_WARM_UP_SIZES = (1, 2, 8, 32)
+# Spread out, atoms have fewer neighbours: so the cost of an atom can be told from that of an edge.
+_SPREADS = (1.0, 1.8)
+_WARM_UP_ROUNDS = 3
+
+
+def version_folders(repository: Path) -> list[Path]:
+    """The folders ``<model>/<version>`` of a repository, in order.
+
+    Raises:
+        ModelRefused: if there is no such repository or it is empty.
+    """
+    if not repository.is_dir():
+        raise ModelRefused(
+            f"model repository {repository}: no such folder",
+            expected="a folder with <model>/<version>/model_card.json in it",
+            action="set --model-repository or FORCEGATE_MODEL_REPOSITORY",
+        )
+    folders = [path for path in repository.glob("*/*") if path.is_dir() and path.name.isdecimal()]
+    if not folders:
+        raise ModelRefused(
+            f"model repository {repository}: no model in it",
+            expected="<model>/<version>/model_card.json with a number as version",
+            action="export a model, or set --model-repository",
+        )
+    return sorted(folders, key=lambda path: (path.parent.name, int(path.name)))
+
+
+def load_version(folder: Path, load: RuntimeLoader) -> LoadedRuntime:
+    """Open, recognise and warm up one version, all at once.
+
+    Raises:
+        ModelRefused: if it is not what its card and its folder say.
+    """
+    runtime = open_version(folder, load)
+    recognise(runtime)
+    for graph in warm_up_graphs(runtime.card):
+        time_graph(runtime, graph)
+    return runtime
+
+
+def open_version(folder: Path, load: RuntimeLoader) -> LoadedRuntime:
+    """The version in ``folder``, not yet asked anything.
+
+    Raises:
+        ModelRefused: if it cannot be opened, or is not the one that its folder says.
+    """
+    try:
+        runtime = load(folder)
+    except ForcegateError:
+        raise
+    except Exception as error:
+        raise ModelRefused(
+            f"{folder}: {type(error).__name__}: {error}",
+            expected="a model file that the runtime can open",
+            action="export the model again",
+        ) from error
+    if (runtime.card.name, runtime.card.version) != (folder.parent.name, folder.name):
+        runtime.close()
+        raise ModelRefused(
+            f"{folder} with the card of {runtime.card.name} version {runtime.card.version}",
+            expected="folder and card to agree",
+            action="restore the folder's name",
+        )
+    return runtime
+
+
+def recognise(runtime: LoadedRuntime) -> None:
+    """Ask for the reference structure: a digest proves what lies on the disk, this what is loaded.
+
+    Raises:
+        ModelRefused: if the answer is not the card's.
+    """
+    reference = runtime.card.reference
+    output = runtime.evaluate(build_graph(reference.batch(), runtime.card.cutoff))
+    energy_error = abs(float(output.energy[0]) - reference.energy)
+    force_error = float(np.abs(output.forces - np.array(reference.forces)).max(initial=0.0))
+    # Written so that NaN is a mismatch too.
+    if not (energy_error <= _REFERENCE_TOLERANCE_EV and force_error <= _REFERENCE_TOLERANCE_EV):
+        raise ModelRefused(
+            f"reference energy off by {energy_error:.2g} eV, forces by {force_error:.2g} eV/Å",
+            expected=f"the answers in the card within {_REFERENCE_TOLERANCE_EV} eV and eV/Å",
+            action="export the model again",
+        )
+
+
+def warm_up_graphs(card: ModelCard) -> Iterator[Graph]:
+    """Batches of several shapes, made of the reference structure."""
+    reference = card.reference.batch()
+    for spread in _SPREADS:
+        one = StructureBatch.from_arrays(
+            n_atoms=reference.n_atoms,
+            atomic_numbers=reference.atomic_numbers,
+            positions=spread * reference.positions,
+        )
+        for size in _WARM_UP_SIZES:
+            yield build_graph(StructureBatch.concatenate([one] * size), card.cutoff)
+
+
+def time_graph(runtime: LoadedRuntime, graph: Graph) -> Timing:
+    """The shortest of a few evaluations; the first ones compile, and should not be a user's."""
+    shortest = float("inf")
+    for _ in range(_WARM_UP_ROUNDS):
+        started = time.perf_counter()
+        runtime.evaluate(graph)
+        shortest = min(shortest, time.perf_counter() - started)
+    return Timing(len(graph.atomic_numbers), graph.n_edges, shortest)

@@ -1,0 +1,100 @@
+"""How much predicted work may wait: admission, and the wait that is advised instead of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from forcegate_client.errors import TooManyRequests
+from forcegate_service.scheduling.flow import Flow
+
+__all__ = ["Budget", "Reservation"]
+
+# Of the time in which what waits will be done. Spread, so that callers do not come back as one,
+# and short of the whole, so that the queue never runs empty while they wait.
+_ADVISED = (0.6, 1.1)
+_SHORTEST_WAIT_S = 0.05
+# A request may be larger than the budget. It gets in when half of the budget is free; if it had to
+# find all of it free, a few light callers could keep it out for ever.
+_LARGEST_SHARE = 0.5
+
+
+class Budget:
+    """At most ``limit_s`` predicted seconds of work wait or run; used on the event loop alone.
+
+    When it is spent, a flow still gets in with what lies within its equal share of the budget:
+    turns are fair, so whoever asks for little waits for little, whatever others have queued.
+    """
+
+    def __init__(self, limit_s: float, jitter: Callable[[], float] = random.random) -> None:
+        self.limit_s = limit_s
+        self.admitted_s = 0.0
+        self._of_flow: dict[Flow, float] = {}
+        self._jitter = jitter
+
+    def reserve(self, flow: Flow, seconds: float) -> Reservation:
+        """Admit work of ``seconds``.
+
+        Raises:
+            TooManyRequests: with an advised wait, if it does not fit beside what is admitted.
+        """
+        reservation = Reservation(self, flow)
+        reservation.change_to(seconds)
+        return reservation
+
+    def _require_room(self, flow: Flow, seconds: float) -> None:
+        if self.admitted_s + min(seconds, _LARGEST_SHARE * self.limit_s) <= self.limit_s:
+            return
+        own = self._of_flow.get(flow, 0.0)
+        flows = len(self._of_flow) + (flow not in self._of_flow)
+        if own + seconds <= self.limit_s / flows:
+            return
+        low, high = _ADVISED
+        wait = (low + (high - low) * self._jitter()) * self.admitted_s
+        raise TooManyRequests(
+            f"work of about {seconds:.3g} s while {self.admitted_s:.3g} s of it are waiting",
+            expected=f"at most {self.limit_s:g} s in all",
+            action="try again after retry_after_s, or ask for fewer structures at a time",
+            retry_after_s=max(_SHORTEST_WAIT_S, wait),
+        )
+
+    def _add(self, flow: Flow, seconds: float) -> None:
+        self.admitted_s += seconds
+        own = self._of_flow.get(flow, 0.0) + seconds
+        # Sums of floats: what is empty is empty.
+        if own > 1e-12:
+            self._of_flow[flow] = own
+        else:
+            self._of_flow.pop(flow, None)
+        if not self._of_flow:
+            self.admitted_s = 0.0
+
+
+class Reservation:
+    """A request's part of the budget, given back bit by bit or at once."""
+
+    def __init__(self, budget: Budget, flow: Flow) -> None:
+        self._budget, self._flow = budget, flow
+        self._seconds = 0.0
+
+    def change_to(self, seconds: float) -> None:
+        """Correct the guess.
+
+        Raises:
+            TooManyRequests: if it grows beyond what fits; then nothing is reserved any more.
+        """
+        self.release()
+        self._budget._require_room(self._flow, seconds)
+        self._seconds = seconds
+        self._budget._add(self._flow, seconds)
+
+    def settle(self, seconds: float) -> None:
+        """Give back what is done."""
+        done = min(seconds, self._seconds)
+        self._seconds -= done
+        self._budget._add(self._flow, -done)
+
+    def release(self) -> None:
+        """Give back what is left; a second time does nothing."""
+        if self._seconds:
+            self.settle(self._seconds)

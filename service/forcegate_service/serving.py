@@ -1,0 +1,161 @@
+"""Which versions are served: at the start, and after every change of the repository."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from functools import partial
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from forcegate_client.errors import ForcegateError
+from forcegate_service.card import ModelCard
+from forcegate_service.errors import ModelRefused
+from forcegate_service.loading import (
+    open_version,
+    recognise,
+    time_graph,
+    version_folders,
+    warm_up_graphs,
+)
+from forcegate_service.metrics import Metrics
+from forcegate_service.registry import Policy, Registry
+from forcegate_service.runtime import RuntimeLoader
+from forcegate_service.scheduling.batch_limit import BatchLimit
+from forcegate_service.scheduling.cost import CostModel
+from forcegate_service.scheduling.dispatcher import Dispatcher
+from forcegate_service.scheduling.version import ServedVersion
+from forcegate_service.settings import Settings
+
+__all__ = ["Reloaded", "Serving"]
+
+logger = logging.getLogger(__name__)
+
+
+class Reloaded(BaseModel):
+    """What a look at the repository changed; versions as ``model/version``.
+
+    ``updated`` have the same weights and another card, such as new verdicts.
+    """
+
+    added: list[str] = []
+    removed: list[str] = []
+    updated: list[str] = []
+    kept: list[str] = []
+    refused: dict[str, str] = {}
+
+
+class Serving:
+    """Keeps the registry in step with the model repository."""
+
+    def __init__(
+        self, settings: Settings, load: RuntimeLoader, dispatcher: Dispatcher, metrics: Metrics
+    ) -> None:
+        self.registry = Registry(
+            Policy(settings.pinned_digests, settings.required_approvals, settings.default_model)
+        )
+        self._settings = settings
+        self._load = load
+        self._dispatcher = dispatcher
+        self._metrics = metrics
+        self._one_at_a_time = asyncio.Lock()
+
+    async def reload(self) -> Reloaded:
+        """Look at the repository: serve what is new, let go of what is gone, read changed cards.
+
+        Whatever is being answered goes on with the version it began with.
+
+        Raises:
+            ModelRefused: if there is no repository, or nothing in it can be served; then all stays
+                as it was.
+        """
+        async with self._one_at_a_time:
+            folders = version_folders(self._settings.model_repository)
+            changes = Reloaded()
+            self.registry.refused.clear()
+            for folder in folders:
+                await self._consider(folder, changes)
+            if not (changes.added or changes.updated or changes.kept):
+                raise ModelRefused(
+                    f"{len(folders)} model versions, none of which can be served: "
+                    + "; ".join(changes.refused.values()),
+                    expected="at least one good version",
+                    action="export a model, or set --model-repository",
+                )
+            present = {_name(folder) for folder in folders}
+            for served in list(self.registry.served()):
+                if served.name not in present:
+                    changes.removed.append(served.name)
+                    await self._let_go(served)
+            return changes
+
+    async def _consider(self, folder: Path, changes: Reloaded) -> None:
+        name = _name(folder)
+        served = self.registry.get(folder.parent.name, folder.name)
+        try:
+            if served is None:
+                self.registry.add(await self._open(folder))
+                changes.added.append(name)
+            elif await asyncio.to_thread(self._read_again, folder, served):
+                changes.updated.append(name)
+            else:
+                changes.kept.append(name)
+        except ForcegateError as error:
+            self.registry.refuse(folder, error)
+            changes.refused[name] = str(error)
+            if served is not None:
+                # Its files are not the ones that it was loaded from; what was loaded was good.
+                changes.kept.append(name)
+
+    def _read_again(self, folder: Path, served: ServedVersion) -> bool:
+        """Take over a changed card; whether there was one."""
+        card = ModelCard.load(folder)
+        if card.digest != served.card.digest:
+            raise ModelRefused(
+                f"{served.name} with other weights than those that are served",
+                expected=served.card.digest,
+                action="restore the folder; weights that change get a new version",
+            )
+        changed = card != served.card
+        served.card = card
+        return changed
+
+    async def _open(self, folder: Path) -> ServedVersion:
+        started = time.perf_counter()
+        on_thread = self._dispatcher.call
+        self.registry.policy.require_pinned(await asyncio.to_thread(ModelCard.load, folder))
+        runtime = await on_thread(partial(open_version, folder, self._load))
+        try:
+            await on_thread(partial(recognise, runtime))
+            # One call for each, so that others' batches run in between.
+            timings = [
+                await on_thread(partial(time_graph, runtime, graph))
+                for graph in warm_up_graphs(runtime.card)
+            ]
+        except BaseException:
+            await on_thread(runtime.close)
+            raise
+        cost = CostModel.fitted(timings)
+        limit = BatchLimit(cost, self._settings.batch_target_s, self._settings.batch_edges)
+        self._metrics.loaded(runtime.card)
+        logger.info(
+            "serving %s version %s (%s, ready after %.1f s)",
+            runtime.card.name,
+            runtime.card.version,
+            runtime.card.digest[:19],
+            time.perf_counter() - started,
+        )
+        return ServedVersion(runtime, limit, runtime.card)
+
+    async def _let_go(self, served: ServedVersion) -> None:
+        self.registry.remove(served)
+        self._metrics.unloaded(served.card)
+        await served.unused()
+        await self._dispatcher.call(served.runtime.close)
+        logger.info("%s is not served any more", served.name)
+
+
+def _name(folder: Path) -> str:
+    return f"{folder.parent.name}/{folder.name}"
