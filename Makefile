@@ -8,7 +8,7 @@ PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo test test-system bench bench-quick bench-peers bench-gpu lint typing format clean
+.PHONY: help install demo test test-system bench bench-quick bench-load bench-soak bench-peers bench-gpu lint typing format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +35,16 @@ bench: install ## everything that is timed on a CPU (half an hour); results in b
 
 bench-quick: install ## every ratio asked of the compiled runtime (one to two minutes, once compiled)
 	$(BIN)/python benchmarks/quick.py
+
+bench-load: install ## the gateway under load, beside peers (half an hour; after bench-peers)
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/load.py
+	$(BIN)/python benchmarks/fairness.py
+	$(BIN)/python benchmarks/overload.py
+	$(BIN)/python benchmarks/serving_peers.py
+
+bench-soak: install ## ten minutes of mixed traffic, memory watched
+	$(BIN)/python benchmarks/soak.py
 
 bench-peers: install ## environments for the networks measured beside the students (2 GB each)
 	PIP_ARGS="$(PIP_ARGS)" $(BIN)/python benchmarks/peers/install.py

@@ -20,8 +20,8 @@ from forcegate_bench.rows import Findings, at_most, plain, write
 from forcegate_bench.structures import BOXES, Shaken
 from forcegate_service.card import PROGRAM_NAME, ModelCard
 from forcegate_service.compiled import CompiledModule
+from forcegate_service.loading import version_folders
 from forcegate_service.program import export_program
-from forcegate_service.registry import version_folders
 from forcegate_service.torchscript import load_script
 from forcegate_trainer.painn.config import PRESETS
 

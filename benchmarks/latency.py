@@ -25,7 +25,7 @@ from forcegate_bench.machine import describe
 from forcegate_bench.rows import Findings, Row, plain, write
 from forcegate_client import RemoteCalculator
 from forcegate_service.fake import write_fake_model
-from forcegate_service.registry import load_version, version_folders
+from forcegate_service.loading import load_version, version_folders
 from forcegate_service.runtimes import runtime_loader
 from forcegate_service.settings import Settings
 from forcegate_trainer.demo.gateway import running_gateway

@@ -40,7 +40,7 @@ def sweep_apart(threads: int, seconds: float) -> Findings:
 def sweep(threads: int, seconds: float, repository: Path) -> Findings:
     """Batches of aspirin, and one structure of every size, for presets and stored models."""
     from forcegate_bench.models import Model
-    from forcegate_service.registry import version_folders
+    from forcegate_service.loading import version_folders
     from forcegate_trainer.painn.config import PRESETS
 
     models = [Model.preset(name) for name in PRESETS]

@@ -1,0 +1,103 @@
+"""A step of an ASE calculator that asks another process: over HTTP, and over ASE's own socket."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+from ase.calculators.calculator import Calculator
+from ase.calculators.socketio import SocketIOCalculator
+from ase.io import write
+
+from forcegate_bench.cores import Layout, on_core
+from forcegate_bench.gateway import start_gateway
+from forcegate_bench.peer_servers import peer_process
+from forcegate_bench.rows import Row, at_least, plain
+from forcegate_bench.structures import Shaken, structure
+from forcegate_bench.subject import MOLECULE, Subject
+from forcegate_bench.traffic import WARM_UP
+from forcegate_client import RemoteCalculator
+
+__all__ = ["ase_rows", "measure_ase_steps"]
+
+_OURS = "forcegate's calculator over HTTP"
+_THEIRS = "ASE's SocketIOCalculator"
+# For each step.
+_ENGINE_TIMEOUT_S = 120.0
+
+
+def measure_ase_steps(
+    subject: Subject, layout: Layout, seconds: float, log: Path
+) -> Mapping[str, Sequence[float]]:
+    """Milliseconds of every step, one after the other for so long each.
+
+    Raises:
+        OSError: if ASE's engine does not answer.
+    """
+    steps = {}
+    with start_gateway(subject, layout, log) as gateway:
+        remote = RemoteCalculator(gateway.address.url, model=subject.name)
+        with on_core(layout.traffic):
+            steps[_OURS] = _steps(remote, seconds)
+        remote.close()
+    with _socket_calculator(subject, layout, log) as calculator, on_core(layout.traffic):
+        steps[_THEIRS] = _steps(calculator, seconds)
+    return steps
+
+
+def ase_rows(steps: Mapping[str, Sequence[float]]) -> list[Row]:
+    """Medians and 95 % of both, and what lies between them."""
+    rows = []
+    for percent in (50, 95):
+        ours, theirs = (float(np.percentile(steps[name], percent)) for name in (_OURS, _THEIRS))
+        label = f"a step of an ASE calculator, p{percent}"
+        rows += [
+            at_least(f"{label}: {_THEIRS} over {_OURS}", theirs / ours, 1.0),
+            plain(f"{label}: {_OURS}", ours, "ms"),
+            plain(f"{label}: {_THEIRS}", theirs, "ms"),
+        ]
+    return rows
+
+
+@contextmanager
+def _socket_calculator(subject: Subject, layout: Layout, log: Path) -> Iterator[Calculator]:
+    atoms = log.with_suffix(".extxyz")
+    write(atoms, structure(MOLECULE))
+    # ASE puts its socket into /tmp, under this name.
+    name = f"forcegate_bench_{time.time_ns()}"
+    arguments = [str(subject.folder), name, str(atoms)]
+    with ExitStack() as running:
+        running.callback(atoms.unlink)
+
+        def launch(*_: object, **__: object) -> subprocess.Popen[bytes]:
+            python = Path(sys.executable)
+            engine = peer_process(python, "ase_engine.py", arguments, layout.inference, log)
+            return running.enter_context(engine)
+
+        # It notices the death of an engine that it launched, and of no other.
+        with SocketIOCalculator(
+            unixsocket=name, timeout=_ENGINE_TIMEOUT_S, launch_client=launch
+        ) as calculator:
+            yield calculator
+
+
+def _steps(calculator: Calculator, seconds: float) -> list[float]:
+    shaken = Shaken(MOLECULE)
+    atoms = shaken.atoms.copy()
+    atoms.calc = calculator
+    # The first one waits until the other side is there.
+    atoms.get_forces()
+    times = []
+    begin = time.perf_counter()
+    while (now := time.perf_counter()) < begin + seconds:
+        atoms.positions = shaken.next_atoms().positions
+        started = time.perf_counter()
+        atoms.get_forces()
+        if now > begin + WARM_UP * seconds:
+            times.append(1e3 * (time.perf_counter() - started))
+    return times

@@ -1,0 +1,114 @@
+"""Processes as Linux tells of them: children, cores, processor time, memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = [
+    "children",
+    "command_line",
+    "cpu_s",
+    "cpu_shares",
+    "descendants",
+    "is_alive",
+    "memory_every",
+    "pin",
+    "resident_mib",
+    "started",
+]
+
+_PROC = Path("/proc")
+_TICKS = os.sysconf("SC_CLK_TCK")
+# Fields of /proc/<pid>/stat after the name in brackets, which may hold anything.
+_STATE, _PARENT, _USER, _SYSTEM, _STARTED = 0, 1, 11, 12, 19
+
+
+def children(pid: int) -> set[int]:
+    """The processes that ``pid`` started and that have not ended."""
+    numbers = [int(folder.name) for folder in _PROC.iterdir() if folder.name.isdecimal()]
+    fields_of = {number: _stat(number) for number in numbers}
+    return {
+        number
+        for number, fields in fields_of.items()
+        if fields and int(fields[_PARENT]) == pid and fields[_STATE] != "Z"
+    }
+
+
+def descendants(pid: int) -> set[int]:
+    """Children, and theirs."""
+    found = children(pid)
+    for child in list(found):
+        found |= descendants(child)
+    return found
+
+
+def started(pid: int) -> int | None:
+    """When the process began, in ticks; with its number it names it for good. None: it ended."""
+    fields = _stat(pid)
+    return int(fields[_STARTED]) if fields and fields[_STATE] != "Z" else None
+
+
+def is_alive(pid: int, since: int) -> bool:
+    """Whether the process that began at ``since`` has not ended."""
+    return started(pid) == since
+
+
+def command_line(pid: int) -> str:
+    """Program and arguments; nothing if it ended."""
+    try:
+        return (_PROC / str(pid) / "cmdline").read_text("utf-8", "replace").replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def pin(pid: int, core: int) -> None:
+    """Keep every thread of a process to one core; later ones inherit it."""
+    for thread in (_PROC / str(pid) / "task").iterdir():
+        os.sched_setaffinity(int(thread.name), {core})
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time that the process has taken so far, in steps of 10 ms; NaN if it ended."""
+    fields = _stat(pid)
+    return (int(fields[_USER]) + int(fields[_SYSTEM])) / _TICKS if fields else float("nan")
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory; NaN if it ended."""
+    try:
+        lines = (_PROC / str(pid) / "status").read_text("utf-8").splitlines()
+    except OSError:
+        return float("nan")
+    kib = next((line.split()[1] for line in lines if line.startswith("VmRSS")), "nan")
+    return float(kib) / 1024
+
+
+async def cpu_shares(pids: Iterable[int], after_s: float, seconds: float) -> dict[int, float]:
+    """The part of a core that each process takes, from ``after_s`` on for ``seconds``."""
+    pids = list(pids)
+    await asyncio.sleep(after_s)
+    began, before = time.perf_counter(), [cpu_s(pid) for pid in pids]
+    await asyncio.sleep(seconds)
+    elapsed = time.perf_counter() - began
+    return {pid: (cpu_s(pid) - then) / elapsed for pid, then in zip(pids, before, strict=True)}
+
+
+async def memory_every(seconds: float, pids: Iterable[int], into: dict[int, list[float]]) -> None:
+    """Append the resident memory (MiB) of each process to its list, until it is cancelled."""
+    pids = list(pids)
+    while True:
+        for pid in pids:
+            into.setdefault(pid, []).append(resident_mib(pid))
+        await asyncio.sleep(seconds)
+
+
+def _stat(pid: int) -> list[str]:
+    try:
+        text = (_PROC / str(pid) / "stat").read_text("utf-8", "replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()

@@ -1,0 +1,79 @@
+"""The model that is served: alone in a repository of its own, and open in this process."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forcegate_service.card import ModelCard
+from forcegate_service.fake import write_fake_model
+from forcegate_service.loading import version_folders
+
+if TYPE_CHECKING:
+    from forcegate_bench.in_process import InProcess
+
+__all__ = ["MOLECULE", "Subject", "subject_of"]
+
+MOLECULE = "aspirin (21 atoms)"
+_TOY = "fake"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """``repository`` holds nothing but ``folder``, one version of the model ``name``."""
+
+    name: str
+    repository: Path
+    folder: Path
+    compiled: bool
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fake(self) -> bool:
+        """Whether it is the toy."""
+        return self.name == _TOY
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights of the model."""
+        return ModelCard.load(self.folder).n_parameters
+
+    @cached_property
+    def in_process(self) -> InProcess:
+        """The same runtime here; compiling takes a minute, unless an earlier run did it."""
+        # Imported here because torch must find the environment of the process that measures.
+        from forcegate_bench.in_process import InProcess
+
+        if self.compiled:
+            return InProcess.compiled(self.folder)
+        return InProcess.uncompiled(self.folder, self.fake)
+
+
+@contextmanager
+def subject_of(
+    repository: Path, model: str, fake: bool = False, compiled: bool = True
+) -> Iterator[Subject]:
+    """The newest version of ``model``; the toy if ``fake``; TorchScript unless ``compiled``."""
+    with tempfile.TemporaryDirectory() as name:
+        alone = Path(name)
+        if fake:
+            card = write_fake_model(alone, _TOY)
+            folder = alone / card.name / card.version
+            yield Subject(_TOY, alone, folder, False, {"FORCEGATE_RUNTIME": "fake"})
+            return
+        found = [path for path in version_folders(repository) if path.parent.name == model]
+        if not found:
+            raise LookupError(
+                f"no model {model} in {repository}; expected a folder {model}/<version> there; "
+                "give --model-repository or another --model"
+            )
+        folder = alone / model / found[-1].name
+        folder.parent.mkdir()
+        folder.symlink_to(found[-1].resolve(), target_is_directory=True)
+        settings = {} if compiled else {"FORCEGATE_COMPILE": "never"}
+        yield Subject(model, alone, folder, compiled, settings)

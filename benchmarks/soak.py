@@ -1,0 +1,45 @@
+"""Mixed traffic, bad requests and callers who hang up, for many minutes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forcegate_bench.options import Core, Fake, Model, OtherCore, Repository, require_two_cores
+from forcegate_bench.process import start_over_as_served
+
+
+def main(
+    model_repository: Repository = Path("model_repository"),
+    model: Model = "painn_base",
+    fake: Fake = False,
+    minutes: Annotated[float, typer.Option(min=0.1, max=120.0)] = 10.0,
+    core: Core = 0,
+    other_core: OtherCore = 1,
+    out: Annotated[Path, typer.Option()] = Path("benchmarks/results/soak.json"),
+) -> None:
+    """Watch answers and memory; write JSON and Markdown."""
+    cores = require_two_cores(core, other_core)
+    start_over_as_served(sys.argv, other_core)
+    # Imported here because torch has to find the environment of that process.
+    import torch
+    from rich.console import Console
+
+    from forcegate_bench.machine import describe
+    from forcegate_bench.rows import write
+    from forcegate_bench.soak import measure_soak
+    from forcegate_bench.subject import subject_of
+
+    torch.set_num_threads(1)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with subject_of(model_repository, model, fake) as subject:
+        found = measure_soak(subject, cores, minutes, out.with_suffix(".log"))
+    write(out, f"Soak of {minutes:g} minutes", describe(), found)
+    Console().print(out.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    typer.run(main)
