@@ -28,6 +28,7 @@ forcegate-train label on_policy_1_frames.h5 --out on_policy_1.h5
 
 # Round 2: where a student of rounds 0 and 1 goes; of four candidates the most novel to it is kept.
 forcegate-train fit force_field.h5 on_policy_1.h5 validation.h5 --model painn_tiny \
+    --optimizer adamw --learning-rate 0.001 --warmup-steps 500 \
     --epochs 2 --workers 2 --out round_2_run
 forcegate-train export round_2_run --out round_2_repository
 forcegate-train explore on_policy_1_frames.h5 --student round_2_repository/painn_tiny/1 \
@@ -40,7 +41,7 @@ forcegate-train sample molecules.csv --out test_frames.h5 --splits test \
     --driver tblite:GFN2-xTB --molecules-per-split 100 --temperatures 300,500 \
     --frames-per-molecule 10 --equilibration-steps 200 --decorrelation-steps 50 \
     --distorted-share 0 --dimer-share 0 --seed 25
-forcegate-train label test_frames.h5 --out test.h5
+forcegate-train label test_frames.h5 --out forcegate_v1_test.h5
 
 forcegate-train merge force_field.h5 on_policy_1.h5 on_policy_2.h5 validation.h5 \
     --out forcegate_v1.h5

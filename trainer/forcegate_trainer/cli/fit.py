@@ -56,9 +56,9 @@ def fit_command(
     optimizer: Annotated[
         str, typer.Option(help="muon or adamw.", rich_help_panel=_OPTIMISER)
     ] = "muon",
-    learning_rate: Annotated[float, typer.Option(min=0, rich_help_panel=_OPTIMISER)] = 1e-3,
+    learning_rate: Annotated[float, typer.Option(min=0, rich_help_panel=_OPTIMISER)] = 3e-3,
     final_learning_rate: Annotated[float, typer.Option(min=0, rich_help_panel=_OPTIMISER)] = 1e-6,
-    warmup_steps: Annotated[int, typer.Option(min=0, rich_help_panel=_OPTIMISER)] = 500,
+    warmup_steps: Annotated[int, typer.Option(min=0, rich_help_panel=_OPTIMISER)] = 1000,
     weight_decay: Annotated[float, typer.Option(min=0, rich_help_panel=_OPTIMISER)] = 1e-3,
     clip_norm: Annotated[
         float, typer.Option(min=0, help="Of the gradient.", rich_help_panel=_OPTIMISER)

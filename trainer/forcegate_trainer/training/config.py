@@ -53,9 +53,9 @@ class FitConfig:
     steps: int = 0
     batch_size: int = 16
     optimizer: str = "muon"
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     final_learning_rate: float = 1e-6
-    warmup_steps: int = 500
+    warmup_steps: int = 1000
     weight_decay: float = 1e-3
     clip_norm: float = 2.0
     ema_decay: float = 0.9995
