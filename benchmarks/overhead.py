@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import httpx
 import numpy as np
 import typer
 
+from forcegate_bench.cores import on_core
 from forcegate_bench.process import start_over_as_served
 from forcegate_bench.rows import Findings, absent, at_most, plain, write
 from forcegate_bench.timing import Local
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 MOLECULE = "aspirin (21 atoms)"
 LIMIT_MS = 0.5
 WARM_UP_S = 0.5
-# Compiling takes the gateway a minute or two, if it was not done before.
-COMPILED_WITHIN_S = 300.0
 # What moves the baseline by more than this moves the difference as well.
 CALM = 0.05
 PARTS = ("client, before sending", "HTTP", "queue", "graph", "inference", "client, after answer")
@@ -100,32 +98,6 @@ def evaluation_of(folder: Path, fake: bool, shaken: Shaken) -> Local:
     return Local(shaken.next_batch, lambda batch: toy.evaluate(build_graph(batch, toy.card.cutoff)))
 
 
-def wait_until_compiled(url: str, model: str) -> None:
-    """Until then TorchScript answers, which is not what is compared."""
-    wanted = f'forcegate_model_compiled{{model="{model}"'
-    deadline = time.monotonic() + COMPILED_WITHIN_S
-    while time.monotonic() < deadline:
-        lines = httpx.get(f"{url}/metrics", timeout=30, trust_env=False).text.splitlines()
-        if any(line.startswith(wanted) and float(line.split()[-1]) == 1 for line in lines):
-            return
-        time.sleep(1.0)
-    raise typer.BadParameter(
-        f"the gateway had not compiled {model} after {COMPILED_WITHIN_S:.0f} s; "
-        "run forcegate-serve compile first, and look at its output"
-    )
-
-
-@contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """What is started in the block keeps to ``core``; afterwards this process is where it was."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
 def quantile(times: Sequence[float], share: float) -> float:
     """Milliseconds that so large a share of ``times`` stays below."""
     return float(np.quantile(times, share))
@@ -182,6 +154,7 @@ def main(
     import torch
     from rich.console import Console
 
+    from forcegate_bench.gateway import wait_until_compiled
     from forcegate_bench.machine import describe
     from forcegate_bench.structures import Shaken
     from forcegate_service.loading import version_folders

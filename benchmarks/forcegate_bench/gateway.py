@@ -18,7 +18,7 @@ from forcegate_bench.subject import Subject
 from forcegate_service.allocator import keeping_memory
 from forcegate_trainer.demo.gateway import running_gateway
 
-__all__ = ["RunningGateway", "metric", "start_gateway"]
+__all__ = ["RunningGateway", "metric", "start_gateway", "wait_until_compiled"]
 
 # Compiling takes a minute or two, if it was not done before.
 _COMPILED_WITHIN_S = 300.0
@@ -73,7 +73,7 @@ def start_gateway(
         if inference is not None:
             procfs.pin(inference, layout.inference)
         if subject.compiled:
-            _wait_until_compiled(url, subject.name)
+            wait_until_compiled(url, subject.name)
         yield RunningGateway(Address.of(url), pid, inference)
 
 
@@ -89,8 +89,12 @@ def _inference_process(pid: int) -> int | None:
     return found[0] if found else None
 
 
-def _wait_until_compiled(url: str, model: str) -> None:
-    """Until then TorchScript answers, which is not what is measured."""
+def wait_until_compiled(url: str, model: str) -> None:
+    """Until then TorchScript answers, which is not what is measured.
+
+    Raises:
+        GatewayUnusable: if that takes too long.
+    """
     deadline = time.monotonic() + _COMPILED_WITHIN_S
     while time.monotonic() < deadline:
         if 1.0 in metric(Address.of(url), f'forcegate_model_compiled{{model="{model}"').values():
