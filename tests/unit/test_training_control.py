@@ -26,6 +26,7 @@ from forcegate_trainer.training.loop import new_student
 from forcegate_trainer.training.run import fit
 from forcegate_trainer.training.schedule import energy_weight
 from forcegate_trainer.training.start import find_start
+from forcegate_trainer.training.state import RunState
 from forcegate_trainer.training.step import TrainingStep
 from support.runs import small_config
 
@@ -193,6 +194,21 @@ def test_a_run_begins_with_the_function_that_it_starts_from(
         model = new_student(replace(config, start=start), data)
         assert torch.equal(model.evaluate(*batch.inputs)[0], expected)
         assert not model.uncertainty_factor.any()
+
+
+def test_the_best_weights_are_those_with_the_smallest_loss_of_the_end(dataset_file: Path) -> None:
+    """Forces that get a little worse for energies that get much better are an improvement."""
+    config = small_config(dataset_file, energy_weight=5.0, late_energy_weight=25.0)
+    parts = TrainingStep(Potential(config.architecture), config)
+    rows = [
+        {"force_rmse": rmse, "force_mae": mae, "energy_mae_mev_per_atom": energy}
+        for rmse, mae, energy in ((0.0870, 0.0547, 5.8), (0.0877, 0.0550, 5.0), (0.08, 0.054, 5.9))
+    ]
+    late, early = (RunState(parts, weight) for weight in (25.0, 0.0))
+    assert [late.validated(row) for row in rows] == [True, True, False]
+    assert late.since_best == 1
+    assert [early.validated(row) for row in rows] == [True, False, True]
+    assert energy_weight(1000, 1000, config) == 25.0
 
 
 def test_a_start_is_stored_and_its_optimiser_is_fresh(

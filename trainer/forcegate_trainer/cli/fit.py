@@ -46,7 +46,7 @@ def fit_command(
         int,
         typer.Option(
             min=0,
-            help="Validations without a smaller force RMSE that end the run; 0: none do.",
+            help="Validations without a smaller loss that end the run; 0: none do.",
             rich_help_panel=_LENGTH,
         ),
     ] = 0,

@@ -41,7 +41,7 @@ class FitConfig:
     matrices, with AdamW for the rest) or ``adamw``. ``energy_weight`` multiplies the error
     per atom in eV against the force error in eV/Å; in the last fifth of the run it goes to
     ``late_energy_weight``, if that is set. Validated every ``validate_steps``, or after each epoch
-    where it is zero; ``patience`` validations in a row without a smaller force RMSE end the run,
+    where it is zero; ``patience`` validations in a row without a smaller loss end the run,
     zero never does.
     """
 

@@ -117,9 +117,9 @@ class _Run:
         model = new_student(config, data)
         self.source = BatchSource(config, data, model, folder, tell)
         self.take_step = TrainingStep(model.to(device), config, self.source.mentor_features)
-        self.state = RunState(self.take_step)
-        self.state.restore(folder)
         self.total = config.total_steps(len(data.training))
+        self.state = RunState(self.take_step, energy_weight(self.total, self.total, config))
+        self.state.restore(folder)
         self._config = config
         self._validation = data.validation
         self._not_finite = 0

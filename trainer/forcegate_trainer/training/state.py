@@ -22,12 +22,14 @@ _RECENT = 200
 class RunState:
     """Weights, optimisers and what is known about the fit, after ``step`` steps.
 
-    ``best`` is the smallest force RMSE of a validation in eV/Å, ``since_best`` the number of
-    validations after it, ``known`` the last figures.
+    ``best`` is the smallest loss of a validation, ``since_best`` the number of validations after
+    it, ``known`` the last figures. A validation's loss is what the end of the run minimises:
+    ``energy_weight`` is the weight of the energy there.
     """
 
-    def __init__(self, parts: TrainingStep) -> None:
+    def __init__(self, parts: TrainingStep, energy_weight: float) -> None:
         self._parts = parts
+        self._energy_weight = energy_weight
         self.step = 0
         self.best = float("inf")
         self.since_best = 0
@@ -44,8 +46,11 @@ class RunState:
     def validated(self, metrics: dict[str, float]) -> bool:
         """Take note of a validation; whether it is the best so far."""
         self.known.update(metrics)
-        better = metrics["force_rmse"] < self.best
-        self.best = min(self.best, metrics["force_rmse"])
+        # The mean norm of normally distributed errors is twice their components' MAE.
+        force, energy = 2.0 * metrics["force_mae"], 1e-3 * metrics["energy_mae_mev_per_atom"]
+        loss = force + self._energy_weight * energy
+        better = loss < self.best
+        self.best = min(self.best, loss)
         self.since_best = 0 if better else self.since_best + 1
         return better
 
@@ -57,7 +62,7 @@ class RunState:
             "average": parts.average.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in parts.optimizers],
             "step": self.step,
-            "best": self.best,
+            "best_loss": self.best,
             "since_best": self.since_best,
             "known": dict(self.known),
             "recent": list(self._recent),
@@ -80,7 +85,8 @@ class RunState:
             optimizer.load_state_dict(stored)
         if parts.feature_map is not None:
             parts.feature_map.load_state_dict(state["feature_map"])
-        self.step, self.best, self.known = state["step"], state["best"], state["known"]
-        # Nor did their checkpoints have these two.
+        self.step, self.known = state["step"], state["known"]
+        # Nor did their checkpoints have these; the best was once that with the least force RMSE.
+        self.best = state.get("best_loss", float("inf"))
         self.since_best = state.get("since_best", 0)
         self._recent.extend(state.get("recent", []))
