@@ -51,6 +51,8 @@ async def test_a_light_caller_gets_in_while_another_has_spent_the_budget(
         async with httpx.AsyncClient(transport=other, base_url="http://gateway") as light:
             step = asyncio.create_task(post(light, water))
             await settled()
+            # The budget is spent: who spent it is refused more.
+            assert (await post(client, *[water] * 3000)).status_code == 429
             gate.open()
             assert (await step).status_code == 200
         assert 200 in [answer.status_code for answer in await asyncio.gather(*campaign)]

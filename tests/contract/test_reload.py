@@ -85,9 +85,9 @@ async def test_a_version_that_is_gone_finishes_what_it_has_begun(
     assert answer.status_code == 200
     assert refused.status_code == 404
     assert changes.removed == ["fake/1"]
-    assert "forcegate_model_info{digest" not in "".join(
-        line for line in metrics.splitlines() if 'version="1"' in line
-    )
+    announced = [line for line in metrics.splitlines() if line.startswith("forcegate_model_info{")]
+    assert len(announced) == 1
+    assert 'version="2"' in announced[0]
 
 
 async def test_a_changed_card_is_read_without_loading_weights_again(
