@@ -150,7 +150,7 @@ class StructureBatch:
         size = len(self) if self.n_atoms.ndim == 1 else -1
         if size < 0:
             raise ValueError(f"n_atoms has shape {self.n_atoms.shape}, expected (B,)")
-        if size and int(self.n_atoms.min()) < 0:
+        if np.count_nonzero(self.n_atoms < 0):
             raise ValueError("n_atoms contains a negative count")
         total = int(self.n_atoms.sum())
         expected: dict[str, tuple[int, ...]] = {

@@ -241,7 +241,7 @@ def _decode_structures(
     n_atoms = _buffer(message, "n_atoms", "<i4").astype(np.int64)
     # Before anything is made of that size.
     _check_limit(len(n_atoms), max_structures, "structures")
-    if len(n_atoms) and n_atoms.min() < 0:
+    if np.count_nonzero(n_atoms < 0):
         raise UnprocessableRequest(
             f"n_atoms contains {int(n_atoms.min())}",
             expected="counts ≥ 0",
@@ -319,6 +319,8 @@ def _buffer(
 
 
 def _check_fields(message: Mapping[str, Any], known: set[str], required: set[str]) -> None:
+    if required <= message.keys() <= known:
+        return
     # Keys may be bytes, which do not sort among strings.
     unknown = sorted((key for key in message if key not in known), key=repr)
     if unknown:

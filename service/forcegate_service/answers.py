@@ -26,7 +26,7 @@ def failures(prepared: Prepared, answers: Sequence[Answer]) -> dict[int, Forcega
     first = 0
     for piece, answer in zip(prepared.pieces, answers, strict=True):
         if not _all_finite(answer.output):
-            for b in np.flatnonzero(~_finite(answer.output, piece.n_atoms)).tolist():
+            for b in np.flatnonzero(~_finite(answer.output, piece.graph.n_atoms)).tolist():
                 found[int(prepared.index[first + b])] = PredictionNotFinite(
                     "a structure for which the model's answer is not a finite number",
                     expected="a geometry like those the model was trained on",
@@ -34,7 +34,7 @@ def failures(prepared: Prepared, answers: Sequence[Answer]) -> dict[int, Forcega
                 )
         for b, error in answer.faults.items():
             found[int(prepared.index[first + b])] = error
-        first += len(piece.n_atoms)
+        first += len(piece.graph.n_atoms)
     for index, error in found.items():
         if not isinstance(error, RuntimeUnavailable):
             error.structure = index
@@ -48,7 +48,7 @@ def respond(
     card: ModelCard,
 ) -> PredictResponse:
     """The response with everything that was asked for, and nothing else."""
-    keep = ~np.isin(prepared.index, list(failed))
+    keep = None if not failed else ~np.isin(prepared.index, list(failed))
     problems = prepared.problems | failed
     return PredictResponse(
         model=card.name,
@@ -65,24 +65,31 @@ def respond(
 
 
 def _predictions(
-    prepared: Prepared, answers: Sequence[Answer], keep: Bool, problems: dict[int, ForcegateError]
+    prepared: Prepared,
+    answers: Sequence[Answer],
+    keep: Bool | None,
+    problems: dict[int, ForcegateError],
 ) -> Predictions:
+    """``keep`` [K] are the computed structures that have an answer, None if all of them have."""
     batch, wanted = prepared.request.structures, prepared.request.properties
-    n_atoms = batch.n_atoms[prepared.index]
-    index = prepared.index[keep]
+    index = prepared.index
+    n_atoms = batch.n_atoms[index]
     output = _concatenate([answer.output for answer in answers])
+    if keep is not None:
+        output = _kept(output, keep, n_atoms)
+        index, n_atoms = index[keep], n_atoms[keep]
     forces = stress = uncertainty = novelty = None
     if "forces" in wanted:
-        forces = output.forces[np.repeat(keep, n_atoms)]
+        forces = output.forces
     if "stress" in wanted:
-        stress = _stress(output.virial[keep], batch.cells[index])
+        stress = _stress(output.virial, batch.cells[index])
     if "uncertainty" in wanted:
-        uncertainty = output.energy_uncertainty[keep]
-        novelty = _largest(output.atom_novelty, n_atoms)[keep]
+        uncertainty = output.energy_uncertainty
+        novelty = _largest(output.atom_novelty, n_atoms)
     return Predictions(
         index=index,
-        n_atoms=n_atoms[keep],
-        energy=output.energy[keep] if "energy" in wanted else None,
+        n_atoms=n_atoms,
+        energy=output.energy if "energy" in wanted else None,
         forces=forces,
         stress=stress,
         energy_uncertainty=uncertainty,
@@ -116,8 +123,20 @@ def _concatenate(outputs: Sequence[ModelOutput]) -> ModelOutput:
     return ModelOutput(*(np.concatenate(columns) for columns in zip(*outputs, strict=True)))
 
 
+def _kept(output: ModelOutput, keep: Bool, n_atoms: npt.NDArray[np.int64]) -> ModelOutput:
+    """The rows of the structures with ``keep`` [B] set."""
+    atoms = np.repeat(keep, n_atoms)
+    return ModelOutput(
+        energy=output.energy[keep],
+        forces=output.forces[atoms],
+        virial=output.virial[keep],
+        energy_uncertainty=output.energy_uncertainty[keep],
+        atom_novelty=output.atom_novelty[atoms],
+    )
+
+
 def _all_finite(output: ModelOutput) -> bool:
-    return all(np.isfinite(column).all() for column in output)
+    return all(np.count_nonzero(np.isfinite(column)) == column.size for column in output)
 
 
 def _finite(output: ModelOutput, n_atoms: npt.NDArray[np.int64]) -> Bool:

@@ -7,9 +7,11 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.types import Receive, Scope, Send
 
 from forcegate_client.errors import ForcegateError
 from forcegate_service.access.caller import Access
@@ -66,7 +68,7 @@ def create_app(
                 await loading
             await gateway.close()
 
-    app = FastAPI(
+    app = _Application(
         title="forcegate",
         version=version("forcegate"),
         summary="Energies and forces from distilled PaiNN students",
@@ -81,10 +83,22 @@ def create_app(
         app.include_router(handler.router)
     install_handlers(app)
     describe_bodies(app)
-    # The one added last is passed first.
-    app.add_middleware(predict.DirectPredictions)
-    app.add_middleware(RequestContext)
     return app
+
+
+class _Application(FastAPI):
+    """Requests pass our own layers before the framework's, which predictions thus never meet."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._layers = RequestContext(predict.DirectPredictions(super().__call__))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event."""
+        if scope["type"] == "http":
+            await self._layers(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 async def _load(

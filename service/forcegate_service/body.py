@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
+from collections.abc import Callable, Mapping
+
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
@@ -11,7 +12,7 @@ from forcegate_client.errors import PayloadTooLarge
 __all__ = ["declared_length", "read_body"]
 
 
-def declared_length(headers: Headers, limit: int) -> int:
+def declared_length(headers: Mapping[str, str], limit: int) -> int:
     """What ``Content-Length`` says, 0 if nothing.
 
     Raises:
@@ -25,11 +26,12 @@ def declared_length(headers: Headers, limit: int) -> int:
     return int(declared)
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """The whole body, of at most ``limit`` bytes.
+async def read_body(receive: Receive, limit: int, take: Callable[[int], None]) -> bytes:
+    """The whole body, of at most ``limit`` bytes; ``take`` is asked for room for each part.
 
     Raises:
         PayloadTooLarge: as soon as it is longer.
+        TooManyRequests: if ``take`` has no room.
         ClientDisconnect: if the caller goes away before the end.
     """
     chunks: list[bytes] = []
@@ -42,6 +44,7 @@ async def read_body(receive: Receive, limit: int) -> bytes:
         size += len(chunk)
         if size > limit:
             raise _too_large(f"a body of more than {limit} bytes", limit)
+        take(len(chunk))
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -38,11 +38,13 @@ def composition_warnings(batch: StructureBatch) -> dict[int, list[str]]:
 
     electrons = np.bincount(owner, weights=numbers, minlength=size).astype(np.int64) - batch.charges
     odd = electrons % 2 == 1
+    hydrogen_free = count(numbers == _HYDROGEN) == 0
+    if not np.count_nonzero(odd | hydrogen_free):
+        return {}
     carbons = count(numbers == _CARBON)
-    hydrogen_free = (carbons >= 2) & (count(numbers == _HYDROGEN) == 0)
-    if hydrogen_free.any():
-        hydrogen_free &= count(np.isin(numbers, _HALOGENS)) < carbons
-        hydrogen_free &= ~((carbons == batch.n_atoms) & batch.pbc.any(axis=1))
+    hydrogen_free &= carbons >= 2
+    hydrogen_free &= count(np.isin(numbers, _HALOGENS)) < carbons
+    hydrogen_free &= ~((carbons == batch.n_atoms) & batch.pbc.any(axis=1))
     warnings: dict[int, list[str]] = {}
     for index in np.flatnonzero(odd | hydrogen_free).tolist():
         texts = warnings.setdefault(index, [])

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
+
+import numpy as np
 
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
 from forcegate_client.messages import PredictRequest
 from forcegate_client.wire import decode_request, encode_response
 from forcegate_service.answers import failures, respond
+from forcegate_service.buffered import BodyBuffer
 from forcegate_service.card import ModelCard
+from forcegate_service.joint_preparation import JointPreparation
 from forcegate_service.json_form import read_json, write_json
 from forcegate_service.metrics import Metrics
 from forcegate_service.negotiation import JSON, Form
@@ -24,6 +29,7 @@ from forcegate_service.scheduling.budget import Budget, Reservation
 from forcegate_service.scheduling.dispatcher import Answer, Dispatcher
 from forcegate_service.scheduling.flow import Flow
 from forcegate_service.scheduling.guess import LengthGuess
+from forcegate_service.scheduling.loop_lag import LoopLag
 from forcegate_service.scheduling.version import ServedVersion
 from forcegate_service.serving import Reloaded, Serving
 from forcegate_service.settings import Settings
@@ -53,11 +59,15 @@ class Gateway:
         self.metrics = metrics
         self.ready = False
         self.loading: asyncio.Task[None] | None = None
-        self.budget = Budget(settings.queue_budget_s)
+        self._lag = LoopLag()
+        self.budget = Budget(settings.queue_budget_s, lost_s=lambda: self._lag.seconds)
+        self.bodies = BodyBuffer(settings.max_buffered_bytes)
         self._give_back = give_back
         self._dispatcher = Dispatcher(self.metrics)
         self._serving = Serving(settings, load, self._dispatcher, metrics)
         self._guess = LengthGuess()
+        self._jointly = JointPreparation()
+        self._in_flight = 0
         self._pool = ThreadPoolExecutor(_PREPARING_THREADS, "forcegate-prepare")
         metrics.watch(lambda: self.budget.admitted_s)
 
@@ -83,6 +93,7 @@ class Gateway:
     async def close(self) -> None:
         """Finish queued work and give everything back."""
         self.ready = False
+        self._lag.stop()
         await self._dispatcher.close()
         self._pool.shutdown()
         for served in self.models.served():
@@ -108,9 +119,13 @@ class Gateway:
     def require_room(self, form: Form, length: int, flow: Flow) -> None:
         """Refuse a body of ``length`` bytes before it is read, if it could not be admitted now.
 
+        A small one has arrived by now, and is refused in ``predict``.
+
         Raises:
             TooManyRequests: with an advised wait.
         """
+        if length <= _INLINE_BYTES:
+            return
         self.budget.reserve(flow, self._guess.seconds(form, length)).release()
 
     async def predict(self, body: bytes, form: Form, answer_form: Form, flow: Flow) -> bytes:
@@ -120,9 +135,11 @@ class Gateway:
             ForcegateError: what the answer is if it is not a prediction.
         """
         reservation = self.budget.reserve(flow, self._guess.seconds(form, len(body)))
+        self._in_flight += 1
         try:
             return await self._predict(body, form, answer_form, flow, reservation)
         finally:
+            self._in_flight -= 1
             reservation.release()
 
     async def _predict(
@@ -138,13 +155,17 @@ class Gateway:
         version = self.models.find(request.model, request.version)
         self.models.policy.require_approved(version.card)
         with version.in_use():
+            prepare = partial(self._prepare, request, version, problems)
             # A few atoms in a small cell may have many thousand images.
-            quick = small and not request.structures.pbc.any()
-            prepared = await self._run(quick, partial(self._prepare, request, version, problems))
-            seconds = [version.limit.seconds(piece) for piece in prepared.pieces]
-            self._guess.learn(form, len(body), sum(seconds))
-            reservation.change_to(sum(seconds))
-            answers = await self._infer(version, prepared, flow, seconds, reservation)
+            quick = small and not np.count_nonzero(request.structures.pbc)
+            if quick and not problems and self._in_flight > 1:
+                prepared = await self._jointly.prepare(request, version, prepare)
+            else:
+                prepared = await self._run(quick, prepare)
+            seconds = sum(piece.seconds for piece in prepared.pieces)
+            self._guess.learn(form, len(body), seconds)
+            reservation.change_to(seconds)
+            answers = await self._infer(version, prepared, flow, reservation)
             return await self._run(
                 small, partial(self._answer, version.card, prepared, answers, answer_form)
             )
@@ -173,16 +194,14 @@ class Gateway:
         version: ServedVersion,
         prepared: Prepared,
         flow: Flow,
-        seconds: Sequence[float],
         reservation: Reservation,
     ) -> list[Answer]:
-        submit, share = self._dispatcher.submit, version.limit.share
-        futures = [submit(version, piece, flow, share(piece)) for piece in prepared.pieces]
+        futures = [self._dispatcher.submit(version, piece, flow) for piece in prepared.pieces]
         answers = []
         try:
-            for future, predicted in zip(futures, seconds, strict=True):
+            for future, piece in zip(futures, prepared.pieces, strict=True):
                 answers.append(await future)
-                reservation.settle(predicted)
+                reservation.settle(piece.seconds)
         finally:
             # Without effect on what is done; takes the rest out of the queue.
             for future in futures:
@@ -213,4 +232,6 @@ class Gateway:
     async def _run(self, inline: bool, function: Callable[[], T]) -> T:
         if inline:
             return function()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+        # With the request's id, for whatever is logged there.
+        within = copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(self._pool, within, function)

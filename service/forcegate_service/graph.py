@@ -65,7 +65,7 @@ def build_graph(batch: StructureBatch, cutoff: float) -> Graph:
     Cells must be regular along their periodic axes; axes that are not periodic may have zero
     vectors (ASE's slabs).
     """
-    periodic = batch.pbc.any()
+    periodic = np.count_nonzero(batch.pbc)
     if not periodic and batch.n_atoms.max(initial=0) <= _ALL_PAIRS_ATOMS:
         edge_index = open_pairs(batch.positions, batch.n_atoms, cutoff)
         edge_shift = np.zeros((edge_index.shape[1], 3))

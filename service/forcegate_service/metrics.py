@@ -19,7 +19,11 @@ _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Metrics:
-    """The ``forcegate_*`` metrics of one server."""
+    """The ``forcegate_*`` metrics of one server.
+
+    The children that every prediction counts in are kept here: looking one up by its labels costs
+    more than counting.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
@@ -100,14 +104,24 @@ class Metrics:
             registry=registry,
         )
 
+        self._of_phase: dict[str, Histogram] = {}
+        self._of_answer: dict[tuple[str, int], Counter] = {}
+        self._of_model: dict[str, Counter] = {}
+
     def request(self, route: str, code: int) -> None:
         """Count one answered HTTP request."""
-        self._requests.labels(route, str(code)).inc()
+        child = self._of_answer.get((route, code))
+        if child is None:
+            child = self._of_answer[route, code] = self._requests.labels(route, str(code))
+        child.inc()
 
     def phases(self, durations_s: Mapping[str, float]) -> None:
         """Observe the phases of one prediction, keyed ``<phase>_s``."""
         for name, duration_s in durations_s.items():
-            self._phases.labels(name.removesuffix("_s")).observe(duration_s)
+            child = self._of_phase.get(name)
+            if child is None:
+                child = self._of_phase[name] = self._phases.labels(name.removesuffix("_s"))
+            child.observe(duration_s)
 
     def batch(self, structures: int, duration_s: float) -> None:
         """Observe one batch of the inference runtime."""
@@ -116,7 +130,10 @@ class Metrics:
 
     def served(self, card: ModelCard, structures: int) -> None:
         """Count structures that got their prediction."""
-        self._structures.labels(card.name).inc(structures)
+        child = self._of_model.get(card.name)
+        if child is None:
+            child = self._of_model[card.name] = self._structures.labels(card.name)
+        child.inc(structures)
 
     def rejected(self, card: ModelCard, errors: Iterable[ForcegateError]) -> None:
         """Count structures that got a problem instead."""

@@ -1,10 +1,12 @@
-"""Which form a request comes in and which form its answer takes."""
+"""Which form a request comes in and which form its answer takes.
+
+Names of headers are in lower case.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal
-
-from starlette.datastructures import Headers
 
 from forcegate_client.errors import NotAcceptable, UnsupportedMediaType
 from forcegate_client.wire import MEDIA_TYPE as MSGPACK
@@ -16,7 +18,7 @@ JSON: Final = "application/json"
 _FORMS: tuple[Form, ...] = (JSON, "application/msgpack")
 
 
-def request_form(headers: Headers) -> Form:
+def request_form(headers: Mapping[str, str]) -> Form:
     """The form of the request's body, by its ``Content-Type``.
 
     Raises:
@@ -42,7 +44,7 @@ def request_form(headers: Headers) -> Form:
     )
 
 
-def answer_form(headers: Headers, request: Form) -> Form:
+def answer_form(headers: Mapping[str, str], request: Form) -> Form:
     """The form of the answer by ``Accept``: the most wanted, the request's own on a tie.
 
     Raises:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
@@ -17,14 +16,18 @@ __all__ = ["TIMEOUT_HEADER", "requested_timeout", "while_connected", "within"]
 
 TIMEOUT_HEADER = "X-Request-Timeout"
 
+_LOWER_HEADER = TIMEOUT_HEADER.lower()
+# What is answered sooner is not worth a look at whether anybody still waits for it.
+_SOON_S = 0.01
 
-def requested_timeout(headers: Headers, longest_s: float) -> float:
+
+def requested_timeout(headers: Mapping[str, str], longest_s: float) -> float:
     """Seconds that the answer may take: what the caller asks for, and at most ``longest_s``.
 
     Raises:
         UnprocessableRequest: if the header is there and is no positive number.
     """
-    text = headers.get(TIMEOUT_HEADER)
+    text = headers.get(_LOWER_HEADER)
     if text is None:
         return longest_s
     try:
@@ -77,7 +80,13 @@ async def while_connected(receive: Receive) -> AsyncIterator[None]:
         gone = True
         answering.cancel()
 
-    watcher = asyncio.create_task(watch())
+    watcher: asyncio.Task[None] | None = None
+
+    def look() -> None:
+        nonlocal watcher
+        watcher = asyncio.create_task(watch())
+
+    timer = asyncio.get_running_loop().call_later(_SOON_S, look)
     try:
         yield
     except asyncio.CancelledError:
@@ -86,4 +95,6 @@ async def while_connected(receive: Receive) -> AsyncIterator[None]:
             raise ClientDisconnect from None
         raise
     finally:
-        watcher.cancel()
+        timer.cancel()
+        if watcher is not None:
+            watcher.cancel()

@@ -15,7 +15,7 @@ from forcegate_service.card import ModelCard
 from forcegate_service.composition import composition_warnings
 from forcegate_service.crowding import crowded, estimate_edges
 from forcegate_service.graph import Graph, build_graph
-from forcegate_service.scheduling.batch_limit import BatchLimit
+from forcegate_service.scheduling.batch_limit import BatchLimit, Piece
 from forcegate_service.settings import Settings
 from forcegate_service.subgraph import edge_vectors, keep_structures
 from forcegate_service.validation import (
@@ -25,7 +25,7 @@ from forcegate_service.validation import (
     without,
 )
 
-__all__ = ["Prepared", "check_size", "prepare"]
+__all__ = ["Prepared", "check_size", "close_contacts", "prepare"]
 
 # Graphs are built for so many atoms at a time, which bounds what their making needs.
 _CHUNK_ATOMS = 4096
@@ -42,7 +42,7 @@ class Prepared:
 
     request: PredictRequest
     index: npt.NDArray[np.int64]
-    pieces: list[Graph]
+    pieces: list[Piece]
     problems: Problems
     warnings: dict[int, list[str]] = field(default_factory=dict)
     graph_s: float = 0.0
@@ -107,9 +107,9 @@ def _graphs(
     limit: BatchLimit,
     settings: Settings,
     problems: Problems,
-) -> tuple[list[Graph], npt.NDArray[np.bool_]]:
+) -> tuple[list[Piece], npt.NDArray[np.bool_]]:
     """The graphs of all structures whose atoms keep their distance, and which those are."""
-    pieces: list[Graph] = []
+    pieces: list[Piece] = []
     keep = np.ones(len(batch), dtype=np.bool_)
     edges = 0
     for chunk in _chunks(batch):
@@ -118,7 +118,7 @@ def _graphs(
         edges += graph.n_edges
         if edges > settings.max_edges:
             raise _too_many_pairs(edges, settings)
-        close = _close_contacts(graph, card.minimum_distance)
+        close = close_contacts(graph, card.minimum_distance)
         if close:
             keep[chunk[list(close)]] = False
             graph = keep_structures(graph, keep[chunk])
@@ -136,15 +136,16 @@ def _chunks(batch: StructureBatch) -> list[npt.NDArray[np.int64]]:
     return np.split(every, np.flatnonzero(np.diff(of_chunk)) + 1)
 
 
-def _close_contacts(graph: Graph, minimum_distance: float) -> dict[int, float]:
+def close_contacts(graph: Graph, minimum_distance: float) -> dict[int, float]:
     """The shortest distance (Å) in each structure where it is below ``minimum_distance``."""
     vectors = edge_vectors(graph)
     vectors *= vectors
     # No matrix product: for so many rows it would wake threads that inference needs.
-    squared = vectors[:, 0] + vectors[:, 1] + vectors[:, 2]
-    if not len(squared) or squared.min() >= minimum_distance**2:
-        return {}
+    squared = vectors[:, 0] + vectors[:, 1]
+    squared += vectors[:, 2]
     close = np.flatnonzero(squared < minimum_distance**2)
+    if not len(close):
+        return {}
     owners = graph.structure_index[graph.edge_index[0, close]]
     shortest = np.full(len(graph.n_atoms), np.inf)
     np.minimum.at(shortest, owners, np.sqrt(squared[close]))
@@ -168,7 +169,7 @@ def _check_pairs(batch: StructureBatch, card: ModelCard, settings: Settings) -> 
 
 
 def _may_be_dense(batch: StructureBatch) -> bool:
-    return bool(batch.pbc.any() or batch.n_atoms.max(initial=0) > _HARMLESS_ATOMS)
+    return bool(np.count_nonzero(batch.pbc) or np.count_nonzero(batch.n_atoms > _HARMLESS_ATOMS))
 
 
 def _raise_first(request: PredictRequest, problems: Problems) -> None:

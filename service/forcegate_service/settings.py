@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     )
     max_body_bytes: PositiveInt = Field(64 * MIB, description="bytes of a msgpack body")
     max_json_bytes: PositiveInt = Field(16 * MIB, description="bytes of a JSON body")
+    max_buffered_bytes: PositiveInt = Field(
+        512 * MIB, description="bytes of all bodies together that are being read or computed"
+    )
     drain_timeout_s: Annotated[int, Field(gt=0)] = Field(
         60, description="time that running requests have to finish after SIGTERM"
     )

@@ -67,7 +67,8 @@ def keep_structures(graph: Graph, keep: Bool) -> Graph:
     return Graph(
         positions=graph.positions[atoms],
         atomic_numbers=graph.atomic_numbers[atoms],
-        edge_index=new_atom[graph.edge_index[:, edges]],
+        # Indexing columns by flags would transpose them in memory.
+        edge_index=new_atom.take(graph.edge_index.compress(edges, axis=1)),
         edge_shift=graph.edge_shift[edges],
         structure_index=new_structure[graph.structure_index[atoms]],
         n_atoms=graph.n_atoms[keep],

@@ -1,11 +1,13 @@
 """Refuse what the model or physics does not allow, before anything is computed.
 
-Every check looks at all structures at once; only structures that fail one cost a Python loop.
+Every check looks at all structures at once; only structures that fail one cost a Python loop. Flags
+are counted where ``any`` would do: for the few of a single molecule that is several times as fast.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -54,7 +56,7 @@ def check_structures(batch: StructureBatch, card: ModelCard, properties: Sequenc
     for check in checks:
         for error in check(batch, card):
             problems.setdefault(_index(error), error)
-    if batch.pbc.any():
+    if np.count_nonzero(batch.pbc):
         usable, index = without(batch, problems)
         for error in check_cells(usable, card.cutoff, card.minimum_distance):
             error.structure = int(index[_index(error)])
@@ -82,7 +84,7 @@ def _index(error: InvalidStructure) -> int:
 def _each(
     bad: Bool, code: str, describe: Callable[[int], tuple[str, str, str]]
 ) -> Iterator[InvalidStructure]:
-    if not bad.any():
+    if not np.count_nonzero(bad):
         return
     for index in np.flatnonzero(bad).tolist():
         received, expected, action = describe(index)
@@ -98,7 +100,7 @@ def _any_in_row(flags: Bool) -> Bool:
 def _owners(batch: StructureBatch, bad_atoms: Bool) -> Bool:
     """[B]; the structures that one of ``bad_atoms`` [N] belongs to."""
     owners = np.zeros(len(batch), dtype=np.bool_)
-    if bad_atoms.any():
+    if np.count_nonzero(bad_atoms):
         owners[batch.structure_index[bad_atoms]] = True
     return owners
 
@@ -112,10 +114,10 @@ def _atoms(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]
 
 
 def _elements(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]:
-    known = np.zeros(256, dtype=np.bool_)
-    known[card.elements] = True
     # Numbers that no table holds fall on entries that are never set.
-    bad = ~known.take(batch.atomic_numbers, mode="clip")
+    bad = _unknown(tuple(card.elements)).take(batch.atomic_numbers, mode="clip")
+    if not np.count_nonzero(bad):
+        return iter(())
 
     def describe(index: int) -> tuple[str, str, str]:
         atoms = slice(*batch.offsets[index : index + 2])
@@ -129,6 +131,14 @@ def _elements(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructu
     return _each(_owners(batch, bad), "element_unsupported", describe)
 
 
+@lru_cache(maxsize=64)
+def _unknown(elements: tuple[int, ...]) -> Bool:
+    """[256]; for each atomic number, whether it is none of ``elements``."""
+    unknown = np.ones(256, dtype=np.bool_)
+    unknown[list(elements)] = False
+    return unknown
+
+
 def _symbol(number: int) -> str:
     known = 0 < number < len(chemical_symbols)
     return str(chemical_symbols[number]) if known else f"with atomic number {number}"
@@ -136,7 +146,7 @@ def _symbol(number: int) -> str:
 
 def _within(lengths: npt.NDArray[np.float64]) -> bool:
     # NaN compares as false, so that one pass over the numbers settles both questions.
-    return bool((np.abs(lengths) <= MAX_COORDINATE).all())
+    return int(np.count_nonzero(np.abs(lengths) <= MAX_COORDINATE)) == lengths.size
 
 
 def _finite(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]:

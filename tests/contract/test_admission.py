@@ -141,3 +141,23 @@ async def _hang_up(client: httpx.AsyncClient, body: dict[str, Any]) -> list[int]
 
     await client._transport.app(scope, receive, send)  # type: ignore[attr-defined]
     return sent
+
+
+async def test_bodies_of_all_callers_together_are_bounded(
+    settings: Settings, water: dict[str, Any]
+) -> None:
+    async with staged(settings.model_copy(update={"max_buffered_bytes": 2000})) as (
+        client,
+        runtime,
+    ):
+        gate = runtime.before = Gate()
+        first = asyncio.create_task(post(client, *[water] * 20))
+        await gate.entered()
+        refused = await post(client, *[water] * 20)
+        gate.open()
+        assert (await first).status_code == 200
+        again = await post(client, *[water] * 20)
+    assert refused.status_code == 429
+    assert refused.json()["retry_after_s"] > 0
+    assert "bytes" in refused.json()["received"]
+    assert again.status_code == 200

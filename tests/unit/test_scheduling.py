@@ -1,5 +1,7 @@
 """Predicted seconds, admission, turns: the rules, without a server and without a clock."""
 
+import asyncio
+import time
 from collections import Counter
 
 import numpy as np
@@ -16,6 +18,7 @@ from forcegate_service.scheduling.cost import CostModel, Timing
 from forcegate_service.scheduling.fair_queue import FairQueue
 from forcegate_service.scheduling.flow import Flow
 from forcegate_service.scheduling.guess import LengthGuess
+from forcegate_service.scheduling.loop_lag import LoopLag
 from forcegate_service.subgraph import merge
 
 ANN, BOB = Flow("ann", "1"), Flow("bob", "1")
@@ -105,6 +108,21 @@ class TestBudget:
             guess.change_to(4.0)
         assert budget.admitted_s == pytest.approx(9.0)
 
+    def test_time_that_is_lost_elsewhere_is_not_given_away(self) -> None:
+        lost = 0.0
+        budget = Budget(10.0, lambda: 0.5, lambda: lost)
+        budget.reserve(ANN, 2.0)
+        lost = 7.5
+        with pytest.raises(TooManyRequests) as refused:
+            budget.reserve(ANN, 1.0)
+        assert refused.value.retry_after_s == pytest.approx(0.85 * 9.5)
+        # Shares are of what is left.
+        budget.reserve(BOB, 1.2).release()
+        with pytest.raises(TooManyRequests):
+            budget.reserve(BOB, 1.3)
+        lost = 0.0
+        budget.reserve(ANN, 1.0)
+
     @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 20)), max_size=60))
     def test_whatever_is_asked_what_waits_is_bounded(self, asked: list[tuple[int, float]]) -> None:
         budget = Budget(10.0)
@@ -115,6 +133,28 @@ class TestBudget:
                 assert budget.admitted_s > 0.0
         # The budget, a request that is larger than it, and equal shares of it.
         assert budget.admitted_s <= 10.0 + 20.0 + 10.0
+
+
+class TestLoopLag:
+    def test_a_loop_that_was_held_up_is_behind_and_recovers(self) -> None:
+        async def look() -> tuple[float, float, float]:
+            lag = LoopLag()
+            await asyncio.sleep(0.2)
+            time.sleep(0.5)
+            at_once = lag.seconds
+            await asyncio.sleep(0)
+            await asyncio.sleep(0.06)
+            soon = lag.seconds
+            async with asyncio.timeout(60):
+                while lag.seconds:
+                    await asyncio.sleep(0.05)
+            lag.stop()
+            return at_once, soon, lag.seconds
+
+        at_once, soon, _ = asyncio.run(look())
+        # Waited for when it comes, and again with its answer.
+        assert at_once >= 2 * (0.5 - 0.05)
+        assert soon >= 0.8 * 0.8 * 2 * (0.5 - 0.05)
 
 
 class TestFairQueue:
@@ -203,17 +243,21 @@ class TestBatchLimit:
         graph = _waters(count)
         limit = BatchLimit(CostModel(1e-4, 1e-4, 1e-5), target_s, load)
         pieces = limit.pieces(graph)
-        for mine, whole in zip(merge(pieces).arrays(), graph.arrays(), strict=True):
+        merged = merge([piece.graph for piece in pieces])
+        for mine, whole in zip(merged.arrays(), graph.arrays(), strict=True):
             assert np.array_equal(mine, whole)
         for piece in pieces:
-            assert len(piece.n_atoms) == 1 or limit.share(piece) <= 1.0 + 1e-9
+            atoms, edges = len(piece.graph.atomic_numbers), piece.graph.n_edges
+            assert piece.share >= (atoms + edges) / load
+            assert piece.seconds >= limit.cost.marginal(float(atoms), float(edges))
+            assert len(piece.graph.n_atoms) == 1 or piece.share <= 1.0 + 1e-9
 
     def test_seconds_or_memory_whichever_is_scarcer_ends_a_piece(self) -> None:
         cost = CostModel(0.0, 0.0, 1e-3)
         by_time = BatchLimit(cost, 0.018, 10**6).pieces(_waters(10))
-        assert [len(piece.n_atoms) for piece in by_time] == [3, 3, 3, 1]
+        assert [len(piece.graph.n_atoms) for piece in by_time] == [3, 3, 3, 1]
         by_load = BatchLimit(cost, 1e3, 30).pieces(_waters(10))
-        assert [len(piece.n_atoms) for piece in by_load] == [3, 3, 3, 1]
+        assert [len(piece.graph.n_atoms) for piece in by_load] == [3, 3, 3, 1]
 
     def test_a_version_that_is_slower_than_the_target_still_gets_batches(self) -> None:
         limit = BatchLimit(CostModel(1.0, 1e-4, 1e-4), 0.05, 10**6)

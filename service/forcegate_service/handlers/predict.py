@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -11,7 +10,7 @@ from forcegate_client.errors import DeadlineExceeded, ForcegateError
 from forcegate_service.access.caller import Access
 from forcegate_service.body import declared_length, read_body
 from forcegate_service.gateway import Gateway
-from forcegate_service.negotiation import JSON, answer_form, request_form
+from forcegate_service.negotiation import JSON, Form, answer_form, request_form
 from forcegate_service.openapi import PREDICT_REQUEST, PREDICT_RESPONSES
 from forcegate_service.patience import requested_timeout, while_connected, within
 from forcegate_service.problems import client_gone, problem_response
@@ -33,7 +32,8 @@ _PATH = "/v1/predict"
 )
 async def predict(request: Request) -> Response:
     """Evaluate structures; JSON and msgpack (docs/wire-format.md) in and out."""
-    return await _answer(request.scope, request.receive)
+    content, form = await _answer(request.scope, request.receive)
+    return Response(content, media_type=form)
 
 
 class DirectPredictions:
@@ -53,16 +53,28 @@ class DirectPredictions:
         # Counted and logged as the route that it stands for.
         scope["route"] = router.routes[0]
         try:
-            response = await _answer(scope, receive)
+            content, form = await _answer(scope, receive)
         except ForcegateError as error:
-            response = problem_response(error)
+            await problem_response(error)(scope, receive, send)
         except ClientDisconnect:
-            response = client_gone()
-        await response(scope, receive, send)
+            await client_gone()(scope, receive, send)
+        else:
+            head = [
+                (b"content-type", form.encode("ascii")),
+                (b"content-length", str(len(content)).encode("ascii")),
+            ]
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+            await send({"type": "http.response.body", "body": content})
 
 
-async def _answer(scope: Scope, receive: Receive) -> Response:
-    headers, state = Headers(scope=scope), scope["state"]
+async def _answer(scope: Scope, receive: Receive) -> tuple[bytes, Form]:
+    """The body of the answer and its form."""
+    # Of a header that is there twice, the first; as the framework reads them.
+    headers = {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in reversed(scope["headers"])
+    }
+    state = scope["state"]
     gateway: Gateway = state["gateway"]
     access: Access = state["access"]
     # Before anything is read: who may not ask must not cost anything.
@@ -77,17 +89,18 @@ async def _answer(scope: Scope, receive: Receive) -> Response:
     flow = _flow(caller.id, scope)
     gateway.require_room(form, declared_length(headers, limit), flow)
     try:
-        async with within(timeout_s):
-            body = await read_body(receive, limit)
-            async with while_connected(receive):
-                content = await gateway.predict(body, form, answer, flow)
+        with gateway.bodies.holding() as take:
+            async with within(timeout_s):
+                body = await read_body(receive, limit, take)
+                async with while_connected(receive):
+                    content = await gateway.predict(body, form, answer, flow)
     except ClientDisconnect:
         gateway.metrics.cancelled("disconnect")
         raise
     except DeadlineExceeded:
         gateway.metrics.cancelled("deadline")
         raise
-    return Response(content, media_type=answer)
+    return content, answer
 
 
 def _flow(caller: str, scope: Scope) -> Flow:

@@ -11,12 +11,23 @@ from forcegate_service.graph import Graph
 from forcegate_service.scheduling.cost import CostModel
 from forcegate_service.subgraph import edges_per_structure, slice_structures
 
-__all__ = ["BatchLimit"]
+__all__ = ["BatchLimit", "Piece"]
 
 Float = npt.NDArray[np.float64]
 
 # A whole batch; sums of floats may miss it by their rounding.
 _FULL = 1.0 + 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What is evaluated in one batch: the part of a batch that it fills, and the predicted seconds
+    that it adds to what waits, its part of a batch's base included.
+    """
+
+    graph: Graph
+    share: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -29,35 +40,28 @@ class BatchLimit:
     target_s: float
     load: int
 
-    def share(self, graph: Graph) -> float:
-        """The part of a batch that all of ``graph`` fills."""
-        atoms, edges = len(graph.atomic_numbers), graph.n_edges
-        return max(
-            self.cost.marginal(float(atoms), float(edges)) / self._room_s,
-            (atoms + edges) / self.load,
-        )
-
-    def seconds(self, graph: Graph) -> float:
-        """Predicted time that ``graph`` adds to what waits: its part of a batch's base included."""
-        atoms, edges = float(len(graph.atomic_numbers)), float(graph.n_edges)
-        base_s = self.cost.base_s * min(1.0, self.share(graph))
-        return base_s + self.cost.marginal(atoms, edges)
-
-    def pieces(self, graph: Graph) -> list[Graph]:
+    def pieces(self, graph: Graph) -> list[Piece]:
         """Consecutive pieces of ``graph`` that fill a batch each, or hold a single structure."""
         if not len(graph.n_atoms):
             return []
-        if self.share(graph) <= _FULL:
-            return [graph]
+        whole = self._piece(graph)
+        if whole.share <= _FULL:
+            return [whole]
         ends = np.cumsum(self._shares(graph))
         pieces = []
         start = 0
         while start < len(ends):
             done = ends[start - 1] if start else 0.0
             stop = max(start + 1, int(np.searchsorted(ends, done + _FULL, side="right")))
-            pieces.append(slice_structures(graph, start, stop))
+            pieces.append(self._piece(slice_structures(graph, start, stop)))
             start = stop
         return pieces
+
+    def _piece(self, graph: Graph) -> Piece:
+        atoms, edges = len(graph.atomic_numbers), graph.n_edges
+        marginal_s = self.cost.marginal(float(atoms), float(edges))
+        share = max(marginal_s / self._room_s, (atoms + edges) / self.load)
+        return Piece(graph, share, self.cost.base_s * min(1.0, share) + marginal_s)
 
     @property
     def _room_s(self) -> float:

@@ -23,12 +23,19 @@ class Budget:
     """At most ``limit_s`` predicted seconds of work wait or run; used on the event loop alone.
 
     When it is spent, a flow still gets in with what lies within its equal share of the budget:
-    turns are fair, so whoever asks for little waits for little, whatever others have queued.
+    turns are fair, so whoever asks for little waits for little, whatever others have queued. Time
+    that is lost elsewhere, ``lost_s()``, is not there to be spent.
     """
 
-    def __init__(self, limit_s: float, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        limit_s: float,
+        jitter: Callable[[], float] = random.random,
+        lost_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self.limit_s = limit_s
         self.admitted_s = 0.0
+        self.lost_s = lost_s
         self._of_flow: dict[Flow, float] = {}
         self._jitter = jitter
 
@@ -43,16 +50,18 @@ class Budget:
         return reservation
 
     def _require_room(self, flow: Flow, seconds: float) -> None:
-        if self.admitted_s + min(seconds, _LARGEST_SHARE * self.limit_s) <= self.limit_s:
+        lost_s = self.lost_s()
+        waiting_s = self.admitted_s + lost_s
+        if waiting_s + min(seconds, _LARGEST_SHARE * self.limit_s) <= self.limit_s:
             return
         own = self._of_flow.get(flow, 0.0)
         flows = len(self._of_flow) + (flow not in self._of_flow)
-        if own + seconds <= self.limit_s / flows:
+        if own + seconds <= (self.limit_s - lost_s) / flows:
             return
         low, high = _ADVISED
-        wait = (low + (high - low) * self._jitter()) * self.admitted_s
+        wait = (low + (high - low) * self._jitter()) * waiting_s
         raise TooManyRequests(
-            f"work of about {seconds:.3g} s while {self.admitted_s:.3g} s of it are waiting",
+            f"work of about {seconds:.3g} s while {waiting_s:.3g} s of it are waiting",
             expected=f"at most {self.limit_s:g} s in all",
             action="try again after retry_after_s, or ask for fewer structures at a time",
             retry_after_s=max(_SHORTEST_WAIT_S, wait),

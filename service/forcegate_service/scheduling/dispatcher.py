@@ -16,10 +16,10 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
-from forcegate_service.graph import Graph
 from forcegate_service.isolation import Faults, evaluate_isolated
 from forcegate_service.metrics import Metrics
 from forcegate_service.runtime import ModelOutput
+from forcegate_service.scheduling.batch_limit import Piece
 from forcegate_service.scheduling.cost import Timing
 from forcegate_service.scheduling.fair_queue import FairQueue
 from forcegate_service.scheduling.flow import Flow
@@ -44,9 +44,8 @@ class Answer:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Work:
     version: ServedVersion
-    graph: Graph
+    piece: Piece
     flow: Flow
-    share: float
     future: asyncio.Future[Answer]
     queued_at: float
 
@@ -74,15 +73,13 @@ class Dispatcher:
         self._thread = Thread(target=self._run, name="forcegate-inference", daemon=True)
         self._thread.start()
 
-    def submit(
-        self, version: ServedVersion, graph: Graph, flow: Flow, share: float
-    ) -> asyncio.Future[Answer]:
-        """Queue ``graph``, which fills ``share`` of a batch, behind what else ``flow`` asked for.
+    def submit(self, version: ServedVersion, piece: Piece, flow: Flow) -> asyncio.Future[Answer]:
+        """Queue ``piece`` behind what else ``flow`` asked for.
 
         Cancelling the future takes it out of the queue.
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
-        self._inbox.put(_Work(version, graph, flow, share, future, time.perf_counter()))
+        self._inbox.put(_Work(version, piece, flow, future, time.perf_counter()))
         return future
 
     def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
@@ -121,7 +118,7 @@ class Dispatcher:
                     self._calls.append(arrived)
                 else:
                     queue = self._queues.setdefault(arrived.version, FairQueue())
-                    queue.push(arrived.flow, arrived.share, arrived)
+                    queue.push(arrived.flow, arrived.piece.share, arrived)
         except Empty:
             pass
         return bool(self._calls or self._queues)
@@ -129,7 +126,7 @@ class Dispatcher:
     def _evaluate(self, version: ServedVersion, batch: Sequence[_Work]) -> None:
         started = time.perf_counter()
         try:
-            graph = merge([work.graph for work in batch])
+            graph = merge([work.piece.graph for work in batch])
             output, faults = evaluate_isolated(version.runtime, graph)
             inference_s = time.perf_counter() - started
             self._metrics.batch(len(output.energy), inference_s)
@@ -178,8 +175,8 @@ def _divide(
     answers = []
     structure = atom = 0
     for work in batch:
-        last_structure = structure + len(work.graph.n_atoms)
-        last_atom = atom + len(work.graph.atomic_numbers)
+        last_structure = structure + len(work.piece.graph.n_atoms)
+        last_atom = atom + len(work.piece.graph.atomic_numbers)
         structures, atoms = slice(structure, last_structure), slice(atom, last_atom)
         answers.append(
             Answer(

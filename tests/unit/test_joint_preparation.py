@@ -1,0 +1,189 @@
+"""Requests that are prepared together come out as if each had been alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forcegate_client.errors import ForcegateError
+from forcegate_client.messages import PredictRequest
+from forcegate_client.structures import StructureBatch
+from forcegate_service.card import ModelCard
+from forcegate_service.fake import FakeRuntime, load_fake, write_fake_model
+from forcegate_service.joint_preparation import JointPreparation
+from forcegate_service.preparation import Prepared, prepare
+from forcegate_service.scheduling.batch_limit import BatchLimit
+from forcegate_service.scheduling.cost import CostModel
+from forcegate_service.scheduling.version import ServedVersion
+from forcegate_service.settings import Settings
+
+Outcome = Prepared | ForcegateError
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> FakeRuntime:
+    folder = tmp_path_factory.mktemp("models")
+    card: ModelCard = write_fake_model(folder)
+    return load_fake(folder / card.name / card.version)
+
+
+def _version(runtime: FakeRuntime) -> ServedVersion:
+    return ServedVersion(
+        runtime, BatchLimit(CostModel(1e-4, 1e-5, 1e-6), 0.05, 10**6), runtime.card
+    )
+
+
+def _charged() -> Atoms:
+    atoms = molecule("NH3")
+    atoms.info["charge"] = 1
+    return atoms
+
+
+def _too_close() -> Atoms:
+    return Atoms("CH2", [[0.0, 0.0, 0.0], [0.01, 0.0, 0.0], [0.0, 1.1, 0.0]])
+
+
+GOOD = [molecule(name) for name in ("H2O", "CH4", "C6H6", "CH3CH2OH", "C2F4")]
+# An odd number of electrons, no hydrogen at all, far away, a single atom.
+REMARKABLE = [molecule("CH3"), Atoms("C3", np.eye(3) * 1.4), Atoms("N2", [[0, 0, 0], [0, 0, 99]])]
+BAD = [
+    _charged(),
+    _too_close(),
+    Atoms("Fe", [[0.0, 0.0, 0.0]]),
+    Atoms("CH", [[0.0, 0.0, np.nan], [0.0, 0.0, 1.0]]),
+]
+
+
+def _request(
+    structures: Sequence[Atoms],
+    properties: tuple[str, ...] = ("energy", "forces"),
+    on_error: str = "raise",
+) -> PredictRequest:
+    return PredictRequest(
+        structures=StructureBatch.from_atoms(structures),
+        model="fake",
+        properties=properties,
+        on_error=on_error,  # type: ignore[arg-type]
+    )
+
+
+def _alone(request: PredictRequest, version: ServedVersion) -> Prepared:
+    return prepare(request, version.card, version.limit, Settings(), {})
+
+
+def _together(
+    requests: Sequence[PredictRequest], version: ServedVersion
+) -> tuple[list[Outcome], int]:
+    """What becomes of ``requests`` that arrive at once, and how many were prepared alone."""
+    lonely = 0
+
+    def alone(request: PredictRequest) -> Prepared:
+        nonlocal lonely
+        lonely += 1
+        return _alone(request, version)
+
+    async def ask() -> list[Outcome]:
+        joint = JointPreparation()
+        asked = (joint.prepare(request, version, partial(alone, request)) for request in requests)
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        for outcome in outcomes:
+            if not isinstance(outcome, Prepared | ForcegateError):
+                raise outcome
+        return outcomes  # type: ignore[return-value]
+
+    return asyncio.run(ask()), lonely
+
+
+def _assert_alike(mine: Outcome, expected: Outcome) -> None:
+    if isinstance(expected, ForcegateError):
+        assert isinstance(mine, ForcegateError)
+        assert mine.to_problem() == expected.to_problem()
+        return
+    assert isinstance(mine, Prepared)
+    assert mine.request is expected.request
+    assert np.array_equal(mine.index, expected.index)
+    assert mine.warnings == expected.warnings
+    assert {b: error.to_problem() for b, error in mine.problems.items()} == {
+        b: error.to_problem() for b, error in expected.problems.items()
+    }
+    assert [(p.share, p.seconds) for p in mine.pieces] == [
+        (p.share, p.seconds) for p in expected.pieces
+    ]
+    for piece, other in zip(mine.pieces, expected.pieces, strict=True):
+        for array, wanted in zip(piece.graph.arrays(), other.graph.arrays(), strict=True):
+            assert array.dtype == wanted.dtype
+            assert np.array_equal(array, wanted)
+            assert array.flags.c_contiguous
+
+
+def _outcome(request: PredictRequest, version: ServedVersion) -> Outcome:
+    try:
+        return _alone(request, version)
+    except ForcegateError as error:
+        return error
+
+
+structures = st.lists(st.sampled_from(GOOD + REMARKABLE + BAD), max_size=4)
+requests = st.builds(
+    _request,
+    structures,
+    st.sampled_from([("energy",), ("forces", "uncertainty"), ("stress",), ("charm",), ()]),
+    st.sampled_from(["raise", "partial"]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(requests, min_size=1, max_size=6))
+def test_company_changes_nothing(runtime: FakeRuntime, asked: list[PredictRequest]) -> None:
+    version = _version(runtime)
+    found, _ = _together(asked, version)
+    for request, outcome in zip(asked, found, strict=True):
+        _assert_alike(outcome, _outcome(request, version))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.sampled_from(GOOD + REMARKABLE), min_size=1, max_size=4),
+        min_size=2,
+        max_size=12,
+    )
+)
+def test_good_requests_are_prepared_together(
+    runtime: FakeRuntime, asked: list[list[Atoms]]
+) -> None:
+    version = _version(runtime)
+    every = [_request(one) for one in asked]
+    found, lonely = _together(every, version)
+    assert not lonely
+    for request, outcome in zip(every, found, strict=True):
+        _assert_alike(outcome, _alone(request, version))
+
+
+def test_a_request_that_was_given_up_is_left_out(runtime: FakeRuntime) -> None:
+    version = _version(runtime)
+
+    async def ask() -> list[object]:
+        joint = JointPreparation()
+        first, gone, last = (
+            asyncio.ensure_future(
+                joint.prepare(_request([atoms]), version, partial(pytest.fail, "prepared alone"))
+            )
+            for atoms in GOOD[:3]
+        )
+        await asyncio.sleep(0)
+        gone.cancel()
+        return await asyncio.gather(first, gone, last, return_exceptions=True)
+
+    first, gone, last = asyncio.run(ask())
+    assert isinstance(gone, asyncio.CancelledError)
+    assert isinstance(first, Prepared)
+    assert isinstance(last, Prepared)
