@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from forcegate_client.errors import DeadlineExceeded, ForcegateError
+from forcegate_client.errors import DeadlineExceeded, ForcegateError, RuntimeUnavailable
 from forcegate_service.access.caller import Access
 from forcegate_service.body import declared_length, read_body
 from forcegate_service.gateway import Gateway
@@ -58,6 +60,9 @@ class DirectPredictions:
             await problem_response(error)(scope, receive, send)
         except ClientDisconnect:
             await client_gone()(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server stops and waits no longer; its callers can go on with the next one.
+            await problem_response(_stopped())(scope, receive, send)
         else:
             head = [
                 (b"content-type", form.encode("ascii")),
@@ -101,6 +106,16 @@ async def _answer(scope: Scope, receive: Receive) -> tuple[bytes, Form]:
         gateway.metrics.cancelled("deadline")
         raise
     return content, answer
+
+
+def _stopped() -> RuntimeUnavailable:
+    return RuntimeUnavailable(
+        "a request that was not done when the server had to stop",
+        expected="an answer within the time that a server has for stopping",
+        action="try again; another server, or the next one at this address, answers",
+        code="stopping",
+        retry_after_s=1.0,
+    )
 
 
 def _flow(caller: str, scope: Scope) -> Flow:

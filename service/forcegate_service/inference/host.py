@@ -51,6 +51,8 @@ class _Held:
     card: ModelCard
     package: Package | None = None
     crashes: int = 0
+    # False after a restart at which its files could not be read; tried again when it is asked for.
+    opened: bool = True
 
 
 class InferenceHost:
@@ -127,6 +129,10 @@ class InferenceHost:
                 self._ensure_running()
                 held = self._models[number]
                 try:
+                    if not held.opened:
+                        self._reopen(number, held)
+                    if not held.opened:
+                        raise RuntimeFault(f"{held.folder} cannot be opened again")
                     output = self._process.evaluate(number, graph)
                 except ProcessDied as death:
                     logger.error(
@@ -217,8 +223,13 @@ class InferenceHost:
             self._open(number, held)
         except RuntimeFault as error:
             # Its evaluations fail; the others' do not.
-            logger.error("%s cannot be opened again: %s", held.folder, error)
+            if held.opened:
+                logger.error("%s cannot be opened again: %s", held.folder, error)
+            held.opened = False
             return
+        if not held.opened:
+            logger.info("%s is open again", held.folder)
+            held.opened = True
         if held.package is not None:
             try:
                 package = held.package

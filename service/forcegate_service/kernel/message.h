@@ -29,7 +29,7 @@ void message_tile(const Neighborhood& edges, int64_t first, const float* filter,
     Vec w[EDGES][PARTS] = {};
     for (int k = 0; k < functions; ++k, filter += PARTS * kLanes) {
       Vec row[PARTS];
-      for (int p = 0; p < PARTS; ++p) row[p] = load(filter + p * kLanes);
+      for (int p = 0; p < PARTS; ++p) hold(row[p] = load(filter + p * kLanes));
       for (int e = 0; e < EDGES; ++e) {
         const Vec x = fill(value[e * functions + k]);
         for (int p = 0; p < PARTS; ++p) w[e][p] += x * row[p];
@@ -78,7 +78,7 @@ void message_back_tile(const Neighborhood& edges, int64_t first, int64_t atom,
     Vec w[EDGES][PARTS] = {}, dw[EDGES][PARTS] = {};
     for (int k = 0; k < functions; ++k, filter += PARTS * kLanes) {
       Vec row[PARTS];
-      for (int p = 0; p < PARTS; ++p) row[p] = load(filter + p * kLanes);
+      for (int p = 0; p < PARTS; ++p) hold(row[p] = load(filter + p * kLanes));
       for (int e = 0; e < EDGES; ++e) {
         const Vec x = fill(value[e * functions + k]), y = fill(slope[e * functions + k]);
         for (int p = 0; p < PARTS; ++p) {

@@ -26,7 +26,7 @@ void product_tile(const float* a, int64_t lda, const float* w, int k, const floa
     }
   for (int kk = 0; kk < k; ++kk, w += NV * kLanes) {
     Vec row[NV];
-    for (int j = 0; j < NV; ++j) row[j] = load(w + j * kLanes);
+    for (int j = 0; j < NV; ++j) hold(row[j] = load(w + j * kLanes));
     for (int i = 0; i < ROWS; ++i) {
       const Vec x = fill(a[i * lda + kk]);
       for (int j = 0; j < NV; ++j) sums[i][j] += x * row[j];

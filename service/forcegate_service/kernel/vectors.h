@@ -18,6 +18,14 @@ inline Vec load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
 inline void store(float* p, Vec x) { *reinterpret_cast<Vec*>(p) = x; }
 inline Vec fill(float x) { return x - Vec{}; }
 
+// Keeps a loaded vector in its register. To a compiler, loading it again with every multiply-add
+// looks as cheap; with vectors of eight floats the units would then wait for memory.
+inline void hold(Vec& x) {
+#if defined(__x86_64__)
+  asm("" : "+v"(x));
+#endif
+}
+
 // Adds halves to each other: a chain of additions lane by lane would wait for each.
 inline float sum(Vec x) {
   typedef float Vec8 __attribute__((vector_size(32)));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -56,12 +57,14 @@ def validate(
             teacher's, there are none, or there is no test split.
         TeacherError: if the teacher is not available.
     """
+    # Long runs are saved there as they go; a validation that was stopped goes on with them.
+    work = report.with_name(f"{report.name}.parts")
     dataset = load_all(tuple(map(str, data)))
     refuse_leaks(dataset, subject.teacher)
     molecules = suite_molecules(suite, dataset)
     sections = [
         *_static_sections(subject, dataset, suite, molecules, tell),
-        *_dynamic_sections(subject, suite, molecules, control, tell),
+        *_dynamic_sections(subject, suite, molecules, control, work, tell),
     ]
     figures = {
         key: value for section in sections for key, value in section.figures_for_verdict.items()
@@ -80,6 +83,7 @@ def validate(
     write_report(report, subject.name, introduction, verdicts, sections, about)
     if suite.judges:
         _write_card(subject, suite, verdicts, figures, sections)
+    shutil.rmtree(work, ignore_errors=True)
     return verdicts
 
 
@@ -112,11 +116,16 @@ def _static_sections(
 
 
 def _dynamic_sections(
-    subject: Subject, suite: Suite, molecules: list[SuiteMolecule], control: Path, tell: Tell
+    subject: Subject,
+    suite: Suite,
+    molecules: list[SuiteMolecule],
+    control: Path,
+    work: Path,
+    tell: Tell,
 ) -> Iterator[Section]:
     teacher = subject.teacher
     controlled = teacher_control(teacher, suite.control, molecules, control, tell)
-    results: MDResults = run_suite(subject, suite, molecules, tell)
+    results: MDResults = run_suite(subject, suite, molecules, work, tell)
     yield conservation_section(results, controlled, teacher)
     yield survival_section(results, controlled)
     yield trajectory_section(results.main.runs, suite.main, teacher, tell)

@@ -7,8 +7,9 @@ it settle, record.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from ase import Atoms, units
 from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_masses
 
 from forcegate_client.monitor import MDSamples
 from forcegate_client.nve import NVEReport, steps_in
@@ -29,6 +31,7 @@ from forcegate_trainer.sampling.randomness import generator
 from forcegate_trainer.validation.dynamics.bond_watch import TORN, BondWatch
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun, md_report, moment
 from forcegate_trainer.validation.dynamics.recording import KeptFrame, Recording
+from forcegate_trainer.validation.dynamics.saved_run import Arrays, SavedRun
 from forcegate_trainer.validation.settings import NVESettings
 from forcegate_trainer.validation.statics.minimum import relax
 
@@ -71,10 +74,12 @@ def run_nve_batch(
     settings: NVESettings,
     tell: Tell = tell_nobody,
     title: str | None = None,
+    saved: SavedRun | None = None,
 ) -> list[MoleculeRun]:
     """Run all ``molecules`` at once; one that blows up or comes apart leaves, the others go on.
 
-    Each molecule's velocities depend on its name and the seed alone, not on the company.
+    Each molecule's velocities depend on its name and the seed alone, not on the company. A run
+    that was ``saved`` goes on where it was, to the same end bit by bit.
 
     Raises:
         ValueError: if there is no molecule, or one has no degrees of freedom.
@@ -83,17 +88,23 @@ def run_nve_batch(
         raise ValueError("received no molecule; expected at least one")
     run = _Run(molecules, potential, settings)
     total = steps_in(settings.duration_ps, settings.timestep_fs)
-    settle = steps_in(settings.settle_ps, settings.timestep_fs)
-    every = settings.bonds_every
     frames = _frame_steps(total, settings)
-    for step in range(-settle, 0, every):
-        run.advance(step, min(every, -step))
-    run.recording.note(0, run.motion)
-    for step in range(0, total, every):
-        run.advance(step, min(every, total - step))
-        if step + every in frames:
-            run.recording.keep_frames(run.motion)
-        tell(title or settings.title, min(step + every, total), total)
+    arrays = None if saved is None else saved.load()
+    first = -steps_in(settings.settle_ps, settings.timestep_fs)
+    if arrays is not None:
+        first = run.restore(arrays)
+    while first < total:
+        if first == 0:
+            run.recording.note(0, run.motion)
+        stop = min(first + settings.bonds_every, 0 if first < 0 else total)
+        run.advance(first, stop - first)
+        if first >= 0:
+            if first + settings.bonds_every in frames:
+                run.recording.keep_frames(run.motion)
+            tell(title or settings.title, stop, total)
+        first = stop
+        if saved is not None:
+            saved.save(partial(run.state, first), now=first == total)
     return run.results()
 
 
@@ -142,6 +153,60 @@ class _Run:
         """One for each molecule, in order."""
         self._keep_final(self.motion, np.ones(len(self.motion), dtype=np.bool_))
         return [self._result(member) for member in range(len(self._molecules))]
+
+    def state(self, first: int) -> Arrays:
+        """All that is needed to go on with step number ``first``."""
+        motion, watch = self.motion, self._watch
+        told = {
+            "lost_ps": self._lost_ps,
+            "trouble": self._trouble,
+            "broken": [sorted(pairs) for pairs in watch.broken],
+            "formed": [sorted(pairs) for pairs in watch.formed],
+        }
+        arrays: Arrays = {
+            "first": np.array(first),
+            "told": np.array(json.dumps(told)),
+            "changed_ps": watch.changed_ps,
+            "members": motion.members,
+            "positions": motion.batch.positions,
+            "velocities": motion.velocities,
+            "energies": motion.energies,
+            "forces": motion.forces,
+            "novelty": motion.novelty,
+        }
+        for member, atoms in self._final.items():
+            arrays[f"final_{member}"] = np.stack([atoms.positions, atoms.get_momenta()])
+        return arrays | self.recording.state()
+
+    def restore(self, arrays: Arrays) -> int:
+        """Take over what ``state`` gave; the number of the step to go on with."""
+        told = json.loads(str(arrays["told"]))
+        self._lost_ps = {int(member): time_ps for member, time_ps in told["lost_ps"].items()}
+        self._trouble = {int(member): why for member, why in told["trouble"].items()}
+        self._watch.broken = [set(map(tuple, pairs)) for pairs in told["broken"]]
+        self._watch.formed = [set(map(tuple, pairs)) for pairs in told["formed"]]
+        self._watch.changed_ps = arrays["changed_ps"]
+        every = StructureBatch.from_atoms([molecule.atoms for molecule in self._molecules])
+        members = arrays["members"]
+        batch = replace(every.select(members), positions=arrays["positions"])
+        self.motion = Motion(
+            batch=batch,
+            velocities=arrays["velocities"],
+            energies=arrays["energies"],
+            forces=arrays["forces"],
+            novelty=arrays["novelty"],
+            members=members,
+            masses=np.asarray(atomic_masses[batch.atomic_numbers], dtype=np.float64),
+        )
+        self._final = {}
+        for member, molecule in enumerate(self._molecules):
+            if f"final_{member}" in arrays:
+                atoms = molecule.atoms.copy()
+                atoms.positions[:], momenta = arrays[f"final_{member}"]
+                atoms.set_momenta(momenta)
+                self._final[member] = atoms
+        self.recording.restore(arrays)
+        return int(arrays["first"])
 
     def _record(self, first: int, step: int, motion: Motion) -> None:
         self.recording.note(first + step, motion)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ class Recording:
         shape = (steps // every + 1, molecules)
         self._potential = np.full(shape, np.nan)
         self._kinetic = np.full(shape, np.nan)
-        self._frames: list[Motion] = []
+        self._frames: dict[int, list[KeptFrame]] = {}
 
     def note(self, step: int, motion: Motion) -> None:
         """Keep the energies of all molecules of ``motion`` if this step is to be recorded."""
@@ -42,7 +42,16 @@ class Recording:
 
     def keep_frames(self, motion: Motion) -> None:
         """Keep where all molecules of ``motion`` are."""
-        self._frames.append(motion)
+        bounds = motion.batch.offsets
+        for row, member in enumerate(motion.members.tolist()):
+            where = slice(bounds[row], bounds[row + 1])
+            self._frames.setdefault(member, []).append(
+                KeptFrame(
+                    motion.batch.positions[where].copy(),
+                    float(motion.energies[row]),
+                    motion.forces[where].copy(),
+                )
+            )
 
     def series(self, member: int, timestep_fs: float) -> tuple[Float, Float, Float]:
         """Times in ps, potential and kinetic energies in eV, each [S], while it was there."""
@@ -50,14 +59,30 @@ class Recording:
         times: Float = np.flatnonzero(there).astype(np.float64) * self._every * timestep_fs / 1000.0
         return times, self._potential[there, member], self._kinetic[there, member]
 
-    def frames_of(self, member: int) -> Iterator[KeptFrame]:
+    def frames_of(self, member: int) -> Sequence[KeptFrame]:
         """The frames of one molecule, in order."""
-        for motion in self._frames:
-            for row in np.flatnonzero(motion.members == member).tolist():
-                bounds = motion.batch.offsets
-                where = slice(bounds[row], bounds[row + 1])
-                yield KeptFrame(
-                    motion.batch.positions[where],
-                    float(motion.energies[row]),
-                    motion.forces[where],
-                )
+        return self._frames.get(member, [])
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything that was recorded, as arrays."""
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "potential": self._potential,
+            "kinetic": self._kinetic,
+        }
+        for member, frames in self._frames.items():
+            for name, values in zip(KeptFrame._fields, zip(*frames, strict=True), strict=True):
+                arrays[f"frame_{name}_{member}"] = np.array(values)
+        return arrays
+
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take over what ``state`` gave."""
+        self._potential[...] = arrays["potential"]
+        self._kinetic[...] = arrays["kinetic"]
+        self._frames = {}
+        for member in range(self._potential.shape[1]):
+            if f"frame_energy_{member}" in arrays:
+                columns = [arrays[f"frame_{name}_{member}"] for name in KeptFrame._fields]
+                self._frames[member] = [
+                    KeptFrame(positions, float(energy), forces)
+                    for positions, energy, forces in zip(*columns, strict=True)
+                ]

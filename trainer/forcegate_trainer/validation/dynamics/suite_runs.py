@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
 from forcegate_trainer.validation.dynamics.nve import Prepared, prepare, run_nve_batch
+from forcegate_trainer.validation.dynamics.saved_run import SavedRun
 from forcegate_trainer.validation.settings import NVESettings, Suite
 from forcegate_trainer.validation.subject import Subject
 from forcegate_trainer.validation.suite import SuiteMolecule
@@ -44,9 +46,16 @@ class MDResults:
 
 
 def run_suite(
-    subject: Subject, suite: Suite, molecules: Sequence[SuiteMolecule], tell: Tell = tell_nobody
+    subject: Subject,
+    suite: Suite,
+    molecules: Sequence[SuiteMolecule],
+    work: Path,
+    tell: Tell = tell_nobody,
 ) -> MDResults:
-    """Relax every molecule once with the subject, then run them all."""
+    """Relax every molecule once with the subject, then run them all.
+
+    Runs are saved in folder ``work`` as they go, and go on from there.
+    """
     prepared = []
     for done, molecule in enumerate(molecules):
         prepared.append(
@@ -61,14 +70,25 @@ def run_suite(
         tell("relaxed for dynamics", done + 1, len(molecules))
     varied = [molecule for molecule in prepared if molecule.name in suite.varied]
 
-    def series(settings: NVESettings, members: Sequence[Prepared]) -> MDSeries:
+    def series(name: str, settings: NVESettings, members: Sequence[Prepared]) -> MDSeries:
         title = f"{settings.duration_ps:g} ps of {len(members)} molecules, {settings.title}"
-        found = run_nve_batch(members, subject.potential, settings, tell, title)
+        identity = {
+            "subject": subject.name,
+            "digest": subject.card and subject.card.digest,
+            "settings": asdict(settings),
+            "molecules": {one.name: one.atoms.get_chemical_symbols() for one in members},
+        }
+        saved = SavedRun(work / f"{name}.npz", identity)
+        found = run_nve_batch(members, subject.potential, settings, tell, title, saved)
         return MDSeries(settings, tuple(found))
 
     return MDResults(
         suite=suite,
-        main=series(suite.main, prepared),
-        hot=series(suite.hot, prepared),
-        variations=tuple(series(settings, varied) for settings in suite.variations if varied),
+        main=series("main", suite.main, prepared),
+        hot=series("hot", suite.hot, prepared),
+        variations=tuple(
+            series(f"variation_{number}", settings, varied)
+            for number, settings in enumerate(suite.variations)
+            if varied
+        ),
     )
