@@ -80,11 +80,11 @@ void message_back_tile(const Neighborhood& edges, int64_t first, int64_t atom,
       Vec row[PARTS];
       for (int p = 0; p < PARTS; ++p) hold(row[p] = load(filter + p * kLanes));
       for (int e = 0; e < EDGES; ++e) {
-        const Vec x = fill(value[e * functions + k]), y = fill(slope[e * functions + k]);
-        for (int p = 0; p < PARTS; ++p) {
-          w[e][p] += x * row[p];
-          dw[e][p] += y * row[p];
-        }
+        // One after the other: both at once would take a register more than there are.
+        const Vec x = fill(value[e * functions + k]);
+        for (int p = 0; p < PARTS; ++p) w[e][p] += x * row[p];
+        const Vec y = fill(slope[e * functions + k]);
+        for (int p = 0; p < PARTS; ++p) dw[e][p] += y * row[p];
       }
     }
 #pragma GCC unroll 12
