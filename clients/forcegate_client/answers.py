@@ -12,7 +12,12 @@ from typing import Any
 
 import httpx
 
-from forcegate_client.errors import ForcegateError, ServerUnreachable, error_from_problem
+from forcegate_client.errors import (
+    ForcegateError,
+    ServerUnreachable,
+    asked_wait_s,
+    error_from_problem,
+)
 from forcegate_client.retry import Transient
 
 __all__ = ["Answer", "check_status", "error_of_transport", "read_json"]
@@ -110,7 +115,7 @@ def _json_object(answer: Answer) -> dict[str, Any] | None:
         return None
     try:
         document = json.loads(answer.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
 
@@ -119,10 +124,11 @@ def _retry_after_s(header: str | None) -> float | None:
     """Seconds in a Retry-After header: a number or an HTTP date."""
     if header is None:
         return None
-    if header.strip().isdigit():
-        return float(header)
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return asked_wait_s(float(text[:30]))
     try:
         when = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    return max((when - datetime.now(UTC)).total_seconds(), 0.0) if when.tzinfo else None
+    return asked_wait_s((when - datetime.now(UTC)).total_seconds()) if when.tzinfo else None

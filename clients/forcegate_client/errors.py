@@ -238,6 +238,17 @@ def _documented(base: type[DocumentedError]) -> list[type[DocumentedError]]:
 _BY_STATUS_WITH_STRUCTURE = {422: InvalidStructure}
 
 
+# No server is away for longer by plan, and nobody can sleep for ever.
+_LONGEST_ASKED_S = 3600.0
+
+
+def asked_wait_s(value: object) -> float | None:
+    """The wait that a server asks for: a number of seconds, of which at most an hour counts."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return None
+    return float(min(max(value, 0), _LONGEST_ASKED_S))
+
+
 def error_from_problem(problem: dict[str, Any], status: int) -> ForcegateError:
     """The exception that a problem document describes.
 
@@ -253,12 +264,11 @@ def error_from_problem(problem: dict[str, Any], status: int) -> ForcegateError:
     chosen = by_code or by_status or fallback
     if by_code is None and isinstance(structure, int):
         chosen = _BY_STATUS_WITH_STRUCTURE.get(status, chosen)
-    retry_after = problem.get("retry_after_s")
     return chosen(
         str(problem.get("received") or problem.get("detail") or problem.get("title") or status),
         expected=str(problem.get("expected", "")),
         action=str(problem.get("action", "")),
         code=code or None,
         structure=structure if isinstance(structure, int) else None,
-        retry_after_s=float(retry_after) if isinstance(retry_after, int | float) else None,
+        retry_after_s=asked_wait_s(problem.get("retry_after_s")),
     )

@@ -44,10 +44,20 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.errors import (
-    ForcegateError,
     MalformedBody,
     PayloadTooLarge,
     UnprocessableRequest,
+)
+from forcegate_client.fields import (
+    buffer,
+    by_index,
+    check_fields,
+    map_field,
+    shown,
+    text_field,
+    unpack,
+    wrong_response,
+    wrong_type,
 )
 from forcegate_client.messages import (
     UNITS,
@@ -84,8 +94,6 @@ _STRUCTURE_FIELDS = {
     "ids",
 }
 _RESULT_COLUMNS = {"energy": 1, "stress": 6, "energy_uncertainty": 1, "max_novelty": 1}
-# Made once: for each buffer, numpy would read the name twice.
-_DTYPES = {name: np.dtype(name) for name in ("<i4", "<f8", "u1")}
 
 
 def encode_request(request: PredictRequest) -> bytes:
@@ -102,9 +110,9 @@ def encode_request(request: PredictRequest) -> bytes:
     if np.count_nonzero(batch.pbc):
         structures["pbc"] = batch.pbc.astype("u1").tobytes()
     if np.count_nonzero(batch.charges):
-        structures["charges"] = batch.charges.astype("<i4").tobytes()
+        structures["charges"] = _as_int32(batch.charges, "charge")
     if np.count_nonzero(batch.multiplicities != 1):
-        structures["multiplicities"] = batch.multiplicities.astype("<i4").tobytes()
+        structures["multiplicities"] = _as_int32(batch.multiplicities, "multiplicity")
     if request.ids is not None:
         structures["ids"] = list(request.ids)
     message: dict[str, Any] = {
@@ -129,25 +137,23 @@ def decode_request(
         UnprocessableRequest: if fields are missing, unknown, of the wrong type or length.
         PayloadTooLarge: if there are more structures or atoms than the limits allow.
     """
-    message = _unpack(body)
-    _check_fields(message, _REQUEST_FIELDS, required={"schema", "model", "structures"})
-    if message["schema"] != SCHEMA:
+    message = unpack(body)
+    check_fields(message, _REQUEST_FIELDS, required={"schema", "model", "structures"})
+    if not _is_schema(message["schema"]):
         raise UnprocessableRequest(
-            f"schema {message['schema']!r}",
+            f"schema {shown(message['schema'])}",
             expected=f"schema {SCHEMA}",
             action="use a client of the server's version",
             code="schema_unsupported",
         )
     structures = message["structures"]
     if not isinstance(structures, dict):
-        raise _wrong_type("structures", structures, "a map")
-    _check_fields(
-        structures, _STRUCTURE_FIELDS, required={"n_atoms", "atomic_numbers", "positions"}
-    )
+        raise wrong_type("structures", structures, "a map")
+    check_fields(structures, _STRUCTURE_FIELDS, required={"n_atoms", "atomic_numbers", "positions"})
     return PredictRequest(
         structures=_decode_structures(structures, max_structures, max_atoms),
-        model=_text(message, "model"),
-        version=None if message.get("version") is None else _text(message, "version"),
+        model=text_field(message, "model"),
+        version=None if message.get("version") is None else text_field(message, "version"),
         properties=_properties(message.get("properties", ["energy", "forces"])),
         on_error=_on_error(message.get("on_error", "raise")),
         ids=_ids(structures.get("ids"), len(structures["n_atoms"]) // 4),
@@ -187,35 +193,38 @@ def decode_response(body: bytes) -> PredictResponse:
         MalformedBody: if the body is not a response of a schema that this client knows.
         UnprocessableRequest: if a buffer has the wrong length.
     """
-    message = _unpack(body)
-    if message.get("schema") != SCHEMA or not isinstance(message.get("results"), dict):
+    message = unpack(body)
+    if not _is_schema(message.get("schema")) or not isinstance(message.get("results"), dict):
         raise MalformedBody(
-            f"a response with schema {message.get('schema')!r}",
+            f"a response with schema {shown(message.get('schema'))}",
             expected=f"a forcegate response with schema {SCHEMA}",
             action="check the URL and the server's version",
         )
     results = message["results"]
-    index = _buffer(results, "index", "<i4").astype(np.int64)
-    n_atoms = _buffer(results, "n_atoms", "<i4", rows=len(index)).astype(np.int64)
+    index = buffer(results, "index", "<i4").astype(np.int64)
+    n_atoms = buffer(results, "n_atoms", "<i4", rows=len(index)).astype(np.int64)
+    ascending = np.count_nonzero(index[1:] <= index[:-1]) == 0 and (not len(index) or index[0] >= 0)
+    if not ascending or np.count_nonzero(n_atoms < 0):
+        raise wrong_response("index or n_atoms", "indices that ascend from 0, and counts ≥ 0")
     columns: dict[str, Float] = {}
     for name, width in _RESULT_COLUMNS.items():
         if name in results:
-            flat = _buffer(results, name, "<f8", rows=len(index) * width)
+            flat = buffer(results, name, "<f8", rows=len(index) * width)
             columns[name] = flat.reshape(-1, width) if width > 1 else flat
     if "forces" in results:
         total = int(n_atoms.sum())
-        columns["forces"] = _buffer(results, "forces", "<f8", rows=total * 3).reshape(-1, 3)
+        columns["forces"] = buffer(results, "forces", "<f8", rows=total * 3).reshape(-1, 3)
     return PredictResponse(
-        model=_text(message, "model"),
-        version=_text(message, "version"),
-        digest=_text(message, "digest"),
-        status=dict(message.get("status", {})),
-        timing=dict(message.get("timing", {})),
+        model=text_field(message, "model"),
+        version=text_field(message, "version"),
+        digest=text_field(message, "digest"),
+        status=map_field(message, "status", str),
+        timing=map_field(message, "timing", int, float),
         predictions=Predictions(
             index=index,
             n_atoms=n_atoms,
-            problems={int(key): value for key, value in results.get("problems", {}).items()},
-            warnings={int(key): value for key, value in results.get("warnings", {}).items()},
+            problems=by_index(results, "problems", dict),
+            warnings=_warnings(results),
             **columns,
         ),
     )
@@ -235,10 +244,23 @@ def _as_bytes(atomic_numbers: npt.NDArray[np.int64]) -> bytes:
     return atomic_numbers.astype("u1").tobytes()
 
 
+def _as_int32(values: npt.NDArray[np.int64], what: str) -> bytes:
+    """Four bytes each; what does not fit would come out as another number."""
+    narrow = values.astype("<i4")
+    if np.count_nonzero(narrow != values):
+        raise UnprocessableRequest(
+            f"{what} {values[narrow != values][0]}",
+            expected="a number of 32 bits",
+            action="correct the structure",
+            code=f"{what}_unsupported",
+        )
+    return narrow.tobytes()
+
+
 def _decode_structures(
     message: Mapping[str, Any], max_structures: int | None, max_atoms: int | None
 ) -> StructureBatch:
-    n_atoms = _buffer(message, "n_atoms", "<i4").astype(np.int64)
+    n_atoms = buffer(message, "n_atoms", "<i4").astype(np.int64)
     # Before anything is made of that size.
     _check_limit(len(n_atoms), max_structures, "structures")
     if np.count_nonzero(n_atoms < 0):
@@ -258,15 +280,15 @@ def _decode_structures(
         ("multiplicities", "<i4", 1),
     ):
         if message.get(name) is not None:
-            optional[name] = _buffer(message, name, dtype, rows=size * width)
+            optional[name] = buffer(message, name, dtype, rows=size * width)
     if "cells" in optional:
         optional["cells"] = optional["cells"].reshape(size, 3, 3)
     if "pbc" in optional:
         optional["pbc"] = optional["pbc"].reshape(size, 3) != 0
     return StructureBatch.from_arrays(
         n_atoms=n_atoms,
-        atomic_numbers=_buffer(message, "atomic_numbers", "u1", rows=total),
-        positions=_buffer(message, "positions", "<f8", rows=total * 3).reshape(total, 3),
+        atomic_numbers=buffer(message, "atomic_numbers", "u1", rows=total),
+        positions=buffer(message, "positions", "<f8", rows=total * 3).reshape(total, 3),
         **optional,
     )
 
@@ -281,82 +303,19 @@ def _check_limit(received: int, limit: int | None, what: str) -> None:
         )
 
 
-def _unpack(body: bytes) -> dict[str, Any]:
-    try:
-        message = msgpack.unpackb(body, raw=False, strict_map_key=True)
-    except (ValueError, RecursionError, msgpack.UnpackException) as error:
-        raise MalformedBody(
-            f"{len(body)} bytes that are not msgpack ({type(error).__name__}: {error})",
-            expected="one complete msgpack map",
-            action="send the body that the forcegate client makes, untruncated",
-        ) from error
-    if not isinstance(message, dict):
-        raise MalformedBody(
-            f"a msgpack {type(message).__name__}",
-            expected="a msgpack map",
-            action="see docs/wire-format.md for the fields",
-        )
-    return message
-
-
-def _buffer(
-    message: Mapping[str, Any], name: str, dtype: str, rows: int | None = None
-) -> npt.NDArray[Any]:
-    data = message.get(name)
-    if not isinstance(data, bytes):
-        raise _wrong_type(name, data, f"a binary buffer of {dtype} values")
-    values = _DTYPES[dtype]
-    width = values.itemsize
-    if len(data) % width or (rows is not None and len(data) != rows * width):
-        expected = f"a multiple of {width} bytes" if rows is None else f"{rows * width} bytes"
-        raise UnprocessableRequest(
-            f"{name} with {len(data)} bytes",
-            expected=f"{expected} ({dtype})",
-            action="make all buffers agree with n_atoms",
-            code="shape_mismatch",
-        )
-    return np.frombuffer(data, dtype=values)
-
-
-def _check_fields(message: Mapping[str, Any], known: set[str], required: set[str]) -> None:
-    if required <= message.keys() <= known:
-        return
-    # Keys may be bytes, which do not sort among strings.
-    unknown = sorted((key for key in message if key not in known), key=repr)
-    if unknown:
-        raise UnprocessableRequest(
-            f"unknown field {repr(unknown[0])[:80]}",
-            expected=f"only {', '.join(sorted(known))}",
-            action="remove or rename the field",
-            code="field_unknown",
-        )
-    missing = sorted(required - set(message))
-    if missing:
-        raise UnprocessableRequest(
-            f"no field {missing[0]!r}",
-            expected=f"the fields {', '.join(sorted(required))}",
-            action="add the field",
-            code="field_missing",
-        )
-
-
-def _text(message: Mapping[str, Any], name: str) -> str:
-    value = message.get(name)
-    if not isinstance(value, str):
-        raise _wrong_type(name, value, "a string")
-    return value
-
-
 def _properties(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _wrong_type("properties", value, "a list of strings")
+        raise wrong_type("properties", value, "a list of strings")
     return tuple(value)
 
 
 def _on_error(value: Any) -> OnError:
     if value not in ("raise", "partial"):
         raise UnprocessableRequest(
-            f"on_error {value!r}", expected="'raise' or 'partial'", code="on_error_unknown"
+            f"on_error {shown(value)}",
+            expected="'raise' or 'partial'",
+            action="correct on_error or leave it out",
+            code="on_error_unknown",
         )
     return cast(OnError, value)
 
@@ -365,20 +324,24 @@ def _ids(value: Any, size: int) -> tuple[str, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _wrong_type("ids", value, "a list of strings")
+        raise wrong_type("ids", value, "a list of strings")
     if len(value) != size:
         raise UnprocessableRequest(
             f"{len(value)} ids for {size} structures",
             expected="one id for each structure",
+            action="correct ids or leave them out",
             code="shape_mismatch",
         )
     return tuple(value)
 
 
-def _wrong_type(name: str, value: Any, expected: str) -> ForcegateError:
-    return UnprocessableRequest(
-        f"{name} of type {type(value).__name__}",
-        expected=expected,
-        action="see docs/wire-format.md",
-        code="type_mismatch",
-    )
+def _is_schema(value: Any) -> bool:
+    # True and 1.0 equal 1 and are no schema.
+    return type(value) is int and value == SCHEMA
+
+
+def _warnings(results: Mapping[str, Any]) -> dict[int, list[str]]:
+    warnings = by_index(results, "warnings", list)
+    if not all(isinstance(text, str) for texts in warnings.values() for text in texts):
+        raise wrong_response("warnings", "lists of strings")
+    return warnings

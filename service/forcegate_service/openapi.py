@@ -17,6 +17,7 @@ __all__ = [
     "PREDICT_REQUEST",
     "PREDICT_RESPONSES",
     "UNAUTHORIZED",
+    "UNREADABLE",
     "describe_bodies",
 ]
 
@@ -40,6 +41,7 @@ FORBIDDEN: Responses = {
     403: _problem("The key lacks the scope, or the model is not approved for this use")
 }
 NOT_FOUND: Responses = {404: _problem("No such model or version")}
+UNREADABLE: Responses = {422: _problem("Parameters of the URL that cannot be read")}
 NOT_READY: Responses = {503: _problem("The models are not loaded, or the runtime is away")}
 PREDICT_REQUEST: dict[str, Any] = {
     "requestBody": {"required": True, "content": _content(PredictBody.__name__)}
@@ -51,7 +53,9 @@ PREDICT_RESPONSES: Responses = {
     413: _problem("Too many bytes, atoms, structures or pairs of neighbours"),
     415: _problem("Neither JSON nor msgpack, or compressed"),
     422: _problem("A structure or field that cannot be computed"),
+    429: _problem("More work is waiting than is admitted; Retry-After says when to come back"),
     500: _problem("A defect in the server"),
+    504: _problem("The time that the request was allowed has passed"),
     **UNAUTHORIZED,
     **FORBIDDEN,
     **NOT_FOUND,

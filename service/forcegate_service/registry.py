@@ -120,7 +120,7 @@ class Registry:
         versions = self.models.get(name)
         if versions is None:
             raise ModelNotFound(
-                f"model {model!r}",
+                f"model {model[:80]!r}",
                 expected=f"one of {', '.join(sorted(self.models))}",
                 action="GET /v1/models lists what is served",
             )
@@ -128,7 +128,7 @@ class Registry:
             return versions[next(reversed(versions))]
         if version not in versions:
             raise ModelNotFound(
-                f"version {version!r} of model {model!r}",
+                f"version {version[:80]!r} of model {model[:80]!r}",
                 expected=f"one of {', '.join(versions)}, or none for the newest",
                 action="GET /v1/models lists what is served",
                 code="version_not_found",

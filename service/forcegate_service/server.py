@@ -109,6 +109,7 @@ def _configure(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         http=PromptHeads,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

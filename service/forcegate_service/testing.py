@@ -56,7 +56,9 @@ def running_gateway(settings: Settings, load_runtime: RuntimeLoader | None = Non
     """
     ready = threading.Event()
     app = create_app(settings, load_runtime=load_runtime, on_ready=ready.set)
-    config = uvicorn.Config(app, port=0, http=PromptHeads, log_config=None, access_log=False)
+    config = uvicorn.Config(
+        app, port=0, http=PromptHeads, ws="none", log_config=None, access_log=False
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="forcegate-test-server", daemon=True)
     thread.start()

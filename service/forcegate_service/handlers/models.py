@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from forcegate_service.card import Approval, ModelCard
 from forcegate_service.dependencies import GatewayDependency, caller
-from forcegate_service.openapi import NOT_FOUND, NOT_READY, UNAUTHORIZED
+from forcegate_service.openapi import NOT_FOUND, NOT_READY, UNAUTHORIZED, UNREADABLE
 
 __all__ = ["router"]
 
@@ -69,7 +69,7 @@ async def list_models(gateway: GatewayDependency) -> ModelList:
     return ModelList(models=entries, refused=refused)
 
 
-@router.get("/{name}", summary="The card of a model", responses=NOT_FOUND | NOT_READY)
+@router.get("/{name}", summary="The card of a model", responses=NOT_FOUND | UNREADABLE | NOT_READY)
 async def show_model(
     name: str, gateway: GatewayDependency, version: str | None = None
 ) -> ModelCard:
