@@ -66,7 +66,7 @@ class Gateway:
         self._dispatcher = Dispatcher(self.metrics)
         self._serving = Serving(settings, load, self._dispatcher, metrics)
         self._guess = LengthGuess()
-        self._jointly = JointPreparation()
+        self._jointly = JointPreparation(settings)
         self._in_flight = 0
         self._pool = ThreadPoolExecutor(_PREPARING_THREADS, "forcegate-prepare")
         metrics.watch(lambda: self.budget.admitted_s)

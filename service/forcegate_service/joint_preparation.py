@@ -16,11 +16,11 @@ import numpy as np
 
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import ModelCard
 from forcegate_service.composition import composition_warnings
 from forcegate_service.graph import Graph, build_graph
 from forcegate_service.preparation import Prepared, close_contacts
 from forcegate_service.scheduling.version import ServedVersion
+from forcegate_service.settings import Settings
 from forcegate_service.validation import check_structures
 
 __all__ = ["JointPreparation"]
@@ -41,7 +41,8 @@ class _Waiting:
 class JointPreparation:
     """Collects what arrives in one turn of the event loop; belongs to that loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._waiting: list[_Waiting] = []
         self._loop = asyncio.get_running_loop()
 
@@ -53,7 +54,7 @@ class JointPreparation:
         Raises:
             ForcegateError: what ``alone`` raises.
         """
-        if not _plain(request):
+        if not _plain(request, self._settings):
             return alone()
         future: asyncio.Future[Prepared] = self._loop.create_future()
         if not self._waiting:
@@ -69,14 +70,15 @@ class JointPreparation:
                 groups.setdefault(one.version, []).append(one)
         for version, group in groups.items():
             for together in _portions(group):
-                _settle(version, together)
+                _settle(version, together, self._settings.max_edges)
 
 
-def _plain(request: PredictRequest) -> bool:
+def _plain(request: PredictRequest, settings: Settings) -> bool:
     """Whether nothing but elements, coordinates and distances can be wrong with it."""
     batch = request.structures
     return (
-        0 < batch.total_atoms <= _MOST_ATOMS // 8
+        0 < batch.total_atoms <= min(_MOST_ATOMS // 8, settings.max_atoms)
+        and len(batch) <= settings.max_structures
         and not np.count_nonzero(batch.pbc)
         and bool(request.properties)
         and _PLAIN_PROPERTIES.issuperset(request.properties)
@@ -95,10 +97,10 @@ def _portions(group: Sequence[_Waiting]) -> list[list[_Waiting]]:
     return portions
 
 
-def _settle(version: ServedVersion, together: Sequence[_Waiting]) -> None:
+def _settle(version: ServedVersion, together: Sequence[_Waiting], max_edges: int) -> None:
     found = None
     if len(together) > 1:
-        found = _prepare_all([one.request for one in together], version)
+        found = _prepare_all([one.request for one in together], version, max_edges)
     for k, one in enumerate(together):
         try:
             one.future.set_result(one.alone() if found is None else found[k])
@@ -107,19 +109,23 @@ def _settle(version: ServedVersion, together: Sequence[_Waiting]) -> None:
 
 
 def _prepare_all(
-    requests: Sequence[PredictRequest], version: ServedVersion
+    requests: Sequence[PredictRequest], version: ServedVersion, max_edges: int
 ) -> list[Prepared] | None:
-    """All ``requests``, or None if any of them has a structure that something is wrong with."""
+    """All ``requests``, or None if something is wrong with any of them, as with its structures or
+    more than ``max_edges`` edges.
+    """
     started = time.perf_counter()
-    card: ModelCard = version.card
+    card = version.card
     batch = StructureBatch.concatenate([request.structures for request in requests])
     if check_structures(batch, card, ()):
         return None
     graph = build_graph(batch, card.cutoff)
     if close_contacts(graph, card.minimum_distance):
         return None
-    warnings = composition_warnings(batch)
     graphs = _cut(graph, [len(request.structures) for request in requests])
+    if any(own.n_edges > max_edges for own in graphs):
+        return None
+    warnings = composition_warnings(batch)
     graph_s = (time.perf_counter() - started) / len(requests)
     prepared = []
     first = 0

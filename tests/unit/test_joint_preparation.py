@@ -26,6 +26,7 @@ from forcegate_service.scheduling.version import ServedVersion
 from forcegate_service.settings import Settings
 
 Outcome = Prepared | ForcegateError
+LIMITS = Settings()
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +76,12 @@ def _request(
     )
 
 
-def _alone(request: PredictRequest, version: ServedVersion) -> Prepared:
-    return prepare(request, version.card, version.limit, Settings(), {})
+def _alone(request: PredictRequest, version: ServedVersion, limits: Settings = LIMITS) -> Prepared:
+    return prepare(request, version.card, version.limit, limits, {})
 
 
 def _together(
-    requests: Sequence[PredictRequest], version: ServedVersion
+    requests: Sequence[PredictRequest], version: ServedVersion, limits: Settings = LIMITS
 ) -> tuple[list[Outcome], int]:
     """What becomes of ``requests`` that arrive at once, and how many were prepared alone."""
     lonely = 0
@@ -88,10 +89,10 @@ def _together(
     def alone(request: PredictRequest) -> Prepared:
         nonlocal lonely
         lonely += 1
-        return _alone(request, version)
+        return _alone(request, version, limits)
 
     async def ask() -> list[Outcome]:
-        joint = JointPreparation()
+        joint = JointPreparation(limits)
         asked = (joint.prepare(request, version, partial(alone, request)) for request in requests)
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
         for outcome in outcomes:
@@ -124,9 +125,9 @@ def _assert_alike(mine: Outcome, expected: Outcome) -> None:
             assert array.flags.c_contiguous
 
 
-def _outcome(request: PredictRequest, version: ServedVersion) -> Outcome:
+def _outcome(request: PredictRequest, version: ServedVersion, limits: Settings = LIMITS) -> Outcome:
     try:
-        return _alone(request, version)
+        return _alone(request, version, limits)
     except ForcegateError as error:
         return error
 
@@ -172,7 +173,7 @@ def test_a_request_that_was_given_up_is_left_out(runtime: FakeRuntime) -> None:
     version = _version(runtime)
 
     async def ask() -> list[object]:
-        joint = JointPreparation()
+        joint = JointPreparation(LIMITS)
         first, gone, last = (
             asyncio.ensure_future(
                 joint.prepare(_request([atoms]), version, partial(pytest.fail, "prepared alone"))
@@ -187,3 +188,14 @@ def test_a_request_that_was_given_up_is_left_out(runtime: FakeRuntime) -> None:
     assert isinstance(gone, asyncio.CancelledError)
     assert isinstance(first, Prepared)
     assert isinstance(last, Prepared)
+
+
+@pytest.mark.parametrize("limit", ["max_edges", "max_atoms", "max_structures"])
+def test_company_lifts_no_limit(runtime: FakeRuntime, limit: str) -> None:
+    version, limits = _version(runtime), LIMITS.model_copy(update={limit: 5})
+    asked = [_request([molecule("H2O")] * count) for count in (1, 6, 1)]
+    found, _ = _together(asked, version, limits)
+    expected = [_outcome(request, version, limits) for request in asked]
+    assert isinstance(expected[1], ForcegateError)
+    for mine, wanted in zip(found, expected, strict=True):
+        _assert_alike(mine, wanted)
