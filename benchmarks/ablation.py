@@ -72,21 +72,25 @@ def variants(
     return {name: found[name] for name in VARIANTS if name in found}
 
 
-def prepare(config: Any, folder: Path) -> float | None:
-    """Ask the mentor; seconds on the core, or None where nothing was asked or all was there."""
-    from forcegate_trainer.distillation.targets import prepare_targets
+def prepare(config: Any, folder: Path, asked: Path) -> float | None:
+    """Have the mentor's answers in ``folder``; how many seconds they took, None without one.
+
+    Each question about the same frames is asked once, and its answers shared from ``asked``.
+    """
+    from forcegate_trainer.distillation.targets import (
+        asking_seconds,
+        prepare_targets,
+        share_targets,
+    )
     from forcegate_trainer.training.data import load_training_data
 
     if config.distillation is None:
         return None
-    told: list[str] = []
-    folder.mkdir(parents=True, exist_ok=True)
     training = load_training_data(config).training
-    started = time.process_time()
-    prepare_targets(
-        config.distillation, training, folder, config.seed, lambda title, *_: told.append(title)
-    )
-    return time.process_time() - started if told else None
+    home = asked / training.content_hash()[:12]
+    prepare_targets(config.distillation, training, home, config.seed)
+    share_targets(home, folder)
+    return asking_seconds(config.distillation, home)
 
 
 def stepper(config: Any, folder: Path) -> Callable[[int], object]:
@@ -125,17 +129,15 @@ def _seconds(step: Callable[[int], object], numbers: range) -> float:
 
 
 def measure(
-    chosen: dict[str, Any], folders: dict[str, Path], known: dict[str, Any], count: int
+    chosen: dict[str, Any], folders: dict[str, Path], asked: Path, known: dict[str, Any], count: int
 ) -> dict[str, Any]:
     """What a step of each costs, and asking its mentor; what is ``known`` is not measured again."""
     import torch
 
     found: dict[str, Any] = {}
     for name, config in chosen.items():
-        asking = prepare(config, folders[name])
-        before = known.get(name, {})
-        asking = before.get("asking_s") if asking is None else asking
-        ratio = before.get("cost", 1.0 if name in ("plain", "longer") else None)
+        asking = prepare(config, folders[name], asked)
+        ratio = known.get(name, {}).get("cost", 1.0 if name in ("plain", "longer") else None)
         if ratio is None:
             # Compiled functions are cached by their source, and so many of one source at most.
             torch._dynamo.reset()
@@ -233,7 +235,7 @@ def main(
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     console.print("measuring what a step of each costs")
     folders = {name: homes[name, numbers[0]] for name in chosen}
-    measured = measure(chosen, folders, known, clock_steps)
+    measured = measure(chosen, folders, out / "asked", known, clock_steps)
     path.write_text(json.dumps(known | measured, indent=1) + "\n", encoding="utf-8")
     found: dict[str, dict[str, Any]] = {}
     for name, config in chosen.items():

@@ -25,7 +25,12 @@ from forcegate_trainer.distillation.layers import last_layer
 from forcegate_trainer.distillation.loss import distillation_errors
 from forcegate_trainer.distillation.mentor import find_mentor
 from forcegate_trainer.distillation.settings import Distillation
-from forcegate_trainer.distillation.targets import open_targets, prepare_targets
+from forcegate_trainer.distillation.targets import (
+    asking_seconds,
+    open_targets,
+    prepare_targets,
+    share_targets,
+)
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.labelling import label_file
 from forcegate_trainer.painn.potential import Potential
@@ -217,6 +222,30 @@ def test_the_mentor_is_asked_once_and_again_when_the_frames_change(
     assert not told
     prepare_targets(everything, training.select(np.arange(9)), tmp_path, 0, tell)
     assert told
+
+
+def test_a_further_question_leaves_the_answers_to_the_first(
+    everything: Distillation, training: Dataset, tmp_path: Path
+) -> None:
+    few = training.select(np.arange(9))
+    atoms = replace(everything, hessian_weight=0.0)
+    prepare_targets(atoms, few, tmp_path / "asked", 0)
+    with pytest.raises(SettingsError, match="without the mentor's answers about atoms and rows"):
+        asking_seconds(everything, tmp_path / "asked")
+    first = asking_seconds(atoms, tmp_path / "asked")
+    assert first > 0
+    told: list[str] = []
+    prepare_targets(everything, few, tmp_path / "asked", 0, lambda title, *_: told.append(title))
+    assert any("Hessian" in title for title in told)
+    assert not any("features" in title for title in told)
+    assert asking_seconds(everything, tmp_path / "asked") > first
+    share_targets(tmp_path / "asked", tmp_path / "other")
+    told.clear()
+    prepare_targets(everything, few, tmp_path / "other", 0, lambda title, *_: told.append(title))
+    assert not told
+    shared = open_targets(everything, tmp_path / "other")
+    assert shared.rows is not None
+    assert shared.rows.values.shape == (everything.hessian_rows, len(few.positions), 3)
 
 
 def test_a_distilled_run_survives_an_interruption_with_all_that_belongs_to_it(

@@ -17,6 +17,7 @@ from numpy.lib.format import open_memmap
 
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import segments
+from forcegate_service.runtime import Runtime
 from forcegate_trainer.distillation.displacement import STEP, displaced
 from forcegate_trainer.distillation.layers import last_layer
 from forcegate_trainer.painn.potential import Potential
@@ -27,7 +28,8 @@ __all__ = ["ask_about_atoms", "ask_for_rows"]
 
 Int = npt.NDArray[np.int64]
 
-_BATCH = 32
+# As many frames as still fit into a processor's caches.
+_BATCH = 8
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 # Tells this use of a run's seed from others.
 _DRAW = 1
@@ -61,9 +63,8 @@ def ask_about_atoms(
     features.flush()
 
 
-@torch.inference_mode()
 def ask_for_rows(
-    mentor: Potential,
+    mentor: Runtime,
     data: Dataset,
     graphs: FrameGraphs,
     folder: Path,
@@ -81,8 +82,7 @@ def ask_for_rows(
         title = f"the mentor's Hessians, row {row + 1}"
         for frames, atoms in _chunks(data, title, tell):
             graph = displaced(graphs.select(np.tile(frames, 2)), moved[row, frames])
-            forces = mentor.evaluate(*map(torch.from_numpy, graph.arrays()))[1].numpy()
-            ahead, behind = np.split(forces, 2)
+            ahead, behind = np.split(mentor.evaluate(graph).forces, 2)
             rows[row, atoms] = (behind - ahead) / (2 * STEP)
     rows.flush()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,18 @@ from forcegate_trainer.distillation.questions import ask_about_atoms, ask_for_ro
 from forcegate_trainer.distillation.settings import Distillation
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.serving import opened
 from forcegate_trainer.training.graphs import FrameGraphs
 
-__all__ = ["HessianRows", "MentorFeatures", "MentorTargets", "open_targets", "prepare_targets"]
+__all__ = [
+    "HessianRows",
+    "MentorFeatures",
+    "MentorTargets",
+    "asking_seconds",
+    "open_targets",
+    "prepare_targets",
+    "share_targets",
+]
 
 Float = npt.NDArray[np.float64]
 
@@ -68,8 +79,11 @@ def prepare_targets(
         SettingsError: if the mentor's weights have changed, or it does not know an element.
         ModelRefused: if its files do not match its card.
     """
-    wanted = _record(settings, data, seed)
-    if _recorded(folder) == wanted:
+    basis = _basis(settings, data, seed)
+    known = _recorded(folder)
+    asked = known["asked_s"] if known is not None and known["basis"] == basis else {}
+    missing = [question for question in _questions(settings) if question not in asked]
+    if not missing:
         return
     mentor, card = load_exported(Path(settings.mentor))
     if card.digest != settings.digest:
@@ -83,17 +97,46 @@ def prepare_targets(
             f"received frames with atomic numbers {unknown}, which mentor {settings.mentor} does "
             f"not know; expected only {card.elements}"
         )
-    aside = folder / f"{FOLDER}.partial"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    home = folder / FOLDER
+    if not asked:
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
     graphs = FrameGraphs.build(data, card.cutoff, tell)
-    if settings.atomic_energy_weight or settings.feature_weight:
-        ask_about_atoms(mentor, data, graphs, aside, tell)
-    if settings.hessian_weight:
-        ask_for_rows(mentor, data, graphs, aside, settings.hessian_rows, seed, tell)
-    (aside / _RECORD).write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
-    aside.rename(folder / FOLDER)
+    for question in missing:
+        started = time.perf_counter()
+        if question == "atoms":
+            ask_about_atoms(mentor, data, graphs, home, tell)
+        else:
+            runtime = opened(Path(settings.mentor))
+            ask_for_rows(runtime, data, graphs, home, settings.hessian_rows, seed, tell)
+        asked = {**asked, question: time.perf_counter() - started}
+        # The answers are whole before the record says that they are there.
+        aside = home / f"{_RECORD}.partial"
+        record = json.dumps({"basis": basis, "asked_s": asked}, indent=1)
+        aside.write_text(record + "\n", encoding="utf-8")
+        aside.replace(home / _RECORD)
+
+
+def asking_seconds(settings: Distillation, folder: Path) -> float:
+    """How long the mentor took over what ``settings`` ask for, of what is in ``folder``.
+
+    Raises:
+        SettingsError: if it was not asked.
+    """
+    known = _recorded(folder)
+    questions = _questions(settings)
+    if known is None or not set(questions) <= set(known["asked_s"]):
+        raise SettingsError(
+            f"received {folder} without the mentor's answers about {' and '.join(questions)}; "
+            "expected a folder in which they were prepared"
+        )
+    return float(sum(known["asked_s"][question] for question in questions))
+
+
+def share_targets(folder: Path, other: Path) -> None:
+    """Let the run in ``other`` use the answers in ``folder``, on the same disk, without a copy."""
+    shutil.rmtree(other / FOLDER, ignore_errors=True)
+    shutil.copytree(folder / FOLDER, other / FOLDER, copy_function=os.link)
 
 
 def open_targets(settings: Distillation, folder: Path) -> MentorTargets:
@@ -112,17 +155,26 @@ def open_targets(settings: Distillation, folder: Path) -> MentorTargets:
     )
 
 
-def _record(settings: Distillation, data: Dataset, seed: int) -> dict[str, object]:
-    """What the answers depend on; which of them are asked for, but not with which weight."""
+def _questions(settings: Distillation) -> list[str]:
+    """Energies and features of atoms come from one evaluation, whichever is used."""
+    atoms = settings.atomic_energy_weight or settings.feature_weight
+    return ["atoms"] * bool(atoms) + ["rows"] * bool(settings.hessian_weight)
+
+
+def _basis(settings: Distillation, data: Dataset, seed: int) -> dict[str, object]:
+    """What the answers depend on."""
     return {
         "digest": settings.digest,
         "frames": data.content_hash(),
-        "terms": [name for name, weight in settings.weights.items() if weight],
         "hessian_rows": settings.hessian_rows,
         "seed": seed,
     }
 
 
-def _recorded(folder: Path) -> object:
+def _recorded(folder: Path) -> dict[str, Any] | None:
     path = folder / FOLDER / _RECORD
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    # Folders of earlier releases are asked again.
+    return record if {"basis", "asked_s"} <= set(record) else None
