@@ -80,6 +80,14 @@ class StructureBatch:
         return batch
 
     @classmethod
+    def open_neutral(cls, n_atoms: Int, atomic_numbers: Int, positions: Float) -> StructureBatch:
+        """Open structures, neutral singlets, of arrays that are known to be right.
+
+        Nothing is checked; what all such structures share must not be written to.
+        """
+        return cls(n_atoms, atomic_numbers, positions, *_open_neutral(len(n_atoms)))
+
+    @classmethod
     def from_atoms(cls, structures: Sequence[Atoms]) -> StructureBatch:
         """Collect ASE structures; charge and multiplicity come from ``atoms.info`` if given."""
         return cls.from_arrays(
@@ -168,6 +176,25 @@ class StructureBatch:
                     f"{name} has shape {received}, expected {shape} for {size} structures "
                     f"with {total} atoms in all"
                 )
+
+
+def _open_neutral(size: int) -> tuple[Float, Bool, Int, Int]:
+    """Cells, pbc, charges and multiplicities; those of single structures are made once."""
+    return _ONE if size == 1 else _made_open_neutral(size)
+
+
+def _made_open_neutral(size: int) -> tuple[Float, Bool, Int, Int]:
+    return (
+        np.zeros((size, 3, 3)),
+        np.zeros((size, 3), dtype=np.bool_),
+        np.zeros(size, dtype=np.int64),
+        np.ones(size, dtype=np.int64),
+    )
+
+
+_ONE = _made_open_neutral(1)
+for _shared in _ONE:
+    _shared.setflags(write=False)
 
 
 def segments(starts: Int, lengths: Int) -> Int:

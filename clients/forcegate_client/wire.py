@@ -263,14 +263,14 @@ def _decode_structures(
     n_atoms = buffer(message, "n_atoms", "<i4").astype(np.int64)
     # Before anything is made of that size.
     _check_limit(len(n_atoms), max_structures, "structures")
-    if np.count_nonzero(n_atoms < 0):
+    if len(n_atoms) and int(np.minimum.reduce(n_atoms)) < 0:
         raise UnprocessableRequest(
             f"n_atoms contains {int(n_atoms.min())}",
             expected="counts ≥ 0",
             action="correct n_atoms",
             code="shape_mismatch",
         )
-    size, total = len(n_atoms), int(n_atoms.sum())
+    size, total = len(n_atoms), int(np.add.reduce(n_atoms))
     _check_limit(total, max_atoms, "atoms")
     optional: dict[str, npt.NDArray[Any]] = {}
     for name, dtype, width in (
@@ -285,11 +285,13 @@ def _decode_structures(
         optional["cells"] = optional["cells"].reshape(size, 3, 3)
     if "pbc" in optional:
         optional["pbc"] = optional["pbc"].reshape(size, 3) != 0
+    atomic_numbers = buffer(message, "atomic_numbers", "u1", rows=total)
+    positions = buffer(message, "positions", "<f8", rows=total * 3).reshape(total, 3)
+    if not optional:
+        # All lengths are known to be right.
+        return StructureBatch.open_neutral(n_atoms, atomic_numbers.astype(np.int64), positions)
     return StructureBatch.from_arrays(
-        n_atoms=n_atoms,
-        atomic_numbers=buffer(message, "atomic_numbers", "u1", rows=total),
-        positions=buffer(message, "positions", "<f8", rows=total * 3).reshape(total, 3),
-        **optional,
+        n_atoms=n_atoms, atomic_numbers=atomic_numbers, positions=positions, **optional
     )
 
 

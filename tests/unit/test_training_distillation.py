@@ -23,13 +23,10 @@ from forcegate_trainer.distillation.exported import load_exported
 from forcegate_trainer.distillation.hints import HessianDraw, Mentoring
 from forcegate_trainer.distillation.layers import last_layer
 from forcegate_trainer.distillation.loss import distillation_errors
-from forcegate_trainer.distillation.mentor import find_mentor
 from forcegate_trainer.distillation.settings import Distillation
 from forcegate_trainer.distillation.targets import (
-    asking_seconds,
     open_targets,
     prepare_targets,
-    share_targets,
 )
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.labelling import label_file
@@ -37,7 +34,7 @@ from forcegate_trainer.painn.potential import Potential
 from forcegate_trainer.training.checkpoint import load_checkpoint
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.data import load_extra, load_training_data
-from forcegate_trainer.training.files import CHECKPOINT_NAME, CONFIG_NAME, METRICS_NAME, load_all
+from forcegate_trainer.training.files import CHECKPOINT_NAME, CONFIG_NAME, METRICS_NAME
 from forcegate_trainer.training.frames import structures_of
 from forcegate_trainer.training.graphs import FrameGraphs
 from forcegate_trainer.training.run import fit
@@ -50,20 +47,6 @@ ROW_TOLERANCE = 5e-3  # eV/Å²
 
 def _quiet(step: int, total: int, known: dict[str, float]) -> None:
     """A progress report that nobody reads."""
-
-
-@pytest.fixture(scope="module")
-def training(dataset_file: Path) -> Dataset:
-    return load_training_data(small_config(dataset_file)).training
-
-
-@pytest.fixture(scope="module")
-def everything(exported: Path, dataset_file: Path) -> Distillation:
-    """All three terms, and the exported student as the mentor."""
-    weights = {"atomic_energy_weight": 1.0, "feature_weight": 0.1, "hessian_weight": 0.1}
-    found = find_mentor(exported, weights, {}, load_dataset(dataset_file))
-    assert found is not None
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -205,47 +188,6 @@ def test_rows_are_drawn_anew_in_every_step_and_shared_out_without_loss(
     # The second share may have none of the frames that are asked for a row.
     whole, parts = terms(frames), [terms(frames[draws[0].chosen]), terms(frames[~draws[0].chosen])]
     assert torch.allclose(parts[0] + parts[1], whole, rtol=1e-12)
-
-
-def test_the_mentor_is_asked_once_and_again_when_the_frames_change(
-    everything: Distillation, training: Dataset, tmp_path: Path
-) -> None:
-    told: list[str] = []
-
-    def tell(title: str, done: int, total: int) -> None:
-        told.append(title)
-
-    prepare_targets(everything, training, tmp_path, 0, tell)
-    assert any("mentor" in title for title in told)
-    told.clear()
-    prepare_targets(replace(everything, feature_weight=0.7), training, tmp_path, 0, tell)
-    assert not told
-    prepare_targets(everything, training.select(np.arange(9)), tmp_path, 0, tell)
-    assert told
-
-
-def test_a_further_question_leaves_the_answers_to_the_first(
-    everything: Distillation, training: Dataset, tmp_path: Path
-) -> None:
-    few = training.select(np.arange(9))
-    atoms = replace(everything, hessian_weight=0.0)
-    prepare_targets(atoms, few, tmp_path / "asked", 0)
-    with pytest.raises(SettingsError, match="without the mentor's answers about atoms and rows"):
-        asking_seconds(everything, tmp_path / "asked")
-    first = asking_seconds(atoms, tmp_path / "asked")
-    assert first > 0
-    told: list[str] = []
-    prepare_targets(everything, few, tmp_path / "asked", 0, lambda title, *_: told.append(title))
-    assert any("Hessian" in title for title in told)
-    assert not any("features" in title for title in told)
-    assert asking_seconds(everything, tmp_path / "asked") > first
-    share_targets(tmp_path / "asked", tmp_path / "other")
-    told.clear()
-    prepare_targets(everything, few, tmp_path / "other", 0, lambda title, *_: told.append(title))
-    assert not told
-    shared = open_targets(everything, tmp_path / "other")
-    assert shared.rows is not None
-    assert shared.rows.values.shape == (everything.hessian_rows, len(few.positions), 3)
 
 
 def test_a_distilled_run_survives_an_interruption_with_all_that_belongs_to_it(
@@ -394,27 +336,3 @@ def test_a_student_labels_frames_and_is_named_by_its_weights(
     alone = FakeRuntime(card).evaluate(build_graph(structures_of(labelled), card.cutoff))
     np.testing.assert_allclose(labelled.energies, alone.energy, atol=1e-9)
     np.testing.assert_allclose(labelled.forces, alone.forces, atol=0.6e-5)
-
-
-def test_a_mentor_of_another_teacher_or_without_weights_is_refused(
-    exported: Path, dataset_file: Path, tmp_path: Path
-) -> None:
-    dataset = load_all((str(dataset_file),))
-    weights = {"atomic_energy_weight": 1.0}
-    other = replace(dataset, teacher=TeacherRecord("tblite:GFN1-xTB", "0"))
-    with pytest.raises(SettingsError, match="which labelled the frames"):
-        find_mentor(exported, weights, {}, other)
-    with pytest.raises(SettingsError, match="--hessian-weight"):
-        find_mentor(exported, {"atomic_energy_weight": 0.0}, {}, dataset)
-    with pytest.raises(SettingsError, match="no mentor"):
-        find_mentor(None, weights, {}, dataset)
-    write_fake_model(tmp_path, name="toy")
-    with pytest.raises(SettingsError, match="expected a PaiNN"):
-        find_mentor(tmp_path / "toy" / "1", weights, {}, dataset)
-
-
-def test_a_mentor_whose_weights_have_changed_is_not_asked(
-    everything: Distillation, training: Dataset, tmp_path: Path
-) -> None:
-    with pytest.raises(SettingsError, match="as when the run was set up"):
-        prepare_targets(replace(everything, digest="sha256:0"), training, tmp_path, 0)

@@ -14,8 +14,9 @@ from forcegate_service.body import declared_length, read_body
 from forcegate_service.gateway import Gateway
 from forcegate_service.negotiation import JSON, Form, answer_form, request_form
 from forcegate_service.openapi import PREDICT_REQUEST, PREDICT_RESPONSES
-from forcegate_service.patience import requested_timeout, while_connected, within
+from forcegate_service.patience import Patience, requested_timeout
 from forcegate_service.problems import client_gone, problem_response
+from forcegate_service.raw_headers import RawHeaders
 from forcegate_service.scheduling.flow import Flow
 
 __all__ = ["DirectPredictions", "router"]
@@ -74,11 +75,7 @@ class DirectPredictions:
 
 async def _answer(scope: Scope, receive: Receive) -> tuple[bytes, Form]:
     """The body of the answer and its form."""
-    # Of a header that is there twice, the first; as the framework reads them.
-    headers = {
-        name.decode("latin-1"): value.decode("latin-1")
-        for name, value in reversed(scope["headers"])
-    }
+    headers = RawHeaders(scope["headers"])
     state = scope["state"]
     gateway: Gateway = state["gateway"]
     access: Access = state["access"]
@@ -95,10 +92,10 @@ async def _answer(scope: Scope, receive: Receive) -> tuple[bytes, Form]:
     gateway.require_room(form, declared_length(headers, limit), flow)
     try:
         with gateway.bodies.holding() as take:
-            async with within(timeout_s):
+            async with Patience(receive, timeout_s) as patience:
                 body = await read_body(receive, limit, take)
-                async with while_connected(receive):
-                    content = await gateway.predict(body, form, answer, flow)
+                patience.body_read()
+                content = await gateway.predict(body, form, answer, flow)
     except ClientDisconnect:
         gateway.metrics.cancelled("disconnect")
         raise

@@ -16,6 +16,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
+import numpy as np
+
 from forcegate_service.isolation import Faults, evaluate_isolated
 from forcegate_service.metrics import Metrics
 from forcegate_service.runtime import ModelOutput
@@ -33,10 +35,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outcome for one submitted graph, and the seconds it waited and was computed."""
+    """The outcome for one submitted graph, and the seconds it waited and was computed.
+
+    ``finite``: every number of ``output`` is.
+    """
 
     output: ModelOutput
     faults: Faults
+    finite: bool
     queue_s: float
     inference_s: float
 
@@ -64,7 +70,8 @@ class Dispatcher:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._inbox: SimpleQueue[_Work | _Call | None] = SimpleQueue()
+        self._inbox: SimpleQueue[list[_Work] | _Call | None] = SimpleQueue()
+        self._submitted: list[_Work] = []
         self._calls: deque[_Call] = deque()
         # In the order of their turns; each has work.
         self._queues: dict[ServedVersion, FairQueue[_Work]] = {}
@@ -79,19 +86,31 @@ class Dispatcher:
         Cancelling the future takes it out of the queue.
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
-        self._inbox.put(_Work(version, piece, flow, future, time.perf_counter()))
+        if not self._submitted:
+            # Once for a turn of the loop: waking the thread for each would cost more than all else
+            # about it, since both then fight for the interpreter.
+            self._loop.call_soon(self._hand_over)
+        self._submitted.append(_Work(version, piece, flow, future, time.perf_counter()))
         return future
 
     def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
         """Run ``function`` on the inference thread between two batches, e.g. to load a model."""
         future: asyncio.Future[T] = self._loop.create_future()
+        # In the order in which all was asked for.
+        self._hand_over()
         self._inbox.put(_Call(function, future))
         return future
 
     async def close(self) -> None:
         """Finish what is queued, then end the thread."""
+        self._hand_over()
         self._inbox.put(None)
         await asyncio.to_thread(self._thread.join)
+
+    def _hand_over(self) -> None:
+        submitted, self._submitted = self._submitted, []
+        if submitted:
+            self._inbox.put(submitted)
 
     def _run(self) -> None:
         while self._collect():
@@ -117,8 +136,9 @@ class Dispatcher:
                 elif isinstance(arrived, _Call):
                     self._calls.append(arrived)
                 else:
-                    queue = self._queues.setdefault(arrived.version, FairQueue())
-                    queue.push(arrived.flow, arrived.piece.share, arrived)
+                    for work in arrived:
+                        queue = self._queues.setdefault(work.version, FairQueue())
+                        queue.push(work.flow, work.piece.share, work)
         except Empty:
             pass
         return bool(self._calls or self._queues)
@@ -173,28 +193,35 @@ def _divide(
     inference_s: float,
 ) -> list[Answer]:
     answers = []
+    finite = _all_finite(output)
     structure = atom = 0
     for work in batch:
         last_structure = structure + len(work.piece.graph.n_atoms)
         last_atom = atom + len(work.piece.graph.atomic_numbers)
         structures, atoms = slice(structure, last_structure), slice(atom, last_atom)
+        own = ModelOutput(
+            energy=output.energy[structures],
+            forces=output.forces[atoms],
+            virial=output.virial[structures],
+            energy_uncertainty=output.energy_uncertainty[structures],
+            atom_novelty=output.atom_novelty[atoms],
+        )
         answers.append(
             Answer(
-                output=ModelOutput(
-                    energy=output.energy[structures],
-                    forces=output.forces[atoms],
-                    virial=output.virial[structures],
-                    energy_uncertainty=output.energy_uncertainty[structures],
-                    atom_novelty=output.atom_novelty[atoms],
-                ),
+                output=own,
                 faults={
                     index - structure: error
                     for index, error in faults.items()
                     if structure <= index < last_structure
                 },
+                finite=finite or _all_finite(own),
                 queue_s=started - work.queued_at,
                 inference_s=inference_s,
             )
         )
         structure, atom = last_structure, last_atom
     return answers
+
+
+def _all_finite(output: ModelOutput) -> bool:
+    return all(np.count_nonzero(np.isfinite(column)) == column.size for column in output)
