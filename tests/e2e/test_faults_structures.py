@@ -52,6 +52,7 @@ def write_spoiled_version(repository: Path) -> None:
         torch.jit.save(module, str(folder / MODEL_NAME))
     update = {
         "name": SPOILED,
+        "version": "1",
         "elements": [*card.elements, BROMINE],
         "files": {MODEL_NAME: file_digest(folder / MODEL_NAME)},
     }
