@@ -87,8 +87,8 @@ class Dispatcher:
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
         if not self._submitted:
-            # Once for a turn of the loop: waking the thread for each would cost more than all else
-            # about it, since both then fight for the interpreter.
+            # Once for a turn of the loop: woken for each, the thread would fight for the
+            # interpreter with the loop that has more to submit.
             self._loop.call_soon(self._hand_over)
         self._submitted.append(_Work(version, piece, flow, future, time.perf_counter()))
         return future
