@@ -1,13 +1,17 @@
 """``forcegate-train molecules``: lists of SMILES to a table of checked, split molecules."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.status import Status
 
+from forcegate_trainer.molecules.bridging import bridge
 from forcegate_trainer.molecules.exclusion import without_public_test
+from forcegate_trainer.molecules.fusion import fuse
 from forcegate_trainer.molecules.identity import Molecule
 from forcegate_trainer.molecules.lists import (
     builtin_lists,
@@ -18,6 +22,9 @@ from forcegate_trainer.molecules.lists import (
 from forcegate_trainer.molecules.mutation import mutate
 from forcegate_trainer.molecules.recombination import recombine
 from forcegate_trainer.molecules.table import write_table
+
+# From split keys that are taken, a count, a seed, and what hears how many there are.
+Maker = Callable[[set[str], int, int, Callable[[int], None]], list[Molecule]]
 
 
 def molecules(
@@ -32,7 +39,17 @@ def molecules(
     mutate_count: Annotated[
         int, typer.Option("--mutate", min=0, help="New molecules to make by small edits of them.")
     ] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of both.")] = 0,
+    fuse_count: Annotated[
+        int, typer.Option("--fuse", min=0, help="New conjugated systems of fused rings to make.")
+    ] = 0,
+    bridge_count: Annotated[
+        int,
+        typer.Option("--bridge", min=0, help="New azo compounds, imines and stilbenes to make."),
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Of all that is made.")] = 0,
+    only_made: Annotated[
+        bool, typer.Option("--only-made", help="Write what was made, without what was read.")
+    ] = False,
     split_seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
 ) -> None:
     """Check, recombine, mutate and split molecules; the public test molecules are left out."""
@@ -45,31 +62,31 @@ def molecules(
             listed += parse_list(text, f"built-in list {name}")
     unique = without_duplicates(listed)
     kept = without_public_test(unique)
+    listed_keys = {molecule.split_key for molecule in kept}
+    wishes: tuple[tuple[str, int, Maker], ...] = (
+        ("recombined", recombine_count, lambda taken, *wish: recombine(kept, *wish)),
+        ("mutated", mutate_count, lambda taken, *wish: mutate(kept, taken, *wish)),
+        ("fused", fuse_count, lambda taken, *wish: fuse(taken | listed_keys, *wish)),
+        ("bridged", bridge_count, lambda taken, *wish: bridge(taken | listed_keys, *wish)),
+    )
     made: list[Molecule] = []
-    if recombine_count:
-        with console.status("recombining") as status:
-            made += recombine(
-                kept,
-                recombine_count,
-                seed,
-                lambda found: status.update(f"recombining: {found} of {recombine_count}"),
-            )
-    if mutate_count:
-        with console.status("mutating") as status:
-            made += mutate(
-                kept,
-                {molecule.split_key for molecule in made},
-                mutate_count,
-                seed,
-                lambda found: status.update(f"mutating: {found} of {mutate_count}"),
-            )
+    for kind, count, make in wishes:
+        if count:
+            with console.status(kind) as status:
+                taken = {molecule.split_key for molecule in made}
+                made += make(taken, count, seed, _counting(status, kind, count))
     left_out = len(unique) - len(kept)
-    kept += made
+    kept = made if only_made else kept + made
     write_table(out, kept, split_seed)
     splits = Counter(molecule.split(split_seed).name.lower() for molecule in kept)
     console.print(
         f"{len(listed)} read, {len(listed) - len(unique)} duplicates, "
-        f"{left_out} public test molecules left out, {recombine_count} recombined, "
-        f"{mutate_count} mutated; {len(kept)} written to {out}: "
+        f"{left_out} public test molecules left out, "
+        + "".join(f"{count} {kind}, " for kind, count, _ in wishes if count)
+        + f"{len(kept)} written to {out}: "
         + ", ".join(f"{count} {name}" for name, count in sorted(splits.items()))
     )
+
+
+def _counting(status: Status, kind: str, count: int) -> Callable[[int], None]:
+    return lambda found: status.update(f"{kind}: {found} of {count}")

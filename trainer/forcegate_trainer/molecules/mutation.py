@@ -9,31 +9,16 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from forcegate_trainer.errors import MoleculeError
-from forcegate_trainer.molecules.exclusion import public_test_name
-from forcegate_trainer.molecules.identity import Molecule, identify
+from forcegate_trainer.molecules.drawing import accepted, draw_new
+from forcegate_trainer.molecules.identity import Molecule
 
-__all__ = ["mutate"]
+__all__ = ["mutate", "substitute"]
 
 MOST_EDITS = 3
 MAX_HEAVY_ATOMS = 24
-MAX_VAIN_DRAWS = 2000
 # What takes the place of a hydrogen, as SMILES whose first atom is bonded.
 GROUPS = ("F", "Cl", "O", "N", "S", "C", "C#N", "C=O", "OC", "N=O", "C(F)(F)F", "C#C", "S(C)(=O)=O")
 EXCHANGED = (6, 7, 8, 16)
-# Chains of three that fall apart or explode; no liquid of them is ever simulated.
-UNWANTED = tuple(
-    Chem.MolFromSmarts(pattern)
-    for pattern in (
-        "[N,O]-[N,O]-[N,O,F,Cl]",
-        "[O,S]-[F,Cl]",
-        "N-Cl",
-        "*=*=*=*",
-        "[r3]#*",
-        "[#16;v4,v6;!$([#16]=[O,N])]",
-    )
-)
-# Hypervalent sulfur chlorides and fluorides are bound well enough to be learned.
-BOUND_WELL = Chem.MolFromSmarts("[S](=O)-[F,Cl]")
 
 Edit = Callable[[Chem.RWMol, np.random.Generator], bool]
 
@@ -53,30 +38,21 @@ def mutate(
     Raises:
         MoleculeError: if the molecules do not allow that many.
     """
-    taken = known | {molecule.split_key for molecule in molecules}
-    products: list[Molecule] = []
     rng = np.random.default_rng((seed, 1))
-    vain = 0
-    while len(products) < count:
-        vain += 1
-        if not molecules or vain > MAX_VAIN_DRAWS:
-            raise MoleculeError(
-                f"received a wish for {count} mutated molecules, but edits of {len(molecules)} "
-                f"molecules gave only {len(products)}; ask for fewer, or give more molecules"
-            )
-        product = _edited(molecules[int(rng.integers(len(molecules)))], rng)
-        if product is not None and product.split_key not in taken:
-            taken.add(product.split_key)
-            products.append(product)
-            on_progress(len(products))
-            vain = 0
-    return products
+
+    def draw() -> Molecule | None:
+        if not molecules:
+            return None
+        return _edited(molecules[int(rng.integers(len(molecules)))], rng)
+
+    taken = known | {molecule.split_key for molecule in molecules}
+    return draw_new(draw, taken, count, "mutated molecules", on_progress)
 
 
 def _edited(molecule: Molecule, rng: np.random.Generator) -> Molecule | None:
     """The molecule after one to three edits; None if no acceptable molecule comes out."""
     editable = Chem.RWMol(Chem.MolFromSmiles(molecule.smiles))
-    edits: tuple[Edit, ...] = (_substitute, _substitute, _exchange, _exchange, _saturate, _shorten)
+    edits: tuple[Edit, ...] = (substitute, substitute, _exchange, _exchange, _saturate, _shorten)
     try:
         with rdBase.BlockLogs():
             Chem.Kekulize(editable, clearAromaticFlags=True)
@@ -88,29 +64,16 @@ def _edited(molecule: Molecule, rng: np.random.Generator) -> Molecule | None:
             Chem.SanitizeMol(editable)
             # Stereochemistry of the original says nothing about the product.
             Chem.RemoveStereochemistry(editable)
-            if not 2 <= editable.GetNumHeavyAtoms() <= MAX_HEAVY_ATOMS or _unwanted(editable):
-                return None
-            product = identify(Chem.MolToSmiles(editable))
+            return accepted(editable, MAX_HEAVY_ATOMS)
     except (MoleculeError, Chem.MolSanitizeException, RuntimeError):
         return None
-    return None if public_test_name(product) is not None else product
-
-
-def _unwanted(mol: Chem.Mol) -> bool:
-    # Sulfur, then its halogen: the pair that would otherwise count as unwanted.
-    fine = {frozenset((match[0], match[2])) for match in mol.GetSubstructMatches(BOUND_WELL)}
-    for pattern in UNWANTED:
-        for match in mol.GetSubstructMatches(pattern):
-            if frozenset(match) not in fine:
-                return True
-    return False
 
 
 def _with_hydrogen(mol: Chem.RWMol) -> list[int]:
     return [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetTotalNumHs() > 0]
 
 
-def _substitute(mol: Chem.RWMol, rng: np.random.Generator) -> bool:
+def substitute(mol: Chem.RWMol, rng: np.random.Generator) -> bool:
     """Put a group in the place of a hydrogen."""
     candidates = _with_hydrogen(mol)
     if not candidates:
