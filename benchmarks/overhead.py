@@ -103,8 +103,10 @@ def quantile(times: Sequence[float], share: float) -> float:
     return float(np.quantile(times, share))
 
 
-def findings(name: str, before: list[float], steps: Steps, after: list[float]) -> Findings:
-    """Rows of the difference, its parts and the baseline."""
+def findings(
+    name: str, before: list[float], steps: Steps, after: list[float], echo: list[float]
+) -> Findings:
+    """Rows of the difference, its parts, the baseline and the yardstick."""
     baseline = quantile(before + after, 0.5)
     first, last = quantile(before, 0.5), quantile(after, 0.5)
     found = Findings()
@@ -120,7 +122,10 @@ def findings(name: str, before: list[float], steps: Steps, after: list[float]) -
             f"The evaluation in process took {last / first - 1:+.0%} after the steps; "
             f"more than ±{CALM:.0%} says that the machine was busy. Run it again."
         )
+    over, bare = quantile(steps.whole, 0.5) - baseline, quantile(echo, 0.5)
     found.rows += [
+        plain("the same bytes through an empty FastAPI and http.client, p50", bare, "ms"),
+        plain("p50 of a step over HTTP − in process, in such round trips", over / bare, "×"),
         plain(f"{label}, p95 over its p50", quantile(steps.whole, 0.95) - baseline, "ms"),
         plain("step over HTTP, p50", quantile(steps.whole, 0.5), "ms"),
         plain("step over HTTP, p95", quantile(steps.whole, 0.95), "ms"),
@@ -154,9 +159,12 @@ def main(
     import torch
     from rich.console import Console
 
+    from forcegate_bench.echo import measure_echo
     from forcegate_bench.gateway import wait_until_compiled
     from forcegate_bench.machine import describe
     from forcegate_bench.structures import Shaken
+    from forcegate_client.messages import PredictRequest
+    from forcegate_client.wire import encode_request
     from forcegate_service.loading import version_folders
     from forcegate_trainer.demo.gateway import running_gateway
     from latency import repository_of
@@ -178,8 +186,10 @@ def main(
             wait_until_compiled(url, name)
         steps = measure_steps(url, name, shaken, 0.5 * seconds)
         running.close()
+        request = encode_request(PredictRequest(structures=shaken.next_batch(), model=name))
+        echo = measure_echo(request, 0.1 * seconds, server_core, out.with_suffix(".echo.log"))
         after = local.sample(0.25 * seconds)
-    found = findings(name, before, steps, after)
+    found = findings(name, before, steps, after, echo)
     write(out, "What HTTP adds to a step", describe(), found)
     Console().print(out.with_suffix(".md").read_text(encoding="utf-8"))
 
