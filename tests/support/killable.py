@@ -71,6 +71,9 @@ class KillableGateway:
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline().strip()
+        if line != f"{_LISTENING}{self.url}":
+            # Nobody else would, since whoever starts it does not get it.
+            self.kill()
         assert line == f"{_LISTENING}{self.url}", self.log.read_text(encoding="utf-8")
 
     def kill(self) -> None:
