@@ -1,18 +1,17 @@
-# Images of forcegate. A target is an image that works; there is none for what does not exist yet.
+# Images of forcegate; docs/deploy.md says how to run them.
 #
-#   docker build --target gateway-embedded --tag forcegate-gateway .
+#   docker build --target gateway --tag forcegate-gateway .                    beside Triton, no torch
+#   docker build --target gateway-embedded --tag forcegate-gateway-embedded .  evaluates models itself
 #   docker build --target trainer --tag forcegate-trainer .
 #
-# A machine without a GPU wants the CPU build of torch; the default index brings several GB of CUDA:
+# The default index brings several GB of CUDA with torch; the CPU build comes from another one:
 #
 #   docker build --build-arg PIP_EXTRA_INDEX_URL=<index with CPU builds of torch> …
-#
-# "gateway-embedded" carries torch, because the embedded runtime is the only one for trained models.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 
-FROM ${PYTHON_IMAGE} AS build
-# Only in this stage, so that an index with a password stays out of the images' history.
+FROM ${PYTHON_IMAGE} AS source
+# Only in the stages that build, so that an index with a password stays out of the images' history.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -20,18 +19,29 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PATH=/opt/forcegate/bin:$PATH
 WORKDIR /source
 RUN python -m venv /opt/forcegate
-# The one large download, in a layer that changes only with the pinned versions.
 COPY constraints.txt ./
-RUN pip install --constraint constraints.txt torch
+
+
+FROM source AS build-gateway
 COPY pyproject.toml README.md ./
 COPY clients/ clients/
 COPY service/ service/
 COPY trainer/ trainer/
 # forcegate requires forcegate-client of the same version: both come from this checkout.
-RUN pip install --constraint constraints.txt './clients[data]' '.[service]'
+RUN pip install --constraint constraints.txt './clients[data]' '.[triton]'
 
 
-FROM build AS build-trainer
+FROM source AS build-embedded
+# The one large download, in a layer that changes only with the pinned versions.
+RUN pip install --constraint constraints.txt torch
+COPY pyproject.toml README.md ./
+COPY clients/ clients/
+COPY service/ service/
+COPY trainer/ trainer/
+RUN pip install --constraint constraints.txt './clients[data]' '.[embedded]'
+
+
+FROM build-embedded AS build-trainer
 RUN pip install --constraint constraints.txt '.[trainer]'
 
 
@@ -46,6 +56,45 @@ ENV PATH=/opt/forcegate/bin:$PATH \
     PYTHONUNBUFFERED=1
 
 
+FROM base AS gateway-base
+# A new volume takes owner and mode of the folder that it is mounted over.
+RUN install --directory --owner=forcegate --group=forcegate --mode=0700 \
+    /var/lib/forcegate/keys /var/lib/forcegate/first-key /var/cache/forcegate
+COPY deploy/healthcheck.py /usr/local/lib/forcegate/healthcheck.py
+# What this checkout serves; mount another repository over it to serve that one.
+COPY model_repository/ /srv/model_repository/
+WORKDIR /srv
+# Inside a container loopback is reached by nobody, so it listens on every address. It refuses to
+# start like that without keys (FORCEGATE_KEYS_FILE), unless somebody consents with
+# FORCEGATE_ALLOW_ANONYMOUS=true: only whoever publishes the port knows who can reach it.
+ENV FORCEGATE_HOST=0.0.0.0 \
+    FORCEGATE_PORT=8000 \
+    FORCEGATE_MODEL_REPOSITORY=/srv/model_repository
+EXPOSE 8000
+USER forcegate
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "/usr/local/lib/forcegate/healthcheck.py"]
+ENTRYPOINT ["forcegate-serve"]
+
+
+FROM gateway-base AS gateway
+COPY --from=build-gateway /opt/forcegate /opt/forcegate
+# FORCEGATE_TRITON_URL says where Triton is.
+ENV FORCEGATE_RUNTIME=triton
+
+
+FROM gateway-base AS gateway-embedded
+# Models are compiled for the machine at their first start, which needs a C++ compiler; without one
+# they would be served several times slower, by TorchScript.
+USER root
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends g++ \
+    && rm -rf /var/lib/apt/lists/*
+USER forcegate
+COPY --from=build-embedded /opt/forcegate /opt/forcegate
+ENV FORCEGATE_RUNTIME=embedded
+
+
 FROM base AS trainer
 # Training compiles its step, which needs a C++ compiler at run time.
 RUN apt-get update \
@@ -58,22 +107,3 @@ WORKDIR /work
 USER forcegate
 ENTRYPOINT ["forcegate-train"]
 CMD ["--help"]
-
-
-FROM base AS gateway-embedded
-COPY --from=build /opt/forcegate /opt/forcegate
-# What this checkout serves; mount another repository over it to serve that one.
-COPY model_repository/ /srv/model_repository/
-WORKDIR /srv
-# Inside a container loopback is reached by nobody, so it listens on every address. It refuses to
-# start like that until somebody consents with FORCEGATE_ALLOW_ANONYMOUS=true: only whoever
-# publishes the port knows who can reach it. docker-compose.yml does, for this machine alone.
-ENV FORCEGATE_HOST=0.0.0.0 \
-    FORCEGATE_PORT=8000 \
-    FORCEGATE_MODEL_REPOSITORY=/srv/model_repository
-EXPOSE 8000
-USER forcegate
-# http.client, because unlike urllib it never takes the way through a proxy of the environment.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['FORCEGATE_PORT']), timeout=4); c.request('GET', '/health/ready'); sys.exit(c.getresponse().status != 200)"]
-ENTRYPOINT ["forcegate-serve"]

@@ -8,7 +8,7 @@ PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo test test-system bench bench-quick bench-load bench-soak bench-peers bench-gpu lint typing format clean
+.PHONY: help install demo test test-system bench bench-quick bench-load bench-soak bench-peers bench-gpu lint typing format clean triton
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ test: install ## every test that needs no long-running server (≤ 12 minutes on
 
 test-system: install ## real servers, kills, long runs (≤ 45 minutes)
 	$(BIN)/python -m pytest -m system
+
+triton: install ## a Triton server on 127.0.0.1 for the models of the repository, without a container
+	$(BIN)/python deploy/triton/serve.py
 
 bench: install ## everything that is timed on a CPU (half an hour); results in benchmarks/results
 	$(BIN)/python benchmarks/full.py

@@ -23,7 +23,7 @@ from forcegate_service.metrics import Metrics
 from forcegate_service.openapi import describe_bodies
 from forcegate_service.problems import install_handlers
 from forcegate_service.runtime import RuntimeLoader
-from forcegate_service.runtimes import open_runtimes
+from forcegate_service.runtimes import Runtimes, open_runtimes
 from forcegate_service.settings import Settings
 
 __all__ = ["create_app"]
@@ -56,9 +56,9 @@ def create_app(
         metrics = Metrics(metrics_registry or CollectorRegistry())
         if load_runtime is None:
             runtimes = open_runtimes(settings, metrics)
-            gateway = Gateway(settings, runtimes.load, metrics, runtimes.close)
         else:
-            gateway = Gateway(settings, load_runtime, metrics)
+            runtimes = Runtimes(load_runtime)
+        gateway = Gateway(settings, runtimes, metrics)
         gateway.loading = loading = asyncio.create_task(_load(gateway, on_ready, on_failure))
         try:
             yield {"gateway": gateway, "access": access}

@@ -23,6 +23,7 @@ def main() -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.callback(invoke_without_command=True)(_serve)
     app.command("compile")(_compile)
+    app.command("triton-repository")(_triton_repository)
     app.add_typer(keys_commands(), name="keys")
     app()
 
@@ -41,7 +42,7 @@ def _serve(
         Path | None, typer.Option(help="Folder with <model>/<version>/ [model_repository].")
     ] = None,
     runtime: Annotated[
-        Literal["embedded", "in-process", "fake"] | None,
+        Literal["embedded", "triton", "in-process", "fake"] | None,
         typer.Option(help="What evaluates models [embedded]."),
     ] = None,
     torch_threads: Annotated[
@@ -56,6 +57,9 @@ def _serve(
     allow_anonymous: Annotated[
         bool | None,
         typer.Option("--allow-anonymous", help="Let requests without a key in, from anywhere."),
+    ] = None,
+    triton_url: Annotated[
+        str | None, typer.Option(help="host:port of Triton's gRPC [127.0.0.1:8001].")
     ] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None, typer.Option(help="[info]")
@@ -78,6 +82,7 @@ def _serve(
         "port_file": port_file,
         "keys_file": keys_file,
         "allow_anonymous": allow_anonymous,
+        "triton_url": triton_url,
         "log_level": log_level,
     }
     context.obj = {name: value for name, value in given.items() if value is not None}
@@ -115,6 +120,34 @@ def _compile(
     except ForcegateError as error:
         typer.echo(f"forcegate-serve: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+def _triton_repository(
+    context: typer.Context,
+    model_repository: Annotated[
+        Path | None, typer.Option(help="Folder with <model>/<version>/ [model_repository].")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 1 if anything would change.")
+    ] = False,
+) -> None:
+    """Write what Triton needs beside each model: configurations, model.py, warm-up data."""
+    from forcegate_service.loading import version_folders
+    from forcegate_service.triton.repository import update_triton_files
+
+    given = context.obj
+    if model_repository is not None:
+        given |= {"model_repository": model_repository}
+    try:
+        folders = version_folders(_settings(given).model_repository)
+        models = sorted({folder.parent for folder in folders})
+        changed = update_triton_files(models, write=not check)
+    except ForcegateError as error:
+        typer.echo(f"forcegate-serve: {error}", err=True)
+        raise typer.Exit(1) from None
+    for path in changed:
+        print(f"{'differs' if check else 'written'}: {path}")
+    raise typer.Exit(int(check and bool(changed)))
 
 
 def _settings(given: dict[str, Any]) -> Settings:

@@ -19,6 +19,8 @@ __all__ = ["EmbeddedRuntime"]
 class EmbeddedRuntime:
     """One exported version of a model, loaded after its digests were checked."""
 
+    concurrency = 1
+
     def __init__(self, folder: Path) -> None:
         """Load ``folder`` (one version of a model).
 

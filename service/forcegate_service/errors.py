@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from forcegate_client.errors import ForcegateError
+from forcegate_client.errors import ForcegateError, RuntimeUnavailable
 
-__all__ = ["CompilationFailed", "ModelRefused", "RuntimeFault"]
+__all__ = [
+    "CompilationFailed",
+    "ModelAbsent",
+    "ModelRefused",
+    "RuntimeFault",
+    "nobody_evaluates",
+]
+
+# About the time in which a server that has come back is found and recognised.
+_LOOK_AGAIN_S = 2.0
 
 
 class ModelRefused(ForcegateError):
@@ -12,6 +21,10 @@ class ModelRefused(ForcegateError):
 
     default_code = "model_refused"
     title = "The model is refused"
+
+
+class ModelAbsent(ModelRefused):
+    """A model version that no inference server has; one may have it later."""
 
 
 class RuntimeFault(ForcegateError):
@@ -26,3 +39,13 @@ class CompilationFailed(ForcegateError):
 
     default_code = "compilation_failed"
     title = "The model is not compiled"
+
+
+def nobody_evaluates(reason: str = "no inference server answers") -> RuntimeUnavailable:
+    """What a request hears while models cannot be evaluated."""
+    return RuntimeUnavailable(
+        f"a request while {reason}",
+        expected="an inference runtime that answers, as GET /health/ready tells",
+        action="try again after retry_after_s; the gateway looks for it all the time",
+        retry_after_s=_LOOK_AGAIN_S,
+    )

@@ -33,6 +33,8 @@ class FakeRuntime:
     ``batches`` holds the number of structures of each graph that was evaluated.
     """
 
+    concurrency = 1
+
     def __init__(self, card: ModelCard) -> None:
         self.card = card
         self.batches: list[int] = []

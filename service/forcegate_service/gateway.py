@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
@@ -18,13 +20,14 @@ from forcegate_client.wire import decode_request, encode_response
 from forcegate_service.answers import failures, respond
 from forcegate_service.buffered import BodyBuffer
 from forcegate_service.card import ModelCard
+from forcegate_service.errors import ModelAbsent, nobody_evaluates
 from forcegate_service.joint_preparation import JointPreparation
 from forcegate_service.json_form import read_json, write_json
 from forcegate_service.metrics import Metrics
 from forcegate_service.negotiation import JSON, Form
 from forcegate_service.preparation import Prepared, prepare
 from forcegate_service.registry import Registry
-from forcegate_service.runtime import RuntimeLoader
+from forcegate_service.runtimes import Runtimes
 from forcegate_service.scheduling.budget import Budget, Reservation
 from forcegate_service.scheduling.dispatcher import Answer, Dispatcher
 from forcegate_service.scheduling.flow import Flow
@@ -37,39 +40,39 @@ from forcegate_service.validation import Problems
 
 __all__ = ["Gateway"]
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 # Smaller bodies are done with before a thread would have been woken.
 _INLINE_BYTES = 8192
 _PREPARING_THREADS = 2
+# For versions that no inference server has.
+_LOOK_AGAIN_S = 2.0
 
 
 class Gateway:
     """Everything that lives as long as the server; made inside a running event loop."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        load: RuntimeLoader,
-        metrics: Metrics,
-        give_back: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Serve with the runtimes that ``load`` opens; ``give_back`` is called when they end."""
+    def __init__(self, settings: Settings, runtimes: Runtimes, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
         self.ready = False
         self.loading: asyncio.Task[None] | None = None
         self._lag = LoopLag()
-        self.budget = Budget(settings.queue_budget_s, lost_s=lambda: self._lag.seconds)
+        self.budget = Budget(
+            settings.queue_budget_s, lost_s=lambda: self._lag.seconds, lanes=runtimes.lanes
+        )
         self.bodies = BodyBuffer(settings.max_buffered_bytes)
-        self._give_back = give_back
+        self._runtimes = runtimes
         self._dispatcher = Dispatcher(self.metrics)
-        self._serving = Serving(settings, load, self._dispatcher, metrics)
+        self._serving = Serving(settings, runtimes.load, self._dispatcher, metrics)
         self._guess = LengthGuess()
         self._jointly = JointPreparation(settings)
         self._in_flight = 0
+        self._looking: asyncio.Task[None] | None = None
         self._pool = ThreadPoolExecutor(_PREPARING_THREADS, "forcegate-prepare")
-        metrics.watch(lambda: self.budget.admitted_s)
+        metrics.watch(lambda: self.budget.admitted_s, runtimes.available)
 
     @property
     def models(self) -> Registry:
@@ -80,10 +83,30 @@ class Gateway:
         """Load and warm up every version in the repository; then the gateway is ready.
 
         Raises:
-            ModelRefused: if not a single version can be served.
+            ModelRefused: if not a single version can be served, now or later.
         """
-        await self._serving.reload()
-        self.ready = True
+        said = ""
+        while not self.ready:
+            await self._runtimes.reached()
+            try:
+                await self._serving.reload()
+            except (RuntimeUnavailable, ModelAbsent) as error:
+                if str(error) != said:
+                    logger.warning("models are loaded once more: %s", error)
+                said = str(error)
+                await asyncio.sleep(_LOOK_AGAIN_S)
+            else:
+                self.ready = True
+                self._looking = asyncio.create_task(self._look_for_the_absent())
+
+    async def _look_for_the_absent(self) -> None:
+        """Serve what inference servers came to have after it was refused."""
+        while True:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            if any(refusal.absent for refusal in self.models.refused):
+                # Whatever stands against it is logged, and asked for again.
+                with suppress(ForcegateError):
+                    await self._serving.reload()
 
     async def reload(self) -> Reloaded:
         """Look at the repository again; see ``Serving.reload``."""
@@ -94,12 +117,26 @@ class Gateway:
         """Finish queued work and give everything back."""
         self.ready = False
         self._lag.stop()
+        if self._looking is not None:
+            self._looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._looking
         await self._dispatcher.close()
         self._pool.shutdown()
         for served in self.models.served():
             served.runtime.close()
         # It may wait for processes to end.
-        await asyncio.to_thread(self._give_back)
+        await asyncio.to_thread(self._runtimes.close)
+
+    def require_available(self) -> None:
+        """Raise while models are still being loaded, or nobody is there to evaluate them.
+
+        Raises:
+            RuntimeUnavailable: to be tried again in a moment.
+        """
+        self.require_ready()
+        if not self._runtimes.available():
+            raise nobody_evaluates()
 
     def require_ready(self) -> None:
         """Raise while models are still being loaded.
@@ -134,6 +171,8 @@ class Gateway:
         Raises:
             ForcegateError: what the answer is if it is not a prediction.
         """
+        if not self._runtimes.available():
+            raise nobody_evaluates()
         reservation = self.budget.reserve(flow, self._guess.seconds(form, len(body)))
         self._in_flight += 1
         try:

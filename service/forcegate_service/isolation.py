@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from forcegate_client.errors import ForcegateError, InvalidStructure, RuntimeUnavailable
-from forcegate_service.graph import Graph, build_graph
+from forcegate_service.graph import Graph
+from forcegate_service.reference import reference_graph
 from forcegate_service.runtime import LoadedRuntime, ModelOutput
 from forcegate_service.subgraph import slice_structures
 
@@ -24,6 +25,9 @@ def evaluate_isolated(runtime: LoadedRuntime, graph: Graph) -> tuple[ModelOutput
     """Evaluate ``graph``; where that fails, halve it until only the offenders fail.
 
     The rows of structures that failed are NaN.
+
+    Raises:
+        RuntimeUnavailable: if nobody is there to evaluate anything.
     """
     output, faulty = _bisect(runtime, graph)
     return output, _blame(runtime, faulty) if faulty else {}
@@ -33,6 +37,9 @@ def _bisect(runtime: LoadedRuntime, graph: Graph) -> tuple[ModelOutput, list[int
     size = len(graph.n_atoms)
     try:
         return runtime.evaluate(graph), []
+    except RuntimeUnavailable:
+        # Nobody was there to fail: halves would fare no better, and no structure is to blame.
+        raise
     except Exception:
         # Whatever a runtime raises, the structures beside the offender deserve their answer.
         if size == 1:
@@ -48,7 +55,7 @@ def _bisect(runtime: LoadedRuntime, graph: Graph) -> tuple[ModelOutput, list[int
 def _blame(runtime: LoadedRuntime, faulty: Sequence[int]) -> Faults:
     """The structures are to blame only if the runtime still answers for a known good one."""
     try:
-        runtime.evaluate(build_graph(runtime.card.reference.batch(), runtime.card.cutoff))
+        runtime.evaluate(reference_graph(runtime.card))
     except Exception:
         logger.exception("the runtime fails on the reference structure too")
         return {

@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from forcegate_client.errors import ForcegateError
 from forcegate_client.structures import StructureBatch
 from forcegate_service.card import ModelCard
 from forcegate_service.errors import ModelRefused
 from forcegate_service.graph import Graph, build_graph
+from forcegate_service.reference import compare_with_card, reference_graph
 from forcegate_service.runtime import LoadedRuntime, RuntimeLoader
 from forcegate_service.scheduling.cost import Timing
 
@@ -25,8 +24,6 @@ __all__ = [
     "warm_up_graphs",
 ]
 
-# Float32 networks differ between machines in the last digits; other weights differ by far more.
-_REFERENCE_TOLERANCE_EV = 2e-3
 _WARM_UP_SIZES = (1, 2, 8, 32)
 # Spread out, atoms have fewer neighbours: so the cost of an atom can be told from that of an edge.
 _SPREADS = (1.0, 1.8)
@@ -95,22 +92,12 @@ def open_version(folder: Path, load: RuntimeLoader) -> LoadedRuntime:
 
 
 def recognise(runtime: LoadedRuntime) -> None:
-    """Ask for the reference structure: a digest proves what lies on the disk, this what is loaded.
+    """Ask for the reference structure.
 
     Raises:
         ModelRefused: if the answer is not the card's.
     """
-    reference = runtime.card.reference
-    output = runtime.evaluate(build_graph(reference.batch(), runtime.card.cutoff))
-    energy_error = abs(float(output.energy[0]) - reference.energy)
-    force_error = float(np.abs(output.forces - np.array(reference.forces)).max(initial=0.0))
-    # Written so that NaN is a mismatch too.
-    if not (energy_error <= _REFERENCE_TOLERANCE_EV and force_error <= _REFERENCE_TOLERANCE_EV):
-        raise ModelRefused(
-            f"reference energy off by {energy_error:.2g} eV, forces by {force_error:.2g} eV/Å",
-            expected=f"the answers in the card within {_REFERENCE_TOLERANCE_EV} eV and eV/Å",
-            action="export the model again",
-        )
+    compare_with_card(runtime.card, runtime.evaluate(reference_graph(runtime.card)))
 
 
 def warm_up_graphs(card: ModelCard) -> Iterator[Graph]:

@@ -62,6 +62,11 @@ class Metrics:
             "Predicted time of the work that waits or runs.",
             registry=registry,
         )
+        self._up = Gauge(
+            "forcegate_runtime_up",
+            "1 while somebody is there to evaluate models, 0 while nobody is.",
+            registry=registry,
+        )
         self._cancelled = Counter(
             "forcegate_cancelled_total",
             "Requests given up before they were answered, by reason: disconnect or deadline.",
@@ -150,9 +155,10 @@ class Metrics:
         """Take back what ``loaded`` announced."""
         self._models.remove(card.name, card.version, card.digest)
 
-    def watch(self, admitted_s: Callable[[], float]) -> None:
-        """Ask for the admitted work whenever metrics are read."""
+    def watch(self, admitted_s: Callable[[], float], available: Callable[[], bool]) -> None:
+        """Ask for the admitted work and the runtime's state whenever metrics are read."""
         self._admitted.set_function(admitted_s)
+        self._up.set_function(available)
 
     def cancelled(self, reason: str) -> None:
         """Count a request that was given up."""

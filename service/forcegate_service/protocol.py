@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "READER_TIMEOUT_S", "PromptHeads"]
+__all__ = ["HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "READER_TIMEOUT_S", "PromptHeads", "ageing"]
 
 # From the first byte of a request, or from the connection, to the end of its headers. Bodies have
 # the request's own deadline, and idle connections between requests the keep-alive.
@@ -16,6 +18,8 @@ HEAD_TIMEOUT_S = 30.0
 MAX_HEAD_BYTES = 100 * 1024
 # An answer of which the caller takes nothing for so long is not wanted.
 READER_TIMEOUT_S = 60.0
+# So that those who came together do not have to come back together.
+_AGE_SPREAD = (0.9, 1.1)
 
 
 class PromptHeads(HttpToolsProtocol):
@@ -26,8 +30,11 @@ class PromptHeads(HttpToolsProtocol):
     forgets its keep-alive with the first byte. And an answer must be taken: otherwise a caller
     that sends a byte a minute, or takes none, would keep its connection, and its memory, for as
     long as it likes.
+
+    A connection older than ``connection_age_s`` or so ends with its next answer, which says so.
     """
 
+    connection_age_s = math.inf
     head_timeout_s = HEAD_TIMEOUT_S
     reader_timeout_s = READER_TIMEOUT_S
     _head_timer: asyncio.TimerHandle | None = None
@@ -39,6 +46,8 @@ class PromptHeads(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A head is due."""
         super().connection_made(transport)
+        age_s = self.connection_age_s * random.uniform(*_AGE_SPREAD)  # noqa: S311 (no secret)
+        self._old_at = self.loop.time() + age_s
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
@@ -67,6 +76,8 @@ class PromptHeads(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._in_body = True
         super().on_headers_complete()
+        if self.loop.time() > self._old_at:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """A request is there, with its body."""
@@ -127,3 +138,8 @@ class PromptHeads(HttpToolsProtocol):
         transport: Any = self.transport
         if not transport.is_closing():
             transport.close()
+
+
+def ageing(connection_age_s: float) -> type[PromptHeads]:
+    """The protocol with connections that grow that old."""
+    return type("AgeingPromptHeads", (PromptHeads,), {"connection_age_s": connection_age_s})

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from forcegate_client.errors import Forbidden, ForcegateError, ModelNotFound
+from forcegate_client.errors import Forbidden, ModelNotFound
 from forcegate_service.card import ModelCard
 from forcegate_service.errors import ModelRefused
 from forcegate_service.scheduling.version import ServedVersion
@@ -73,11 +72,12 @@ class Policy:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A version that is not served, and why."""
+    """A version that is not served, and why; ``absent``: no inference server has it yet."""
 
     model: str
     version: str
     reason: str
+    absent: bool = False
 
 
 class Registry:
@@ -100,11 +100,6 @@ class Registry:
         del versions[served.card.version]
         if not versions:
             del self.models[served.card.name]
-
-    def refuse(self, folder: Path, error: ForcegateError) -> None:
-        """Remember why the version in ``folder`` is not served."""
-        logger.error("refused %s version %s: %s", folder.parent.name, folder.name, error)
-        self.refused.append(Refusal(folder.parent.name, folder.name, str(error)))
 
     def get(self, model: str, version: str) -> ServedVersion | None:
         """That very version, if it is served."""

@@ -38,7 +38,12 @@ class Runtime(Protocol):
     """Evaluates graphs, one at a time."""
 
     def evaluate(self, graph: Graph) -> ModelOutput:
-        """The model's answer for all structures of ``graph``."""
+        """The model's answer for all structures of ``graph``.
+
+        Raises:
+            RuntimeFault: if the model failed on it.
+            RuntimeUnavailable: if nobody is there to evaluate anything.
+        """
 
     def close(self) -> None:
         """Give back what the runtime holds."""
@@ -48,6 +53,10 @@ class LoadedRuntime(Runtime, Protocol):
     """A runtime that holds one version of a model and its card."""
 
     card: ModelCard
+
+    @property
+    def concurrency(self) -> int:
+        """Batches that it evaluates at the same time; if it is 1, always on one thread."""
 
 
 # Opens the folder of one version; called on the thread that will evaluate it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,16 +21,29 @@ __all__ = ["Runtimes", "open_runtimes", "runtime_loader"]
 logger = logging.getLogger(__name__)
 
 
+async def _at_once() -> None:
+    """Nobody has to be waited for."""
+
+
 @dataclass(frozen=True)
 class Runtimes:
-    """``load`` opens one version of a model; ``close`` gives back what all of them share."""
+    """``load`` opens one version of a model; ``close`` gives back what all of them share.
+
+    ``available`` tells whether anything could be evaluated now, ``reached`` returns when that is
+    so; ``lanes`` is how many batches are computed at the same time.
+    """
 
     load: RuntimeLoader
     close: Callable[[], None] = lambda: None
+    available: Callable[[], bool] = lambda: True
+    reached: Callable[[], Awaitable[None]] = _at_once
+    lanes: Callable[[], int] = lambda: 1
 
 
 def open_runtimes(settings: Settings, events: InferenceEvents) -> Runtimes:
     """The runtimes of a server; ``events`` hears of compiled code and of restarts."""
+    if settings.runtime == "triton":
+        return _triton(settings)
     if settings.runtime != "embedded":
         return Runtimes(runtime_loader(settings))
 
@@ -72,6 +85,20 @@ def runtime_loader(settings: Settings) -> RuntimeLoader:
         return EmbeddedRuntime(folder)
 
     return load
+
+
+def _triton(settings: Settings) -> Runtimes:
+    # Imported here because only this runtime needs gRPC.
+    from forcegate_service.triton.servers import TritonServers
+
+    servers = TritonServers(settings.triton_url, settings.triton_timeout_s)
+    return Runtimes(
+        load=servers.open,
+        close=servers.close,
+        available=servers.available,
+        reached=servers.reached,
+        lanes=servers.lanes,
+    )
 
 
 def _compilation(

@@ -18,7 +18,7 @@ from forcegate_service.access.caller import Access
 from forcegate_service.access.keyfile import KeyFileError
 from forcegate_service.app import create_app
 from forcegate_service.gateway import Gateway
-from forcegate_service.protocol import PromptHeads
+from forcegate_service.protocol import ageing
 from forcegate_service.settings import Settings
 
 __all__ = ["serve"]
@@ -108,7 +108,7 @@ def serve(settings: Settings) -> int:
 def _configure(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
-        http=PromptHeads,
+        http=ageing(settings.connection_age_s),
         ws="none",
         log_config=None,
         access_log=False,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from forcegate_client.errors import ForcegateError
+from forcegate_client.errors import ForcegateError, RuntimeUnavailable
 from forcegate_service.card import ModelCard
-from forcegate_service.errors import ModelRefused
+from forcegate_service.errors import ModelAbsent, ModelRefused
 from forcegate_service.loading import (
     open_version,
     recognise,
@@ -21,7 +21,7 @@ from forcegate_service.loading import (
     warm_up_graphs,
 )
 from forcegate_service.metrics import Metrics
-from forcegate_service.registry import Policy, Registry
+from forcegate_service.registry import Policy, Refusal, Registry
 from forcegate_service.runtime import RuntimeLoader
 from forcegate_service.scheduling.batch_limit import BatchLimit
 from forcegate_service.scheduling.cost import CostModel
@@ -69,21 +69,23 @@ class Serving:
 
         Raises:
             ModelRefused: if there is no repository, or nothing in it can be served; then all stays
-                as it was.
+                as it was. ModelAbsent, if that may change by itself.
         """
         async with self._one_at_a_time:
             folders = version_folders(self._settings.model_repository)
             changes = Reloaded()
-            self.registry.refused.clear()
+            refusals: list[Refusal] = []
             for folder in folders:
-                await self._consider(folder, changes)
+                await self._consider(folder, changes, refusals)
             if not (changes.added or changes.updated or changes.kept):
-                raise ModelRefused(
+                absent = any(refusal.absent for refusal in refusals)
+                raise (ModelAbsent if absent else ModelRefused)(
                     f"{len(folders)} model versions, none of which can be served: "
                     + "; ".join(changes.refused.values()),
                     expected="at least one good version",
                     action="export a model, or set --model-repository",
                 )
+            self.registry.refused = refusals
             present = {_name(folder) for folder in folders}
             for served in list(self.registry.served()):
                 if served.name not in present:
@@ -91,7 +93,7 @@ class Serving:
                     await self._let_go(served)
             return changes
 
-    async def _consider(self, folder: Path, changes: Reloaded) -> None:
+    async def _consider(self, folder: Path, changes: Reloaded, refusals: list[Refusal]) -> None:
         name = _name(folder)
         served = self.registry.get(folder.parent.name, folder.name)
         try:
@@ -102,8 +104,15 @@ class Serving:
                 changes.updated.append(name)
             else:
                 changes.kept.append(name)
+        except RuntimeUnavailable:
+            # This says nothing about the version.
+            raise
         except ForcegateError as error:
-            self.registry.refuse(folder, error)
+            absent = isinstance(error, ModelAbsent)
+            refusal = Refusal(folder.parent.name, folder.name, str(error), absent)
+            refusals.append(refusal)
+            if refusal not in self.registry.refused:
+                logger.error("refused %s: %s", name, error)
             changes.refused[name] = str(error)
             if served is not None:
                 # Its files are not the ones that it was loaded from; what was loaded was good.

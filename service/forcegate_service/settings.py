@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from forcegate_service.compilation.cache import default_cache_dir
+from forcegate_service.cores import usable_cores
 
 __all__ = ["Settings"]
 
@@ -26,7 +26,7 @@ _PIN = re.compile(r"([a-z0-9_]+/[1-9][0-9]*)=(sha256:[0-9a-f]{64})")
 
 def _default_torch_threads() -> int:
     # One core stays free for the event loop and the neighbour lists.
-    return max(1, len(os.sched_getaffinity(0)) - 1)
+    return max(1, usable_cores() - 1)
 
 
 class Settings(BaseSettings):
@@ -69,10 +69,18 @@ class Settings(BaseSettings):
     require_approval: str | None = Field(
         None, description="uses that a model must be approved for, comma-separated"
     )
-    runtime: Literal["embedded", "in-process", "fake"] = Field(
+    runtime: Literal["embedded", "triton", "in-process", "fake"] = Field(
         "embedded",
-        description="what evaluates models: a process beside the gateway, TorchScript in the "
-        "gateway's own, or a toy for tests",
+        description="what evaluates models: a process beside the gateway, Triton servers, "
+        "TorchScript in the gateway's own process, or a toy for tests",
+    )
+    triton_url: str = Field(
+        "127.0.0.1:8001",
+        description="host:port of Triton's gRPC, comma-separated; each address of a name is a "
+        "server of its own",
+    )
+    triton_timeout_s: PositiveFloat = Field(
+        30.0, description="time after which a Triton server that does not answer counts as lost"
     )
     compile: Literal["auto", "never"] = Field(
         "auto", description="whether models are compiled for this machine while TorchScript serves"
@@ -100,6 +108,9 @@ class Settings(BaseSettings):
     )
     request_timeout_s: PositiveFloat = Field(
         300.0, description="longest time a request may take unless it asks for less"
+    )
+    connection_age_s: PositiveFloat = Field(
+        600.0, description="age after which a connection ends with its next answer"
     )
     max_atoms: PositiveInt = Field(100_000, description="atoms in one request")
     max_structures: PositiveInt = Field(10_000, description="structures in one request")
@@ -153,6 +164,18 @@ class Settings(BaseSettings):
                 f"{given} without {missing}; expected both or neither; set {missing} as well"
             )
         return self
+
+    @field_validator("triton_url")
+    @classmethod
+    def _refuse_strange_addresses(cls, text: str) -> str:
+        for item in _items(text) or [text]:
+            host, _, port = item.rpartition(":")
+            if not host or "/" in item or not (port.isdecimal() and 0 < int(port) < 65536):
+                raise ValueError(
+                    f"{item!r}; expected host:port of Triton's gRPC service, without a scheme; "
+                    "Triton listens for gRPC on port 8001 unless told otherwise"
+                )
+        return text
 
     @field_validator("model_digests")
     @classmethod

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from forcegate_service.app import create_app
 from forcegate_service.gateway import Gateway
-from forcegate_service.protocol import PromptHeads
+from forcegate_service.protocol import ageing
 from forcegate_service.runtime import RuntimeLoader
 from forcegate_service.settings import Settings
 
@@ -57,7 +57,12 @@ def running_gateway(settings: Settings, load_runtime: RuntimeLoader | None = Non
     ready = threading.Event()
     app = create_app(settings, load_runtime=load_runtime, on_ready=ready.set)
     config = uvicorn.Config(
-        app, port=0, http=PromptHeads, ws="none", log_config=None, access_log=False
+        app,
+        port=0,
+        http=ageing(settings.connection_age_s),
+        ws="none",
+        log_config=None,
+        access_log=False,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="forcegate-test-server", daemon=True)

@@ -23,7 +23,7 @@ from forcegate_client.messages import OnError, PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import MEDIA_TYPE, encode_request
 
-__all__ = ["HANG_S", "Kill", "KillableGateway", "kill_during", "killable"]
+__all__ = ["HANG_S", "Kill", "KillableGateway", "free_port", "kill_during", "killable"]
 
 # Nothing takes so long but a hang.
 HANG_S = 600.0
@@ -46,7 +46,7 @@ class KillableGateway:
     repository: Path
     log: Path
     settings: dict[str, str] = field(default_factory=dict)
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=lambda: free_port())
 
     @property
     def url(self) -> str:
@@ -214,7 +214,7 @@ def _get(connection: http.client.HTTPConnection, path: str) -> str:
     return body
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that no outgoing connection is given.
 
     Those that systems give out would not do: while nobody listens, a client that keeps asking for

@@ -1,72 +1,40 @@
-"""What the container files say holds, as far as that can be known without a container engine."""
+"""What the Dockerfile says holds, as far as that can be known without a container engine."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
-import shlex
+import shutil
+import ssl
 import subprocess
 import sys
 import threading
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from forcegate_service.settings import Settings
+from support.deployment import (
+    ROOT,
+    Stage,
+    compose,
+    default_of,
+    dockerfile,
+    manifests,
+    project,
+    routes,
+    set_variables,
+)
 
-ROOT = Path(__file__).parents[2]
-FIELDS = Settings.model_fields
-
-
-@dataclass
-class Stage:
-    """One stage of the Dockerfile, with all that it inherits from the stage it is built on."""
-
-    image: str
-    instructions: list[tuple[str, str]] = field(default_factory=list)
-
-    def all(self, name: str) -> list[str]:
-        return [rest for instruction, rest in self.instructions if instruction == name]
-
-    def environment(self) -> dict[str, str]:
-        pairs = [pair for rest in self.all("ENV") for pair in shlex.split(rest)]
-        return dict(pair.split("=", 1) for pair in pairs)
-
-
-def dockerfile() -> dict[str, Stage]:
-    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    arguments: dict[str, str] = {}
-    stages: dict[str, Stage] = {}
-    stage: Stage | None = None
-    for line in filter(str.strip, joined.splitlines()):
-        name, rest = line.split(maxsplit=1)
-        if name == "FROM":
-            source, _, alias = rest.split()
-            for argument, default in arguments.items():
-                source = source.replace(f"${{{argument}}}", default)
-            before = stages.get(source)
-            stage = Stage(before.image, list(before.instructions)) if before else Stage(source)
-            stages[alias] = stage
-        elif stage is None:
-            assert name == "ARG"
-            argument, default = rest.split("=", 1)
-            arguments[argument] = default
-        else:
-            stage.instructions.append((name, rest))
-    return stages
-
-
-def compose() -> dict[str, Any]:
-    return yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+STAGES = dockerfile()
+GATEWAYS = ("gateway", "gateway-embedded")
+TARGETS = (*GATEWAYS, "trainer")
+HEALTHCHECK = "/usr/local/lib/forcegate/healthcheck.py"
 
 
 def copied(stage: Stage) -> list[str]:
@@ -76,7 +44,7 @@ def copied(stage: Stage) -> list[str]:
 
 
 def is_sent(path: str) -> bool:
-    """Whether .dockerignore lets a top-level path into the build; its last match decides."""
+    """Whether .dockerignore lets a path into the build; its last match decides."""
     sent = True
     for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines():
         pattern = line.removeprefix("!")
@@ -85,10 +53,21 @@ def is_sent(path: str) -> bool:
     return sent
 
 
-STAGES = dockerfile()
-TARGETS = ("gateway-embedded", "trainer")
-GATEWAY = STAGES["gateway-embedded"]
-SERVICE = compose()["gateway"]
+def built(target: str) -> Stage:
+    """The stage in which what a target carries was installed."""
+    (name,) = {
+        found for rest in STAGES[target].all("COPY") for found in re.findall(r"--from=(\S+)", rest)
+    }
+    return STAGES[name]
+
+
+def extras_of(stage: Stage) -> set[str]:
+    return {
+        name
+        for command in stage.all("RUN")
+        for names in re.findall(r"'\.\[([a-z,]+)\]'", command)
+        for name in names.split(",")
+    }
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -102,15 +81,15 @@ def test_everything_copied_exists_and_reaches_the_build(name: str) -> None:
 
 
 def test_data_and_environments_do_not_reach_the_build() -> None:
-    assert not any(map(is_sent, (".venv", ".git", "data", "runs", "demo", "tests")))
+    assert not any(map(is_sent, (".venv", ".git", "data", "runs", "demo", "tests", "deploy")))
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_base_image_is_pinned_to_a_python_that_the_packages_support(name: str) -> None:
     match = re.fullmatch(r"python:(\d+\.\d+)(?:\.\d+)?-slim-[a-z]+", STAGES[name].image)
     assert match is not None
-    for project in (ROOT, ROOT / "clients"):
-        metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    for folder in (ROOT, ROOT / "clients"):
+        metadata = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
         assert metadata["project"]["requires-python"] == f">={match[1]}"
 
 
@@ -124,19 +103,16 @@ def test_no_image_runs_as_root(name: str) -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_entry_point_is_a_console_script_of_the_project(name: str) -> None:
-    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (script,) = json.loads(STAGES[name].all("ENTRYPOINT")[-1])
-    assert script in metadata["project"]["scripts"]
+    assert script in project()["scripts"]
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_pip_installs_pinned_versions_of_extras_that_exist(name: str) -> None:
-    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     for command in STAGES[name].all("RUN"):
         if "pip install" in command:
             assert "--constraint constraints.txt" in command
-            extras = set(re.findall(r"'\.\[([a-z]+)\]'", command))
-            assert extras <= set(metadata["project"]["optional-dependencies"])
+    assert extras_of(STAGES[name]) <= set(project()["optional-dependencies"])
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -144,64 +120,96 @@ def test_no_index_stays_in_an_image(name: str) -> None:
     assert STAGES[name].all("ARG") == []
 
 
-def forcegate_variables() -> list[tuple[str, str]]:
-    variables = [pair for stage in STAGES.values() for pair in stage.environment().items()]
-    variables += SERVICE["environment"].items()
-    return [(name, value) for name, value in variables if name.startswith("FORCEGATE_")]
+def required_by(extra: str) -> set[str]:
+    """The distributions that an extra names, through others of this project too."""
+    found: set[str] = set()
+    for line in project()["optional-dependencies"][extra]:
+        own = re.fullmatch(r"forcegate\[([a-z,]+)\]", line)
+        if own is None:
+            found.add(re.split(r"[\[<>=]", line)[0])
+        else:
+            found |= {name for other in own[1].split(",") for name in required_by(other)}
+    return found
 
 
+def test_each_gateway_brings_what_its_runtime_needs_and_no_other_ones() -> None:
+    heavy = {"torch", "tritonclient"}
+    assert required_by("service") & heavy == set()
+    for target, brought in (("gateway", {"tritonclient"}), ("gateway-embedded", {"torch"})):
+        stage = built(target)
+        direct = {"torch"} if any(" torch" in rest for rest in stage.all("RUN")) else set()
+        required = set.union(*map(required_by, extras_of(stage)))
+        assert (required | direct) & heavy == brought
+    assert STAGES["gateway"].environment()["FORCEGATE_RUNTIME"] == "triton"
+    assert STAGES["gateway-embedded"].environment()["FORCEGATE_RUNTIME"] == "embedded"
+
+
+@pytest.mark.parametrize("name", ["gateway-embedded", "trainer"])
+def test_what_compiles_at_run_time_has_a_compiler(name: str) -> None:
+    assert any(" g++ " in f"{rest} " for rest in STAGES[name].all("RUN"))
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # whoever imports it fails
+from forcegate_service import cli, server
+from forcegate_service.app import create_app
+from forcegate_service.settings import Settings
+from starlette.testclient import TestClient
+settings = Settings(runtime="triton", triton_url="127.0.0.1:9", model_repository=sys.argv[1])
+with TestClient(create_app(settings)) as client:
+    for path in ("/health/live", "/health/ready", "/metrics", "/openapi.json"):
+        print(client.get(path).status_code)
+    body = {"model": "default", "structures": [{"atomic_numbers": [1], "positions": [[0, 0, 0]]}]}
+    print(client.post("/v1/predict", json=body).status_code)
+"""
+
+
+def test_a_gateway_in_front_of_triton_works_without_torch() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WITHOUT_TORCH, ROOT / "model_repository"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.split() == ["200", "503", "200", "200", "503"], done.stderr
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
 def test_every_variable_is_a_setting_and_its_value_is_valid(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    for name, value in forcegate_variables():
-        assert name.removeprefix("FORCEGATE_").lower() in FIELDS
-        monkeypatch.setenv(name, value)
+    consent = {"FORCEGATE_ALLOW_ANONYMOUS": "true"}
+    for variable, value in set_variables(STAGES[name], consent).items():
+        monkeypatch.setenv(variable, value)
     assert Settings().host == "0.0.0.0"
 
 
-def test_the_image_alone_refuses_to_serve_strangers() -> None:
-    assert GATEWAY.environment()["FORCEGATE_HOST"] == "0.0.0.0"
-    assert not any("FORCEGATE_ALLOW_ANONYMOUS" in stage.environment() for stage in STAGES.values())
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_the_image_alone_refuses_to_serve_strangers(name: str) -> None:
+    assert STAGES[name].environment()["FORCEGATE_HOST"] == "0.0.0.0"
+    assert "FORCEGATE_ALLOW_ANONYMOUS" not in STAGES[name].environment()
 
 
-def test_the_exposed_port_is_the_one_the_server_listens_on_by_default() -> None:
-    port = FIELDS["port"].default
-    assert GATEWAY.all("EXPOSE") == [str(port)]
-    assert GATEWAY.environment()["FORCEGATE_PORT"] == str(port)
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_the_exposed_port_is_the_one_the_server_listens_on_by_default(name: str) -> None:
+    port = default_of("port")
+    assert STAGES[name].all("EXPOSE") == [str(port)]
+    assert STAGES[name].environment()["FORCEGATE_PORT"] == str(port)
 
 
-def test_the_models_are_where_the_server_looks_for_them() -> None:
-    folder = GATEWAY.environment()["FORCEGATE_MODEL_REPOSITORY"]
-    assert [rest for rest in GATEWAY.all("COPY") if rest.split()[-1].rstrip("/") == folder]
-    assert SERVICE["volumes"] == [f"./{FIELDS['model_repository'].default}:{folder}:ro"]
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_the_models_are_where_the_server_looks_for_them(name: str) -> None:
+    folder = STAGES[name].environment()["FORCEGATE_MODEL_REPOSITORY"]
+    assert f"model_repository/ {folder}/" in STAGES[name].all("COPY")
 
 
-def test_every_service_builds_a_target_that_exists() -> None:
-    for service in compose().values():
-        assert service["build"]["target"] in TARGETS
-        declared = set(STAGES["build"].all("ARG"))
-        assert set(service["build"]["args"]) <= declared
-
-
-def test_ports_are_published_on_loopback_only() -> None:
-    for service in compose().values():
-        for published in service["ports"]:
-            address, outside, inside = published.split(":")
-            assert address == "127.0.0.1"
-            assert outside == inside == str(FIELDS["port"].default)
-
-
-def test_the_container_may_do_no_more_than_it_needs() -> None:
-    assert SERVICE["read_only"] is True
-    assert SERVICE["tmpfs"] == [GATEWAY.environment()["HOME"]]
-    assert SERVICE["cap_drop"] == ["ALL"]
-    assert SERVICE["security_opt"] == ["no-new-privileges:true"]
-    assert SERVICE["mem_limit"] == "4g"
-
-
-def test_running_requests_are_finished_before_the_container_is_killed() -> None:
-    grace_s = int(SERVICE["stop_grace_period"].removesuffix("s"))
-    assert grace_s > FIELDS["drain_timeout_s"].default
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_the_health_check_is_a_file_of_the_image(name: str) -> None:
+    (check,) = STAGES[name].all("HEALTHCHECK")
+    assert json.loads(check.partition("CMD ")[2]) == ["python", HEALTHCHECK]
+    assert f"deploy/healthcheck.py {HEALTHCHECK}" in STAGES[name].all("COPY")
+    assert "/health/ready" in routes()
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -215,25 +223,103 @@ class Answer(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-@pytest.fixture
-def server() -> Iterator[HTTPServer]:
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate and its key for the name that others see, not for 127.0.0.1."""
+    if shutil.which("openssl") is None:
+        pytest.skip("certificates are made by the openssl command")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=forcegate.example.org", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture(params=["http", "https"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Port of a gateway's stand-in, and what its container's environment says about it."""
+    said: dict[str, str] = {}
     with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        if request.param == "https":
+            shown, key = certificate(tmp_path)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(shown, key)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            said = {"FORCEGATE_TLS_CERTIFICATE": str(shown)}
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield server
+        yield server.server_port, said
         server.shutdown()
         thread.join()
 
 
-@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
+def check(port: int, said: dict[str, str]) -> int:
+    # A proxy of the environment must not be asked about this machine.
+    proxies = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, ROOT / "deploy" / "healthcheck.py"],
+        env={"FORCEGATE_PORT": str(port), **proxies, **said},
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
 def test_the_health_check_tells_ready_from_not_ready(
-    server: HTTPServer, monkeypatch: pytest.MonkeyPatch, status: int, healthy: bool
+    server: tuple[int, dict[str, str]], monkeypatch: pytest.MonkeyPatch, status: int, code: int
 ) -> None:
     monkeypatch.setattr(Answer, "status", status)
-    (check,) = GATEWAY.all("HEALTHCHECK")
-    python, *arguments = json.loads(check.partition("CMD ")[2])
-    assert python == "python"
-    # A proxy of the environment must not be asked about this machine.
-    environment = {"FORCEGATE_PORT": str(server.server_port), "http_proxy": "http://127.0.0.1:9"}
-    done = subprocess.run([sys.executable, *arguments], env=environment, timeout=60)
-    assert (done.returncode == 0) is healthy
+    assert check(*server) == code
+
+
+def test_a_gateway_that_does_not_listen_is_not_healthy() -> None:
+    assert check(9, {}) == 1
+
+
+def test_the_health_check_needs_nothing_but_the_standard_library() -> None:
+    folder = ROOT / "deploy"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import healthcheck"
+    command = [sys.executable, "-I", "-S", "-c", code, folder]
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    assert subprocess.run(command, timeout=60, env=environment).returncode == 0
+
+
+def document(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def test_every_image_of_others_stands_in_the_document_as_one_that_was_never_run() -> None:
+    used = {stage.image for stage in STAGES.values()}
+    used |= {service["image"] for service in compose()["services"].values()}
+    for overlay in ("cpu", "gpu"):
+        for manifest in manifests(overlay):
+            if manifest["kind"] == "Deployment":
+                pod = manifest["spec"]["template"]["spec"]
+                used |= {found["image"] for found in pod["initContainers"] + pod["containers"]}
+    others = {image for image in used if "forcegate" not in image}
+    told = re.findall(
+        r"^\| `([^`]+)` \| .* \| unverified: never run here \|$", document("deploy.md"), re.M
+    )
+    assert set(told) == others
+
+
+def test_the_document_names_what_exists() -> None:
+    text = document("deploy.md")
+    for target in re.findall(r"--target (\S+) --tag forcegate-(\S+) ", text):
+        assert target[0] in TARGETS
+        assert target[0].removesuffix("-embedded") in target[1]
+    assert set(re.findall(r"docker build --target (\S+)", text)) == set(TARGETS)
+    for variable in re.findall(r"`(FORCEGATE_[A-Z_]+)", text):
+        assert variable.removeprefix("FORCEGATE_").lower() in Settings.model_fields, variable
+    services = compose()["services"]
+    for service in re.findall(r"docker compose run --rm --entrypoint \S+ (\S+)", text):
+        assert service in services
+    for path in re.findall(r"--entrypoint (?:cat|rm) keys (\S+)", text):
+        assert path == services["keys"]["environment"]["FIRST_KEY_FILE"]
+    for service in re.findall(r"`(?:docker compose --profile cpu )?restart (\S+)`", text):
+        assert service in services
+    for folder in re.findall(r"kubectl apply -k (\S+)", text):
+        assert (ROOT / folder / "kustomization.yaml").is_file()
+    for benchmark in re.findall(r"`(benchmarks/\w+\.py)`", document("scale.md")):
+        assert (ROOT / benchmark).is_file(), benchmark

@@ -19,8 +19,7 @@ from forcegate_client.messages import UNITS
 from forcegate_service.card import MODEL_NAME, PROGRAM_NAME, ModelCard, Reference, file_digest
 from forcegate_service.graph import build_graph
 from forcegate_service.program import export_program
-from forcegate_service.triton_config import CONFIG_NAME as TRITON_CONFIG_NAME
-from forcegate_service.triton_config import model_config
+from forcegate_service.triton.repository import update_triton_files
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.painn.potential import Potential
 from forcegate_trainer.reporting import Tell, tell_nobody
@@ -117,7 +116,7 @@ def export(
     )
     card.save(aside)
     aside.rename(folder)
-    (home / TRITON_CONFIG_NAME).write_text(model_config(card), encoding="utf-8")
+    update_triton_files([home], write=True)
     return folder
 
 

@@ -12,6 +12,7 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.card import ModelCard
 from forcegate_service.errors import CompilationFailed
 from forcegate_service.graph import Graph, build_graph
+from forcegate_service.reference import reference_graph
 from forcegate_service.runtime import OUTPUT_NAMES, ModelOutput
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def sample_graphs(card: ModelCard) -> Iterator[Graph]:
         return positions + rng.uniform(-_SHAKE, _SHAKE, positions.shape)
 
     whole, one = slice(atoms), slice(1)
-    yield build_graph(card.reference.batch(), card.cutoff)
+    yield reference_graph(card)
     for pieces in ([one], [one, one], [slice(2)], [whole, one], [one, whole, slice(2)]):
         yield graph(*pieces)
     for copies in (2, 3, 17):

@@ -21,8 +21,8 @@ async def live() -> dict[str, str]:
 
 @router.get("/health/ready", summary="Can it serve?", responses=NOT_READY)
 async def ready(gateway: GatewayDependency) -> dict[str, str]:
-    """200 once models are loaded and warmed up, 503 before."""
-    gateway.require_ready()
+    """200 once models are loaded and warmed up and while they can be evaluated, 503 otherwise."""
+    gateway.require_available()
     return {"status": "ready"}
 
 

@@ -16,8 +16,9 @@ from forcegate_service.card import ModelCard
 from forcegate_service.compilation.cache import Package
 from forcegate_service.compilation.parity import compare
 from forcegate_service.errors import CompilationFailed, RuntimeFault
-from forcegate_service.graph import Graph, build_graph
+from forcegate_service.graph import Graph
 from forcegate_service.inference.process import COMMAND, InferenceProcess, ProcessDied
+from forcegate_service.reference import reference_graph
 from forcegate_service.runtime import ModelOutput
 
 __all__ = ["HostedRuntime", "InferenceEvents", "InferenceHost"]
@@ -157,7 +158,7 @@ class InferenceHost:
         """
         with self._lock:
             held = self._models[number]
-            graph = build_graph(held.card.reference.batch(), held.card.cutoff)
+            graph = reference_graph(held.card)
             expected = self.evaluate(number, graph)
             held.package, held.crashes = package, 0
             try:
@@ -273,6 +274,8 @@ class InferenceHost:
 
 class HostedRuntime:
     """One version of a model, held by the inference process."""
+
+    concurrency = 1
 
     def __init__(self, host: InferenceHost, number: int, folder: Path, card: ModelCard) -> None:
         self.card = card

@@ -20,11 +20,12 @@ _LARGEST_SHARE = 0.5
 
 
 class Budget:
-    """At most ``limit_s`` predicted seconds of work wait or run; used on the event loop alone.
+    """What waits or runs is done within ``limit_s`` predicted seconds; used on the loop alone.
 
     When it is spent, a flow still gets in with what lies within its equal share of the budget:
     turns are fair, so whoever asks for little waits for little, whatever others have queued. Time
-    that is lost elsewhere, ``lost_s()``, is not there to be spent.
+    that is lost elsewhere, ``lost_s()``, is not there to be spent; ``lanes()`` batches are computed
+    at the same time.
     """
 
     def __init__(
@@ -32,8 +33,10 @@ class Budget:
         limit_s: float,
         jitter: Callable[[], float] = random.random,
         lost_s: Callable[[], float] = lambda: 0.0,
+        lanes: Callable[[], int] = lambda: 1,
     ) -> None:
         self.limit_s = limit_s
+        self.lanes = lanes
         self.admitted_s = 0.0
         self.lost_s = lost_s
         self._of_flow: dict[Flow, float] = {}
@@ -50,18 +53,19 @@ class Budget:
         return reservation
 
     def _require_room(self, flow: Flow, seconds: float) -> None:
+        lanes = self.lanes()
         lost_s = self.lost_s()
-        waiting_s = self.admitted_s + lost_s
-        if waiting_s + min(seconds, _LARGEST_SHARE * self.limit_s) <= self.limit_s:
+        waiting_s = self.admitted_s / lanes + lost_s
+        if waiting_s + min(seconds / lanes, _LARGEST_SHARE * self.limit_s) <= self.limit_s:
             return
         own = self._of_flow.get(flow, 0.0)
         flows = len(self._of_flow) + (flow not in self._of_flow)
-        if own + seconds <= (self.limit_s - lost_s) / flows:
+        if (own + seconds) / lanes <= (self.limit_s - lost_s) / flows:
             return
         low, high = _ADVISED
         wait = (low + (high - low) * self._jitter()) * waiting_s
         raise TooManyRequests(
-            f"work of about {seconds:.3g} s while {waiting_s:.3g} s of it are waiting",
+            f"work of about {seconds / lanes:.3g} s while {waiting_s:.3g} s of it are waiting",
             expected=f"at most {self.limit_s:g} s in all",
             action="try again after retry_after_s, or ask for fewer structures at a time",
             retry_after_s=max(_SHORTEST_WAIT_S, wait),

@@ -1,16 +1,17 @@
-"""The one place where inference runs: a single thread and the queues before it.
+"""The one place where inference starts: a single thread and the queues before it.
 
-Work-conserving: when the thread is free, whatever waits for the same version is packed into a batch
-at once; while a batch runs, the next one collects. Nothing ever waits on a timer. Versions take
-turns, batch by batch; within a version callers do.
+Work-conserving: when a version can take a batch, whatever waits for it is packed into one at once;
+meanwhile the next one collects. Nothing ever waits on a timer. Versions take turns, batch by batch;
+within a version callers do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -31,6 +32,9 @@ from forcegate_service.subgraph import merge
 __all__ = ["Answer", "Dispatcher"]
 
 T = TypeVar("T")
+
+# Threads that only wait; as many as batches that are being evaluated at the same time.
+_LARGEST_POOL = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +66,30 @@ class _Call:
     future: asyncio.Future[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A batch of ``version`` that was evaluated elsewhere has come to its end."""
+
+    version: ServedVersion
+
+
 class Dispatcher:
     """Evaluates graphs in batches on its own thread.
 
-    Always the same thread: every thread that calls torch gets an OpenMP pool of its own.
+    Always the same thread, because every thread that calls torch gets an OpenMP pool of its own;
+    but batches of a runtime that takes several at a time only wait, on threads of a pool.
     """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._inbox: SimpleQueue[list[_Work] | _Call | None] = SimpleQueue()
+        self._inbox: SimpleQueue[list[_Work] | _Call | _Done | None] = SimpleQueue()
         self._submitted: list[_Work] = []
         self._calls: deque[_Call] = deque()
         # In the order of their turns; each has work.
         self._queues: dict[ServedVersion, FairQueue[_Work]] = {}
+        # Batches that are evaluated on the pool.
+        self._running: Counter[ServedVersion] = Counter()
+        self._pool = ThreadPoolExecutor(_LARGEST_POOL, "forcegate-batch")
         self._closing = False
         self._loop = asyncio.get_running_loop()
         self._thread = Thread(target=self._run, name="forcegate-inference", daemon=True)
@@ -113,26 +128,38 @@ class Dispatcher:
             self._inbox.put(submitted)
 
     def _run(self) -> None:
-        while self._collect():
+        while not (self._closing and self._idle()):
+            self._collect()
             # One call at a time: whoever loads a model must not stop the others for long.
             if self._calls:
                 self._execute(self._calls.popleft())
-            if self._queues:
-                version = next(iter(self._queues))
-                queue = self._queues.pop(version)
-                batch = queue.pack(_is_wanted)
-                if queue:
-                    self._queues[version] = queue
-                if batch:
-                    self._evaluate(version, batch)
+            version = self._next()
+            if version is not None:
+                self._start(version)
+        self._pool.shutdown()
 
-    def _collect(self) -> bool:
+    def _idle(self) -> bool:
+        return not (self._calls or self._queues or self._running)
+
+    def _next(self) -> ServedVersion | None:
+        """The version whose turn it is, of those that can take another batch."""
+        for version in self._queues:
+            if self._running[version] < version.runtime.concurrency:
+                return version
+        return None
+
+    def _collect(self) -> None:
         """Take in all that has arrived; wait only if there is nothing to do."""
         try:
-            while not self._closing:
-                arrived = self._inbox.get(block=not (self._calls or self._queues))
+            while True:
+                busy = self._calls or self._next() or (self._closing and self._idle())
+                arrived = self._inbox.get(block=not busy)
                 if arrived is None:
                     self._closing = True
+                elif isinstance(arrived, _Done):
+                    self._running[arrived.version] -= 1
+                    if not self._running[arrived.version]:
+                        del self._running[arrived.version]
                 elif isinstance(arrived, _Call):
                     self._calls.append(arrived)
                 else:
@@ -141,7 +168,25 @@ class Dispatcher:
                         queue.push(work.flow, work.piece.share, work)
         except Empty:
             pass
-        return bool(self._calls or self._queues)
+
+    def _start(self, version: ServedVersion) -> None:
+        queue = self._queues.pop(version)
+        batch = queue.pack(_is_wanted)
+        if queue:
+            self._queues[version] = queue
+        if not batch:
+            return
+        if version.runtime.concurrency == 1 and not self._running[version]:
+            self._evaluate(version, batch)
+        else:
+            self._running[version] += 1
+            self._pool.submit(self._evaluate_aside, version, batch)
+
+    def _evaluate_aside(self, version: ServedVersion, batch: Sequence[_Work]) -> None:
+        try:
+            self._evaluate(version, batch)
+        finally:
+            self._inbox.put(_Done(version))
 
     def _evaluate(self, version: ServedVersion, batch: Sequence[_Work]) -> None:
         started = time.perf_counter()
@@ -155,7 +200,8 @@ class Dispatcher:
                 version.limit.cost.observe(Timing(atoms, graph.n_edges, inference_s))
             answers = _divide(batch, output, faults, started, inference_s)
         except Exception as error:
-            # A defect of ours; the thread must outlive it and every caller must hear of it.
+            # Nobody is there to evaluate it, or a defect of ours; the thread must outlive it and
+            # every caller must hear of it.
             self._post([work.future for work in batch], [error] * len(batch))
         else:
             self._post([work.future for work in batch], answers)

@@ -1,0 +1,1 @@
+"""Models that a Triton server evaluates: what it is configured with, and how it is asked."""

@@ -1,0 +1,330 @@
+"""docker-compose.yml is one that Compose takes, and every name in it stands for something."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from compose_spec import PyCompose
+
+from forcegate_service.access.keyfile import read_keys
+from forcegate_service.access.keys import SCOPES
+from forcegate_service.settings import Settings
+from support.deployment import (
+    ROOT,
+    compose,
+    default_of,
+    dockerfile,
+    routes,
+    seconds,
+    set_variables,
+)
+
+SERVICES: dict[str, Any] = compose()["services"]
+GATEWAYS = ("gateway", "gateway-embedded")
+PROFILES = ("cpu", "gpu")
+BUILT = sorted(name for name, service in SERVICES.items() if "build" in service)
+MEMORY = {"m": 2**20, "g": 2**30}
+
+
+def configuration(name: str) -> Any:
+    path = ROOT / "deploy" / name
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def mounts(name: str) -> dict[str, tuple[str, bool]]:
+    """By place in the container: what is mounted there, and whether it can be written."""
+    split = [volume.split(":") for volume in SERVICES[name].get("volumes", [])]
+    return {inside: (outside, mode != ["ro"]) for outside, inside, *mode in split}
+
+
+def options_of(name: str) -> dict[str, str]:
+    """The command line of a service: options by name."""
+    words = [word for word in SERVICES[name]["command"] if word.startswith("--")]
+    return {option: value for option, _, value in (word.partition("=") for word in words)}
+
+
+def names_of(name: str, network: str) -> set[str]:
+    """What others on a network may call a service."""
+    aliases = (SERVICES[name]["networks"][network] or {}).get("aliases", [])
+    return {name, *aliases}
+
+
+def found_by(asking: str, wanted: str, profile: str) -> list[str]:
+    """The services that a name leads to, once for each network that both are on."""
+    return [
+        name
+        for name, service in SERVICES.items()
+        for network in SERVICES[asking]["networks"]
+        if profile in service["profiles"] and network in service.get("networks", {})
+        if wanted in names_of(name, network)
+    ]
+
+
+def environment(name: str) -> dict[str, str]:
+    stage = dockerfile()[SERVICES[name]["build"]["target"]]
+    return set_variables(stage, SERVICES[name]["environment"])
+
+
+def test_it_is_a_compose_file() -> None:
+    PyCompose.from_yaml(yaml.safe_dump(compose())).validate()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [("read_only:", "readonly:"), ("start_period", "start_periode"), ("- keys:/", "- kyes:/")],
+)
+def test_a_compose_file_with_a_wrong_word_is_none(right: str, wrong: str) -> None:
+    text = yaml.safe_dump(compose())
+    assert right in text
+    with pytest.raises(ValueError, match=r"\w"):
+        PyCompose.from_yaml(text.replace(right, wrong)).validate()
+
+
+def test_every_service_belongs_to_profiles_that_can_be_started_alone() -> None:
+    assert all(set(service["profiles"]) <= set(PROFILES) for service in SERVICES.values())
+    for profile in PROFILES:
+        started = {name for name in SERVICES if profile in SERVICES[name]["profiles"]}
+        assert len(started & set(GATEWAYS)) == 1
+        published = [port for name in started for port in SERVICES[name].get("ports", [])]
+        assert len(published) == len(set(published))
+        for name in started:
+            assert set(SERVICES[name].get("depends_on", {})) <= started
+    assert SERVICES["triton"]["profiles"] == ["gpu"]
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_what_is_built_is_a_target_that_exists_with_arguments_that_it_takes(name: str) -> None:
+    build = SERVICES[name]["build"]
+    assert (ROOT / build["context"]).resolve() == ROOT
+    assert SERVICES[name]["image"] == f"forcegate-{build['target']}"
+    stage = dockerfile()["source"]
+    assert build["target"] in dockerfile()
+    assert set(build["args"]) <= set(stage.all("ARG"))
+
+
+def test_images_of_others_are_pinned() -> None:
+    for name, service in SERVICES.items():
+        if "build" not in service:
+            assert re.fullmatch(r"[a-z./]+:v?\d+\.\d+[\w.-]*", service["image"]), name
+
+
+def test_ports_are_published_on_loopback_only() -> None:
+    for service in SERVICES.values():
+        for published in service.get("ports", []):
+            address, outside, inside = published.split(":")
+            assert address == "127.0.0.1"
+            assert outside == inside
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_the_published_port_is_the_gateways(name: str) -> None:
+    port = environment(name)["FORCEGATE_PORT"]
+    assert SERVICES[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_every_variable_is_a_setting_and_its_value_is_valid(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for variable, value in environment(name).items():
+        monkeypatch.setenv(variable, value)
+    settings = Settings()
+    assert settings.host == "0.0.0.0"
+    assert settings.keys_file is not None
+    assert not settings.allow_anonymous
+    assert settings.runtime == {"gateway": "triton", "gateway-embedded": "embedded"}[name]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_container_may_do_more_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["pids_limit"] <= 512
+    number, unit = re.fullmatch(r"(\d+)([mg])", service["mem_limit"]).groups()  # type: ignore[union-attr]
+    assert 0 < int(number) * MEMORY[unit] <= 16 * MEMORY["g"]
+    assert any(mounted.split(":")[0] == "/tmp" for mounted in service["tmpfs"])
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"keys"}))
+def test_every_server_is_watched_and_started_again(name: str) -> None:
+    assert SERVICES[name]["restart"] == "unless-stopped"
+    # How to ask a gateway is said in its image.
+    assert "test" in SERVICES[name]["healthcheck"] or name in GATEWAYS
+    assert {"interval", "timeout", "retries"} <= set(SERVICES[name]["healthcheck"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_everything_mounted_exists(name: str) -> None:
+    for place, (outside, writable) in mounts(name).items():
+        assert place.startswith("/")
+        if outside.startswith("."):
+            assert (ROOT / outside).is_dir(), outside
+            assert not writable
+        else:
+            assert outside in compose()["volumes"]
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_volumes_are_mounted_where_the_image_has_a_folder_of_its_user(name: str) -> None:
+    stage = dockerfile()[SERVICES[name]["build"]["target"]]
+    (made,) = [rest for rest in stage.all("RUN") if rest.startswith("install --directory")]
+    assert "--owner=forcegate --group=forcegate --mode=0700" in made
+    for place, (outside, _) in mounts(name).items():
+        if not outside.startswith("."):
+            assert place in made.split()
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_the_gateway_reads_keys_and_models_where_they_are_mounted(name: str) -> None:
+    said = environment(name)
+    keys = Path(said["FORCEGATE_KEYS_FILE"])
+    assert mounts(name)[str(keys.parent)] == ("keys", False)
+    assert mounts("keys")[str(keys.parent)] == ("keys", True)
+    repository = (f"./{default_of('model_repository')}", False)
+    assert mounts(name)[said["FORCEGATE_MODEL_REPOSITORY"]] == repository
+
+
+def test_compiled_models_are_kept_and_can_be_loaded() -> None:
+    said = environment("gateway-embedded")
+    assert mounts("gateway-embedded")[said["FORCEGATE_CACHE_DIR"]] == ("compiled", True)
+    (temporary,) = SERVICES["gateway-embedded"]["tmpfs"]
+    assert "exec" in temporary.partition(":")[2].split(",")
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_running_requests_are_finished_before_the_container_is_killed(name: str) -> None:
+    drain_s = int(environment(name).get("FORCEGATE_DRAIN_TIMEOUT_S", default_of("drain_timeout_s")))
+    assert seconds(SERVICES[name]["stop_grace_period"]) > drain_s
+
+
+def test_the_gateway_asks_triton_where_it_listens() -> None:
+    host, _, port = environment("gateway")["FORCEGATE_TRITON_URL"].partition(":")
+    assert found_by("gateway", host, "gpu") == ["triton"]
+    options = options_of("triton")
+    assert options["--grpc-port"] == port
+    assert options["--grpc-address"] == "0.0.0.0"
+
+
+def test_triton_has_the_gateways_models_and_nobody_else_reaches_it() -> None:
+    options = options_of("triton")
+    repository = (f"./{default_of('model_repository')}", False)
+    assert mounts("triton")[options["--model-repository"]] == repository
+    assert options["--model-control-mode"] == "none"
+    assert "ports" not in SERVICES["triton"]
+    (network,) = SERVICES["triton"]["networks"]
+    assert compose()["networks"][network] == {"internal": True}
+    beside = {name for name in SERVICES if network in SERVICES[name].get("networks", {})}
+    assert beside == {"triton", "gateway", "prometheus"}
+
+
+def test_triton_is_asked_for_its_health_where_it_listens() -> None:
+    asked = SERVICES["triton"]["healthcheck"]["test"][-1]
+    assert f'"127.0.0.1", {options_of("triton")["--http-port"]},' in asked
+    compile(asked, "healthcheck", "exec")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_prometheus_scrapes_every_server_once(profile: str) -> None:
+    jobs = {
+        job["job_name"]: job for job in configuration("prometheus/prometheus.yml")["scrape_configs"]
+    }
+    targets = []
+    for job in jobs.values():
+        for lookup in job.get("dns_sd_configs", []):
+            assert lookup["type"] == "A"
+            for name in lookup["names"]:
+                found = found_by("prometheus", name, profile)
+                targets += [(service, lookup["port"], job["metrics_path"]) for service in found]
+    gateway = {"cpu": "gateway-embedded", "gpu": "gateway"}[profile]
+    expected = [(gateway, int(environment(gateway)["FORCEGATE_PORT"]), "/metrics")]
+    if profile == "gpu":
+        expected.append(("triton", int(options_of("triton")["--metrics-port"]), "/metrics"))
+    assert targets == expected
+    assert "/metrics" in routes()
+    # It shows no key.
+    assert environment(gateway)["FORCEGATE_PUBLIC_METRICS"] == "true"
+
+
+def port_of(name: str) -> str:
+    (published,) = SERVICES[name]["ports"]
+    return str(published.rpartition(":")[2])
+
+
+def test_prometheus_alertmanager_and_grafana_find_each_other() -> None:
+    alerting = configuration("prometheus/prometheus.yml")["alerting"]["alertmanagers"]
+    ((manager,),) = [static["targets"] for entry in alerting for static in entry["static_configs"]]
+    name, _, port = manager.partition(":")
+    assert (found_by("prometheus", name, "cpu"), port) == (
+        ["alertmanager"],
+        port_of("alertmanager"),
+    )
+    (source,) = configuration("grafana/datasources/prometheus.yml")["datasources"]
+    assert source["url"] == f"http://prometheus:{port_of('prometheus')}"
+    assert found_by("grafana", "prometheus", "cpu") == ["prometheus"]
+
+
+@pytest.mark.parametrize("name", ["prometheus", "alertmanager"])
+def test_a_server_reads_the_configuration_that_is_mounted(name: str) -> None:
+    file = Path(options_of(name)["--config.file"])
+    outside, _ = mounts(name)[str(file.parent)]
+    assert (ROOT / outside / file.name).is_file()
+    asked = SERVICES[name]["healthcheck"]["test"][-1]
+    assert asked == f"http://127.0.0.1:{port_of(name)}/-/ready"
+
+
+@pytest.mark.parametrize("name", ["prometheus", "alertmanager", "grafana"])
+def test_what_a_server_remembers_lies_in_a_volume(name: str) -> None:
+    assert [outside for outside, writable in mounts(name).values() if writable] == [name]
+
+
+def test_alerts_have_a_receiver_that_exists() -> None:
+    described = configuration("alertmanager/alertmanager.yml")
+    receivers = [receiver["name"] for receiver in described["receivers"]]
+    assert described["route"]["receiver"] in receivers
+
+
+def make_first_key(folder: Path) -> None:
+    service = SERVICES["keys"]
+    inside = list(mounts("keys"))
+    environment = dict(os.environ)
+    environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for name, value in service["environment"].items():
+        (mounted,) = [place for place in inside if value.startswith(f"{place}/")]
+        environment[name] = f"{folder}/{inside.index(mounted)}{value.removeprefix(mounted)}"
+    # A dollar sign is written twice for Compose.
+    (script,) = (line.replace("$$", "$") for line in service["command"])
+    subprocess.run([*service["entrypoint"], script], env=environment, check=True, timeout=120)
+
+
+def test_the_first_start_makes_a_key_and_later_ones_leave_it(tmp_path: Path) -> None:
+    for index in range(len(mounts("keys"))):
+        (tmp_path / str(index)).mkdir()
+    make_first_key(tmp_path)
+    written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    (keys,) = (path for path in written if path.suffix == ".json")
+    (key,) = (path for path in written if path != keys)
+    (record,) = read_keys(keys)[0].values()
+    assert re.fullmatch(rf"fg_{record.id}_\S+\n", key.read_text())
+    assert set(record.scopes) == set(SCOPES)
+    assert key.stat().st_mode & 0o077 == 0
+    make_first_key(tmp_path)
+    assert {path: path.read_bytes() for path in written} == written
+
+
+def test_no_server_sees_the_first_key() -> None:
+    (place,) = (p for p, (volume, _) in mounts("keys").items() if volume == "first-key")
+    assert SERVICES["keys"]["environment"]["FIRST_KEY_FILE"].startswith(place)
+    for name in set(SERVICES) - {"keys"}:
+        assert "first-key" not in [outside for outside, _ in mounts(name).values()]
+    waited = [SERVICES[name]["depends_on"]["keys"]["condition"] for name in GATEWAYS]
+    assert set(waited) == {"service_completed_successfully"}
+    assert SERVICES["keys"]["network_mode"] == "none"
