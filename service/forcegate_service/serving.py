@@ -77,6 +77,7 @@ class Serving:
             refusals: list[Refusal] = []
             for folder in folders:
                 await self._consider(folder, changes, refusals)
+            self.registry.refused = refusals
             if not (changes.added or changes.updated or changes.kept):
                 absent = any(refusal.absent for refusal in refusals)
                 raise (ModelAbsent if absent else ModelRefused)(
@@ -85,7 +86,6 @@ class Serving:
                     expected="at least one good version",
                     action="export a model, or set --model-repository",
                 )
-            self.registry.refused = refusals
             present = {_name(folder) for folder in folders}
             for served in list(self.registry.served()):
                 if served.name not in present:

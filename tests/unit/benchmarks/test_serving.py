@@ -94,11 +94,15 @@ class TestGrowth:
         assert np.isnan(growth([100.0, 100.0, float("nan")]))
 
 
-def columns(rate: float, wait_ms: float) -> Columns:
-    answers = round(rate)
-    due = np.linspace(0.0, 0.5, answers)
-    outcomes = Outcomes(1.0, np.full(answers, 200, dtype=np.int16), due, due + 1e-3 * wait_ms)
-    return {clients: Traffic(clients, 1, outcomes, 0, []) for clients in (1, 8)}
+def columns(rate: float, wait_ms: float, slowdowns: tuple[float, ...] = (1.0,)) -> Columns:
+    """A turn for each of ``slowdowns`` of the machine."""
+    turns = []
+    for slowdown in slowdowns:
+        answers = round(rate / slowdown)
+        due = np.linspace(0.0, 0.5, answers)
+        answered = due + 1e-3 * wait_ms * slowdown
+        turns.append(Outcomes(1.0, np.full(answers, 200, dtype=np.int16), due, answered))
+    return {clients: [Traffic(clients, 1, turn, 0, []) for turn in turns] for clients in (1, 8)}
 
 
 class TestComparisons:
@@ -107,6 +111,18 @@ class TestComparisons:
         rows = comparisons("ours", columns(150, 4.0), peers)
         assert [row.value for row in rows] == pytest.approx(2 * [1.5, 0.5, 0.5])
         assert [row.ok for row in rows] == 2 * [True, False, False]
+
+    def test_turns_are_compared_with_each_other(self) -> None:
+        # The machine got slow while ours had its second turn, and stayed so for everyone.
+        slowdowns = (1.0, 4.0, 4.0)
+        peers = {"peer": columns(100, 8.0, slowdowns)}
+        rows = comparisons("ours", columns(200, 4.0, slowdowns), peers)
+        assert [row.value for row in rows] == pytest.approx(2 * [2.0, 2.0, 2.0])
+
+    def test_one_disturbed_turn_decides_nothing(self) -> None:
+        peers = {"peer": columns(100, 8.0, (1.0, 1.0, 1.0))}
+        rows = comparisons("ours", columns(200, 4.0, (1.0, 10.0, 1.0)), peers)
+        assert all(row.ok for row in rows)
 
     def test_without_peers_nothing_is_claimed(self) -> None:
         for peers in ({}, {"mute": columns(0, 0.0)}):
