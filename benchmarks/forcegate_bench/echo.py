@@ -7,39 +7,65 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from forcegate_bench.cores import on_core
 
-__all__ = ["EchoUnusable", "measure_echo"]
+__all__ = ["Echo", "EchoUnusable", "running_echo"]
 
 _SERVER = Path(__file__).parents[1] / "peers" / "echo_server.py"
 _START_TIMEOUT_S = 60.0
-_WARM_UP_S = 0.5
 
 
 class EchoUnusable(Exception):
     """The server does not come up, or does not echo."""
 
 
-def measure_echo(body: bytes, seconds: float, server_core: int, log: Path) -> list[float]:
-    """Milliseconds of round trips of ``body`` through FastAPI, by one client without any library.
+@contextmanager
+def running_echo(body: bytes, core: int, log: Path) -> Iterator[Echo]:
+    """FastAPI on ``core``, asked with ``body`` by a client without any library.
 
     Raises:
-        EchoUnusable: if the answer is not ``body``.
+        EchoUnusable: if it does not come up.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with log.open("wb") as stream, on_core(server_core):
-        server = subprocess.Popen(
-            [sys.executable, _SERVER, str(port)], stdout=stream, stderr=stream
-        )
+    with log.open("wb") as stream, on_core(core):
+        command = [sys.executable, _SERVER, str(port)]
+        server = subprocess.Popen(command, stdout=stream, stderr=stream)
     try:
-        return _round_trips(_connected(server, port, log), body, seconds)
+        yield Echo(_connected(server, port, log), body)
     finally:
         server.terminate()
         server.wait()
+
+
+@dataclass(frozen=True)
+class Echo:
+    """A connection to it."""
+
+    connection: http.client.HTTPConnection
+    body: bytes
+
+    def sample(self, seconds: float) -> list[float]:
+        """Milliseconds of every round trip, for so long.
+
+        Raises:
+            EchoUnusable: if it does not echo.
+        """
+        times = []
+        end = time.perf_counter() + seconds
+        while (started := time.perf_counter()) < end:
+            self.connection.request("POST", "/echo", self.body)
+            answer = self.connection.getresponse().read()
+            times.append(1e3 * (time.perf_counter() - started))
+            if answer != self.body:
+                raise EchoUnusable(f"received {answer[:80]!r} for {self.body[:80]!r}")
+        return times
 
 
 def _connected(server: subprocess.Popen[bytes], port: int, log: Path) -> http.client.HTTPConnection:
@@ -53,20 +79,3 @@ def _connected(server: subprocess.Popen[bytes], port: int, log: Path) -> http.cl
         else:
             return connection
     raise EchoUnusable(f"it does not come up; see {log}")
-
-
-def _round_trips(
-    connection: http.client.HTTPConnection, body: bytes, seconds: float
-) -> list[float]:
-    times = []
-    begin = time.perf_counter() + _WARM_UP_S
-    while (started := time.perf_counter()) < begin + seconds:
-        connection.request("POST", "/echo", body)
-        answer = connection.getresponse().read()
-        ended = time.perf_counter()
-        if answer != body:
-            raise EchoUnusable(f"received {answer[:80]!r} for {body[:80]!r}")
-        if started >= begin:
-            times.append(1e3 * (ended - started))
-    connection.close()
-    return times
