@@ -24,7 +24,7 @@ demo: install ## serve painn_base and run molecular dynamics of three molecules 
 	$(BIN)/python -m forcegate_trainer.demo --out demo
 
 test: install ## every test that needs no long-running server (≤ 12 minutes on two cores)
-	$(BIN)/python -m pytest -m "not system"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not system"
 
 test-system: install ## real servers, kills, long runs (≤ 45 minutes)
 	$(BIN)/python -m pytest -m system
