@@ -112,11 +112,9 @@ def _compile(
     """Compile models for this machine now, so that a server uses compiled code from its start."""
     from forcegate_service.compilation.ahead import compile_ahead
 
-    given = context.obj
-    if model_repository is not None:
-        given |= {"model_repository": model_repository}
     try:
-        raise typer.Exit(compile_ahead(_settings(given), models or [], clean))
+        settings = _settings_for(context, model_repository)
+        raise typer.Exit(compile_ahead(settings, models or [], clean))
     except ForcegateError as error:
         typer.echo(f"forcegate-serve: {error}", err=True)
         raise typer.Exit(1) from None
@@ -135,11 +133,8 @@ def _triton_repository(
     from forcegate_service.loading import version_folders
     from forcegate_service.triton.repository import update_triton_files
 
-    given = context.obj
-    if model_repository is not None:
-        given |= {"model_repository": model_repository}
     try:
-        folders = version_folders(_settings(given).model_repository)
+        folders = version_folders(_settings_for(context, model_repository).model_repository)
         models = sorted({folder.parent for folder in folders})
         changed = update_triton_files(models, write=not check)
     except ForcegateError as error:
@@ -148,6 +143,12 @@ def _triton_repository(
     for path in changed:
         print(f"{'differs' if check else 'written'}: {path}")
     raise typer.Exit(int(check and bool(changed)))
+
+
+def _settings_for(context: typer.Context, model_repository: Path | None) -> Settings:
+    """A command's settings: those of the command line before it, and its own repository if any."""
+    own = {} if model_repository is None else {"model_repository": model_repository}
+    return _settings(context.obj | own)
 
 
 def _settings(given: dict[str, Any]) -> Settings:
