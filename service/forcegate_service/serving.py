@@ -84,7 +84,9 @@ class Serving:
                     f"{len(folders)} model versions, none of which can be served: "
                     + "; ".join(changes.refused.values()),
                     expected="at least one good version",
-                    action="export a model, or set --model-repository",
+                    action="give the inference servers the gateway's model repository"
+                    if absent
+                    else "export a model, or set --model-repository",
                 )
             present = {_name(folder) for folder in folders}
             for served in list(self.registry.served()):

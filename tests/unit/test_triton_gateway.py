@@ -247,7 +247,7 @@ async def test_a_version_that_no_server_has_is_refused_and_the_others_are_served
 
 
 async def test_a_gateway_waits_for_a_server_that_has_none_of_its_models_yet(
-    repository: Path,
+    repository: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     described: list[str] = []
     with fake_triton(repository, absent={"1"}, on_description=described.append) as triton:
@@ -255,6 +255,7 @@ async def test_a_gateway_waits_for_a_server_that_has_none_of_its_models_yet(
             await wait_until(lambda: described)
             assert (await client.get("/health/ready")).status_code == 503
             assert not gateway.loading.done()
+            await wait_until(lambda: "give the inference servers the gateway's" in caplog.text)
             triton.absent.clear()
             await wait_for(client, 200)
             assert (await post(client, pair(8))).status_code == 200
