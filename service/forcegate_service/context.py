@@ -6,19 +6,22 @@ import logging
 import os
 import re
 import time
+from collections.abc import Iterable
 from itertools import count
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from forcegate_service.access.caller import Caller
 from forcegate_service.logs import current_request_id
+from forcegate_service.metrics import Metrics
 from forcegate_service.problems import problem_response, server_fault
 
-__all__ = ["REQUEST_ID", "RequestContext"]
+__all__ = ["RAW_REQUEST_ID", "REQUEST_ID", "RequestContext", "account", "request_id"]
 
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
-_RAW_REQUEST_ID = REQUEST_ID.lower().encode("ascii")
+RAW_REQUEST_ID = REQUEST_ID.lower().encode("ascii")
 # Not a key, which somebody might send in the wrong place: ids are logged.
 # Ids must not repeat, not even among replicas; nobody gains anything by guessing one.
 _PREFIX = os.urandom(8).hex().encode("ascii")
@@ -41,17 +44,17 @@ class RequestContext:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _request_id(scope)
+        name = request_id(scope["headers"])
         status: int | None = None
 
         async def send_named(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (_RAW_REQUEST_ID, request_id)]
+                message["headers"] = [*message.get("headers", ()), (RAW_REQUEST_ID, name)]
             await send(message)
 
-        token = current_request_id.set(request_id.decode("ascii"))
+        token = current_request_id.set(name.decode("ascii"))
         try:
             await self.app(scope, receive, send_named)
         except Exception:
@@ -59,24 +62,37 @@ class RequestContext:
             if status is None:
                 await problem_response(server_fault())(scope, receive, send_named)
         finally:
-            _account(scope, status or 499, time.perf_counter() - started)
+            route = getattr(scope.get("route"), "path", "unmatched")
+            state = scope["state"]
+            account(
+                state["gateway"].metrics,
+                scope["method"],
+                route,
+                status or 499,
+                time.perf_counter() - started,
+                state.get("caller"),
+            )
             current_request_id.reset(token)
 
 
-def _account(scope: Scope, status: int, duration_s: float) -> None:
+def account(
+    metrics: Metrics,
+    method: str,
+    route: str,
+    status: int,
+    duration_s: float,
+    caller: Caller | None,
+) -> None:
     """Count a request and write its line: no headers, and of the URL the route's template only.
 
     What went well is worth a line to those who debug: dynamics asks a thousand times a second.
     """
-    route = getattr(scope.get("route"), "path", "unmatched")
-    state = scope["state"]
-    state["gateway"].metrics.request(route, status)
+    metrics.request(route, status)
     level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.WARNING
     if not logger.isEnabledFor(level):
         return
-    caller = state.get("caller")
     fields = {
-        "method": scope["method"],
+        "method": method,
         "route": route,
         "status": status,
         "duration_s": round(duration_s, 6),
@@ -95,10 +111,10 @@ def _account(scope: Scope, status: int, duration_s: float) -> None:
     )
 
 
-def _request_id(scope: Scope) -> bytes:
+def request_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The caller's own id if it is harmless, else a new one."""
-    for name, value in scope["headers"]:
-        if name == _RAW_REQUEST_ID:
+    for name, value in headers:
+        if name == RAW_REQUEST_ID:
             return value if _ACCEPTED_ID.fullmatch(value) else _new_id()
     return _new_id()
 

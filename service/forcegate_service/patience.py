@@ -13,7 +13,7 @@ from starlette.types import Receive
 
 from forcegate_client.errors import DeadlineExceeded, UnprocessableRequest
 
-__all__ = ["TIMEOUT_HEADER", "Patience", "requested_timeout"]
+__all__ = ["TIMEOUT_HEADER", "Patience", "out_of_time", "requested_timeout"]
 
 TIMEOUT_HEADER = "X-Request-Timeout"
 
@@ -43,6 +43,15 @@ def requested_timeout(headers: Mapping[str, str], longest_s: float) -> float:
             code="request_timeout_invalid",
         )
     return min(seconds, longest_s)
+
+
+def out_of_time(seconds: float) -> DeadlineExceeded:
+    """What a caller hears who is not answered within ``seconds``."""
+    return DeadlineExceeded(
+        f"a request that was not answered within {seconds:g} s",
+        expected="an answer by then",
+        action=f"allow more time ({TIMEOUT_HEADER}), or ask for fewer structures at a time",
+    )
 
 
 class Patience:
@@ -114,13 +123,7 @@ class Patience:
         self._give_up(ClientDisconnect())
 
     def _expire(self) -> None:
-        self._give_up(
-            DeadlineExceeded(
-                f"a request that was not answered within {self._seconds:g} s",
-                expected="an answer by then",
-                action=f"allow more time ({TIMEOUT_HEADER}), or ask for fewer structures at a time",
-            )
-        )
+        self._give_up(out_of_time(self._seconds))
 
     def _give_up(self, reason: Exception) -> None:
         if self._reason is None:

@@ -19,12 +19,21 @@ from forcegate_client.errors import (
     MalformedBody,
     MethodNotAllowed,
     ModelNotFound,
+    RuntimeUnavailable,
     ServerFault,
     Unauthorized,
     UnprocessableRequest,
 )
 
-__all__ = ["PROBLEM_TYPE", "Problem", "client_gone", "install_handlers", "problem_response"]
+__all__ = [
+    "PROBLEM_TYPE",
+    "Problem",
+    "client_gone",
+    "install_handlers",
+    "problem_response",
+    "server_fault",
+    "stopped",
+]
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -67,6 +76,17 @@ def server_fault() -> ServerFault:
         "a request that met a defect in the server",
         expected="an answer",
         action="report it with the X-Request-ID of this response; the log has the details",
+    )
+
+
+def stopped() -> RuntimeUnavailable:
+    """What a client hears whose request is not done when the server has to stop."""
+    return RuntimeUnavailable(
+        "a request that was not done when the server had to stop",
+        expected="an answer within the time that a server has for stopping",
+        action="try again; another server, or the next one at this address, answers",
+        code="stopping",
+        retry_after_s=1.0,
     )
 
 

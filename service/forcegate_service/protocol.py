@@ -9,7 +9,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "READER_TIMEOUT_S", "PromptHeads", "ageing"]
+__all__ = ["HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "READER_TIMEOUT_S", "PromptHeads"]
 
 # From the first byte of a request, or from the connection, to the end of its headers. Bodies have
 # the request's own deadline, and idle connections between requests the keep-alive.
@@ -138,8 +138,3 @@ class PromptHeads(HttpToolsProtocol):
         transport: Any = self.transport
         if not transport.is_closing():
             transport.close()
-
-
-def ageing(connection_age_s: float) -> type[PromptHeads]:
-    """The protocol with connections that grow that old."""
-    return type("AgeingPromptHeads", (PromptHeads,), {"connection_age_s": connection_age_s})

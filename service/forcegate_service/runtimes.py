@@ -50,7 +50,9 @@ def open_runtimes(settings: Settings, events: InferenceEvents) -> Runtimes:
     # Imported here because only this runtime needs processes.
     from forcegate_service.inference.host import InferenceHost
 
-    host = InferenceHost(settings.torch_threads, settings.device, events)
+    host = InferenceHost(
+        settings.torch_threads, settings.device, events, awake_s=settings.inference_awake_s
+    )
     compilation = _compilation(settings, host, events)
 
     def load(folder: Path) -> LoadedRuntime:

@@ -17,8 +17,8 @@ from forcegate_client.errors import ForcegateError
 from forcegate_service.access.caller import Access
 from forcegate_service.access.keyfile import KeyFileError
 from forcegate_service.app import create_app
+from forcegate_service.direct.protocol import ageing
 from forcegate_service.gateway import Gateway
-from forcegate_service.protocol import ageing
 from forcegate_service.settings import Settings
 
 __all__ = ["serve"]

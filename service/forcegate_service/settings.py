@@ -29,6 +29,11 @@ def _default_torch_threads() -> int:
     return max(1, usable_cores() - 1)
 
 
+def _default_awake_s() -> float:
+    # The client's part of a step of dynamics is shorter. A single core has better things to do.
+    return 0.003 if usable_cores() > 1 else 0.0
+
+
 class Settings(BaseSettings):
     """The settings of ``forcegate-serve``; ``docs/settings.md`` explains each of them."""
 
@@ -94,6 +99,10 @@ class Settings(BaseSettings):
     torch_threads: PositiveInt = Field(
         default_factory=_default_torch_threads,
         description="threads of one inference; by default all cores but one",
+    )
+    inference_awake_s: Annotated[float, Field(ge=0, le=1)] = Field(
+        default_factory=_default_awake_s,
+        description="time after a batch for which the inference process stays awake for the next",
     )
     batch_edges: PositiveInt = Field(
         20_000, description="edges and atoms that one batch holds at most"

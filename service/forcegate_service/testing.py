@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
@@ -13,8 +14,8 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from forcegate_service.app import create_app
+from forcegate_service.direct.protocol import ageing
 from forcegate_service.gateway import Gateway
-from forcegate_service.protocol import ageing
 from forcegate_service.runtime import RuntimeLoader
 from forcegate_service.settings import Settings
 
@@ -68,8 +69,12 @@ def running_gateway(settings: Settings, load_runtime: RuntimeLoader | None = Non
     thread = threading.Thread(target=server.run, name="forcegate-test-server", daemon=True)
     thread.start()
     try:
-        if not ready.wait(_START_TIMEOUT_S):
-            raise TimeoutError("the gateway did not become ready")
+        # Models of toys may be loaded before the server listens.
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not (ready.wait(0.01) and server.started):
+            if time.monotonic() > deadline:
+                raise TimeoutError("the gateway did not become ready")
+            time.sleep(0.01)
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True

@@ -35,6 +35,8 @@ def test_the_documented_default_is_the_default(name: str) -> None:
     default = Settings.model_fields[name].default
     if name == "torch_threads":
         assert documented == "cores − 1, at least 1"
+    elif name == "inference_awake_s":
+        assert documented == "0.003; 0 on a single core"
     elif name == "cache_dir":
         assert documented == "`forcegate` in the user's cache folder"
     elif default is None:

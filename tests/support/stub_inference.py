@@ -78,6 +78,7 @@ def main() -> None:
     for name in ("channel", "memory", "threads"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--device", required=True)
+    parser.add_argument("--awake-s", type=float)
     given = parser.parse_args()
     torch.set_num_threads(1)
     channel = Channel(socket.socket(fileno=given.channel))

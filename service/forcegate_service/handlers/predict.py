@@ -8,26 +8,26 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from forcegate_client.errors import DeadlineExceeded, ForcegateError, RuntimeUnavailable
+from forcegate_client.errors import DeadlineExceeded, ForcegateError
 from forcegate_service.access.caller import Access
 from forcegate_service.body import declared_length, read_body
 from forcegate_service.gateway import Gateway
-from forcegate_service.negotiation import JSON, Form, answer_form, request_form
+from forcegate_service.negotiation import Form
 from forcegate_service.openapi import PREDICT_REQUEST, PREDICT_RESPONSES
-from forcegate_service.patience import Patience, requested_timeout
-from forcegate_service.problems import client_gone, problem_response
+from forcegate_service.patience import Patience
+from forcegate_service.problems import client_gone, problem_response, stopped
 from forcegate_service.raw_headers import RawHeaders
-from forcegate_service.scheduling.flow import Flow
+from forcegate_service.terms import flow_of, read_terms
 
-__all__ = ["DirectPredictions", "router"]
+__all__ = ["PATH", "DirectPredictions", "router"]
 
 router = APIRouter(tags=["predictions"])
 
-_PATH = "/v1/predict"
+PATH = "/v1/predict"
 
 
 @router.post(
-    _PATH,
+    PATH,
     summary="Energies, forces, stresses and uncertainties of structures",
     openapi_extra=PREDICT_REQUEST,
     responses=PREDICT_RESPONSES,
@@ -50,7 +50,7 @@ class DirectPredictions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
-        if scope["type"] != "http" or scope["path"] != _PATH or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
         # Counted and logged as the route that it stands for.
@@ -63,7 +63,7 @@ class DirectPredictions:
             await client_gone()(scope, receive, send)
         except asyncio.CancelledError:
             # The server stops and waits no longer; its callers can go on with the next one.
-            await problem_response(_stopped())(scope, receive, send)
+            await problem_response(stopped())(scope, receive, send)
         else:
             head = [
                 (b"content-type", form.encode("ascii")),
@@ -82,39 +82,20 @@ async def _answer(scope: Scope, receive: Receive) -> tuple[bytes, Form]:
     # Before anything is read: who may not ask must not cost anything.
     caller = state["caller"] = access.identify(headers)
     access.require(caller, "predict")
-    form = request_form(headers)
-    answer = answer_form(headers, form)
-    settings = gateway.settings
-    timeout_s = requested_timeout(headers, settings.request_timeout_s)
+    terms = read_terms(headers, gateway.settings)
     gateway.require_ready()
-    limit = settings.max_json_bytes if form == JSON else settings.max_body_bytes
-    flow = _flow(caller.id, scope)
-    gateway.require_room(form, declared_length(headers, limit), flow)
+    flow = flow_of(caller, scope.get("client"))
+    gateway.require_room(terms.form, declared_length(headers, terms.limit), flow)
     try:
         with gateway.bodies.holding() as take:
-            async with Patience(receive, timeout_s) as patience:
-                body = await read_body(receive, limit, take)
+            async with Patience(receive, terms.timeout_s) as patience:
+                body = await read_body(receive, terms.limit, take)
                 patience.body_read()
-                content = await gateway.predict(body, form, answer, flow)
+                content = await gateway.predict(body, terms.form, terms.answer, flow)
     except ClientDisconnect:
         gateway.metrics.cancelled("disconnect")
         raise
     except DeadlineExceeded:
         gateway.metrics.cancelled("deadline")
         raise
-    return content, answer
-
-
-def _stopped() -> RuntimeUnavailable:
-    return RuntimeUnavailable(
-        "a request that was not done when the server had to stop",
-        expected="an answer within the time that a server has for stopping",
-        action="try again; another server, or the next one at this address, answers",
-        code="stopping",
-        retry_after_s=1.0,
-    )
-
-
-def _flow(caller: str, scope: Scope) -> Flow:
-    host, port = scope.get("client") or ("", 0)
-    return Flow(caller if caller != "anonymous" else f"{host}:{port}", f"{host}:{port}")
+    return content, terms.answer

@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--memory", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--device", required=True)
+    parser.add_argument("--awake-s", type=float, default=0.0)
     given = parser.parse_args()
 
     import torch
@@ -30,7 +31,8 @@ def main() -> None:
     device = resolve_device(given.device)
     channel = Channel(socket.socket(fileno=given.channel))
     greeting = [device, build_id(device, given.threads)]
-    serve(channel, GraphMemory(given.memory), VerifiedModules(device), greeting)
+    memory = GraphMemory(given.memory)
+    serve(channel, memory, VerifiedModules(device), greeting, given.awake_s)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import time
 from typing import Any
 
 import msgpack
@@ -37,27 +39,41 @@ class Channel:
         except OSError as error:
             raise EOFError from error
 
-    def receive(self) -> list[Any]:
-        """Wait for one message.
+    def receive(self, awake_s: float = 0.0) -> list[Any]:
+        """Wait for one message, and for so many seconds without going to sleep.
 
         Raises:
             EOFError: if the other side is gone.
         """
-        received = b""
-        expected = _LENGTH_BYTES
-        while len(received) < expected:
-            try:
-                chunk = self._connection.recv(_CHUNK_BYTES)
-            except OSError as error:
-                raise EOFError from error
-            if not chunk:
-                raise EOFError
-            received += chunk
-            if len(received) >= _LENGTH_BYTES:
-                length = int.from_bytes(received[:_LENGTH_BYTES], "little")
-                expected = _LENGTH_BYTES + length
+        received = self._receive_awake(awake_s) if awake_s else b""
+        while len(received) < _LENGTH_BYTES:
+            received += self._receive(0)
+        end = _LENGTH_BYTES + int.from_bytes(received[:_LENGTH_BYTES], "little")
+        while len(received) < end:
+            received += self._receive(0)
         message: list[Any] = msgpack.unpackb(received[_LENGTH_BYTES:])
         return message
+
+    def _receive_awake(self, seconds: float) -> bytes:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            try:
+                return self._receive(socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                # To whoever else wants this core.
+                os.sched_yield()
+        return b""
+
+    def _receive(self, flags: int) -> bytes:
+        try:
+            chunk = self._connection.recv(_CHUNK_BYTES, flags)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise EOFError from error
+        if not chunk:
+            raise EOFError
+        return chunk
 
     def close(self) -> None:
         """Hang up; the other side's ``receive`` raises."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,8 +38,18 @@ class _Model:
     package: Module | None = None
 
 
-def serve(channel: Channel, memory: GraphMemory, modules: Modules, greeting: list[Any]) -> None:
+def serve(
+    channel: Channel,
+    memory: GraphMemory,
+    modules: Modules,
+    greeting: list[Any],
+    awake_s: float = 0.0,
+) -> None:
     """Greet, then answer one message after another until the other side hangs up.
+
+    For ``awake_s`` after an answer the process looks for the next message without sleeping: a core
+    that slept for some milliseconds, between two steps of dynamics, computes the next one at half
+    its speed. Where gateway and inference have one core between them it sleeps at once.
 
     Whoever started the process decides when it ends: signals that reach the whole group of
     processes must not cut off what the gateway still wants to finish.
@@ -49,9 +60,18 @@ def serve(channel: Channel, memory: GraphMemory, modules: Modules, greeting: lis
     try:
         channel.send(DONE, *greeting)
         while True:
-            channel.send(*worker.answer(channel.receive()))
+            message = channel.receive(awake_s if awake_s and _has_own_core() else 0.0)
+            channel.send(*worker.answer(message))
     except EOFError:
         return
+
+
+def _has_own_core() -> bool:
+    """Whether this process and the one that started it may use two cores."""
+    try:
+        return len(os.sched_getaffinity(0) | os.sched_getaffinity(os.getppid())) > 1
+    except (AttributeError, OSError):
+        return (os.cpu_count() or 1) > 1
 
 
 class _Worker:

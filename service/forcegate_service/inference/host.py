@@ -71,18 +71,20 @@ class InferenceHost:
         device: str,
         events: InferenceEvents | None = None,
         command: Sequence[str] = COMMAND,
+        awake_s: float = 0.0,
     ) -> None:
         self._threads = threads
         self._device = device
         self._events = events
         self._command = command
+        self._awake_s = awake_s
         self._lock = threading.RLock()
         self._models: dict[int, _Held] = {}
         self._numbers = count()
         self._deaths = 0
         self._greeting: list[str] | None = None
         # It takes seconds to import torch; meanwhile others can work.
-        self._process = InferenceProcess(command, threads, device)
+        self._process = InferenceProcess(command, threads, device, awake_s)
 
     @property
     def pid(self) -> int:
@@ -203,7 +205,9 @@ class InferenceHost:
                 time.sleep(_PAUSES_S[min(self._deaths, len(_PAUSES_S) - 1)])
                 self._deaths += 1
                 self._process.stop()
-                self._process = InferenceProcess(self._command, self._threads, self._device)
+                self._process = InferenceProcess(
+                    self._command, self._threads, self._device, self._awake_s
+                )
                 if self._events is not None:
                     self._events.inference_restarted()
             try:

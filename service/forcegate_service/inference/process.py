@@ -36,7 +36,9 @@ class InferenceProcess:
     when the gateway's end of the channel is closed, by whatever death.
     """
 
-    def __init__(self, command: Sequence[str], threads: int, device: str) -> None:
+    def __init__(
+        self, command: Sequence[str], threads: int, device: str, awake_s: float = 0.0
+    ) -> None:
         self._memory = GraphMemory.create()
         ours, theirs = socket.socketpair()
         with theirs:
@@ -46,6 +48,7 @@ class InferenceProcess:
                     *command,
                     *("--channel", str(descriptors[0]), "--memory", str(descriptors[1])),
                     *("--threads", str(threads), "--device", device),
+                    *("--awake-s", str(awake_s)),
                 ],
                 stdin=subprocess.DEVNULL,
                 # The gateway's standard output is for scripts that wait for its line.

@@ -1,0 +1,1 @@
+"""Small predictions, answered where their bytes arrive: no task, no framework, one write."""
