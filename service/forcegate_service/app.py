@@ -20,6 +20,7 @@ from forcegate_service.dependencies import State
 from forcegate_service.gateway import Gateway
 from forcegate_service.handlers import admin, documents, health, models, predict
 from forcegate_service.metrics import Metrics
+from forcegate_service.monitoring.assembly import make_observers
 from forcegate_service.openapi import describe_bodies
 from forcegate_service.problems import install_handlers
 from forcegate_service.runtime import RuntimeLoader
@@ -53,12 +54,14 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-        metrics = Metrics(metrics_registry or CollectorRegistry())
+        registry = metrics_registry or CollectorRegistry()
+        metrics = Metrics(registry)
         if load_runtime is None:
             runtimes = open_runtimes(settings, metrics)
         else:
             runtimes = Runtimes(load_runtime)
-        gateway = Gateway(settings, runtimes, metrics)
+        observers = make_observers(settings, registry)
+        gateway = Gateway(settings, runtimes, metrics, observers)
         gateway.loading = loading = asyncio.create_task(_load(gateway, on_ready, on_failure))
         try:
             yield {"gateway": gateway, "access": access}

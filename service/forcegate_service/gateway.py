@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
@@ -24,6 +24,7 @@ from forcegate_service.errors import ModelAbsent, nobody_evaluates
 from forcegate_service.joint_preparation import JointPreparation
 from forcegate_service.json_form import read_json, write_json
 from forcegate_service.metrics import Metrics
+from forcegate_service.monitoring.observer import Observer, Served
 from forcegate_service.negotiation import JSON, Form
 from forcegate_service.preparation import Prepared, prepare
 from forcegate_service.registry import Registry
@@ -54,8 +55,15 @@ _LOOK_AGAIN_S = 2.0
 class Gateway:
     """Everything that lives as long as the server; made inside a running event loop."""
 
-    def __init__(self, settings: Settings, runtimes: Runtimes, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        runtimes: Runtimes,
+        metrics: Metrics,
+        observers: Sequence[Observer] = (),
+    ) -> None:
         self.settings = settings
+        self._observers = observers
         self.metrics = metrics
         self.ready = False
         self.loading: asyncio.Task[None] | None = None
@@ -123,6 +131,8 @@ class Gateway:
                 await self._looking
         await self._dispatcher.close()
         self._pool.shutdown()
+        for observer in self._observers:
+            observer.close()
         for served in self.models.served():
             served.runtime.close()
         # It may wait for processes to end.
@@ -205,9 +215,21 @@ class Gateway:
             self._guess.learn(form, len(body), seconds)
             reservation.change_to(seconds)
             answers = await self._infer(version, prepared, flow, reservation)
+            failed = failures(prepared, answers)
+            if self._observers:
+                # The answer leaves first.
+                seen = Served(version.card, prepared, answers, failed)
+                asyncio.get_running_loop().call_soon(self._observe, seen)
             return await self._run(
-                small, partial(self._answer, version.card, prepared, answers, answer_form)
+                small, partial(self._answer, version.card, prepared, answers, failed, answer_form)
             )
+
+    def _observe(self, seen: Served) -> None:
+        for observer in self._observers:
+            try:
+                observer.served(seen)
+            except Exception:
+                logger.exception("%s failed on an answer", type(observer).__name__)
 
     def _decode(self, body: bytes, form: Form) -> tuple[PredictRequest, Problems]:
         if form == JSON:
@@ -248,10 +270,14 @@ class Gateway:
         return answers
 
     def _answer(
-        self, card: ModelCard, prepared: Prepared, answers: list[Answer], form: Form
+        self,
+        card: ModelCard,
+        prepared: Prepared,
+        answers: list[Answer],
+        failed: dict[int, ForcegateError],
+        form: Form,
     ) -> bytes:
         started = time.perf_counter()
-        failed = failures(prepared, answers)
         self.metrics.rejected(card, [*prepared.problems.values(), *failed.values()])
         away = [index for index, error in failed.items() if isinstance(error, RuntimeUnavailable)]
         if away:

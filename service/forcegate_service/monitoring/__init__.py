@@ -1,0 +1,1 @@
+"""What the gateway knows of its models' health: novelty, drift, errors, and what was captured."""

@@ -1,0 +1,42 @@
+"""Who looks at every answer, after it has left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from forcegate_client.errors import ForcegateError
+from forcegate_service.card import ModelCard
+from forcegate_service.preparation import Prepared
+from forcegate_service.scheduling.dispatcher import Answer
+
+__all__ = ["Observer", "Served"]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A request that was computed: the model, what was asked, and what came out.
+
+    ``answers`` belong to ``prepared.pieces``, one by one; ``failed`` are the structures without a
+    good answer, by their index in the request.
+    """
+
+    card: ModelCard
+    prepared: Prepared
+    answers: Sequence[Answer]
+    failed: Mapping[int, ForcegateError]
+
+
+class Observer(Protocol):
+    """Hears of every request on the event loop, after its answer was written.
+
+    It must be quick, bounded in memory, and may not change what it is shown. What it raises is
+    logged and forgotten: nobody's prediction depends on it.
+    """
+
+    def served(self, seen: Served) -> None:
+        """A request was computed."""
+
+    def close(self) -> None:
+        """The gateway stops: write what is to be kept."""
