@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from forcegate_service.json_form import PredictAnswer, PredictBody
 from forcegate_service.negotiation import JSON, MSGPACK
+from forcegate_service.patience import TIMEOUT_HEADER
 from forcegate_service.problems import PROBLEM_TYPE, Problem
 
 __all__ = [
@@ -44,7 +45,16 @@ NOT_FOUND: Responses = {404: _problem("No such model or version")}
 UNREADABLE: Responses = {422: _problem("Parameters of the URL that cannot be read")}
 NOT_READY: Responses = {503: _problem("The models are not loaded, or the runtime is away")}
 PREDICT_REQUEST: dict[str, Any] = {
-    "requestBody": {"required": True, "content": _content(PredictBody.__name__)}
+    "requestBody": {"required": True, "content": _content(PredictBody.__name__)},
+    "parameters": [
+        {
+            "name": TIMEOUT_HEADER,
+            "in": "header",
+            "required": False,
+            "description": "Seconds after which the answer is not wanted any more",
+            "schema": {"type": "number", "exclusiveMinimum": 0},
+        }
+    ],
 }
 PREDICT_RESPONSES: Responses = {
     200: {"description": "The predictions", "content": _content(PredictAnswer.__name__)},

@@ -34,6 +34,7 @@ from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import MEDIA_TYPE, decode_response, encode_request
 from forcegate_service.access.keyfile import create_key
 from forcegate_service.fake import write_fake_model
+from forcegate_service.patience import TIMEOUT_HEADER
 from forcegate_service.problems import PROBLEM_TYPE
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
@@ -62,6 +63,8 @@ PATIENCE_S = 120.0
 ERRORS = Path(__file__).parents[2] / "docs" / "errors.md"
 # What is said of a request that cannot be read.
 UNREAD = {"malformed_body", "field_missing", "field_unknown", "type_mismatch", "on_error_unknown"}
+# What the header of the caller's patience may lead to, well read or not.
+IMPATIENCE = {"request_timeout_invalid", "deadline_exceeded"}
 
 
 class Gateway:
@@ -236,8 +239,8 @@ class Judge:
         if fits(case):
             assert code not in UNREAD, (ask, answer.text)
         elif case.operation.body:
-            # Lists may be too long or too short for the document as well.
-            assert code in UNREAD | {"shape_mismatch"}, (ask, answer.text)
+            # Lists may be too long or too short for the document as well, and a header no number.
+            assert code in UNREAD | {"shape_mismatch"} | IMPATIENCE, (ask, answer.text)
 
     def documented(self, case: Any, ask: Ask, answer: httpx.Response) -> None:
         """Status, type and content are those of the document."""
@@ -257,7 +260,11 @@ class Judge:
 
     def no_defect(self, ask: Ask, answer: httpx.Response) -> None:
         """It is a good answer or a complete problem document."""
-        assert answer.status_code < 500, (ask, answer.text)
+        impatient = TIMEOUT_HEADER.lower() in {name.lower() for name in ask.headers}
+        assert answer.status_code < 500 or (impatient and answer.status_code == 504), (
+            ask,
+            answer.text,
+        )
         if answer.status_code >= 400 and ask.method != "HEAD":
             problem_of(answer.status_code, answer.headers["content-type"], answer.content)
 
