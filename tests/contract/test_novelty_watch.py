@@ -273,6 +273,15 @@ async def test_a_structure_that_failed_is_not_watched_and_those_beside_it_are(
         assert gateway.value("watched_structures_total") == 2
 
 
+async def test_a_request_of_which_nothing_can_be_computed_is_not_watched(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watched(settings) as gateway:
+        await gateway.ask([Atoms("Au"), Atoms("He")])
+        assert gateway.value("watched_structures_total") == 0
+    assert "NoveltyWatch failed" not in caplog.text
+
+
 async def test_an_observer_that_fails_breaks_no_prediction(
     settings: Settings, repository: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
