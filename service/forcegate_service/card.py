@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forcegate_client.structures import StructureBatch
 from forcegate_service.errors import ModelRefused
+from forcegate_service.monitoring.histograms import TrainingHistograms
 
 __all__ = [
     "CARD_NAME",
@@ -63,7 +64,8 @@ class ModelCard(BaseModel):
 
     ``cutoff`` and ``minimum_distance`` in Å; ``elements`` are the atomic numbers the model knows;
     ``files`` maps each file of the version's folder to its digest; ``status`` says for which uses
-    (``md``, ``relax``, ``screening``, ``periodic``) the version was validated.
+    (``md``, ``relax``, ``screening``, ``periodic``) the version was validated; ``histograms`` are
+    what its training set looks like, None on a card from before they were counted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -87,6 +89,7 @@ class ModelCard(BaseModel):
     status: dict[str, Approval]
     reference: Reference
     files: dict[str, Digest]
+    histograms: TrainingHistograms | None = None
 
     @property
     def digest(self) -> str:

@@ -24,7 +24,7 @@ from forcegate_service.errors import ModelAbsent, nobody_evaluates
 from forcegate_service.joint_preparation import JointPreparation
 from forcegate_service.json_form import read_json, write_json
 from forcegate_service.metrics import Metrics
-from forcegate_service.monitoring.observer import Observer, Served
+from forcegate_service.monitoring.observer import HearsOfUnloading, Observer, Served
 from forcegate_service.negotiation import JSON, Form
 from forcegate_service.preparation import Prepared, prepare
 from forcegate_service.registry import Registry
@@ -74,7 +74,7 @@ class Gateway:
         self.bodies = BodyBuffer(settings.max_buffered_bytes)
         self._runtimes = runtimes
         self._dispatcher = Dispatcher(self.metrics)
-        self._serving = Serving(settings, runtimes.load, self._dispatcher, metrics)
+        self._serving = Serving(settings, runtimes.load, self._dispatcher, metrics, self._unloaded)
         self._guess = LengthGuess()
         self._jointly = JointPreparation(settings)
         self._in_flight = 0
@@ -230,6 +230,14 @@ class Gateway:
                 observer.served(seen)
             except Exception:
                 logger.exception("%s failed on an answer", type(observer).__name__)
+
+    def _unloaded(self, card: ModelCard) -> None:
+        for observer in self._observers:
+            if isinstance(observer, HearsOfUnloading):
+                try:
+                    observer.unloaded(card)
+                except Exception:
+                    logger.exception("%s failed on an unloaded model", type(observer).__name__)
 
     def _decode(self, body: bytes, form: Form) -> tuple[PredictRequest, Problems]:
         if form == JSON:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -51,7 +52,12 @@ class Serving:
     """Keeps the registry in step with the model repository."""
 
     def __init__(
-        self, settings: Settings, load: RuntimeLoader, dispatcher: Dispatcher, metrics: Metrics
+        self,
+        settings: Settings,
+        load: RuntimeLoader,
+        dispatcher: Dispatcher,
+        metrics: Metrics,
+        unloaded: Callable[[ModelCard], None] = lambda card: None,
     ) -> None:
         self.registry = Registry(
             Policy(settings.pinned_digests, settings.required_approvals, settings.default_model)
@@ -60,6 +66,7 @@ class Serving:
         self._load = load
         self._dispatcher = dispatcher
         self._metrics = metrics
+        self._unloaded = unloaded
         self._one_at_a_time = asyncio.Lock()
 
     async def reload(self) -> Reloaded:
@@ -164,6 +171,7 @@ class Serving:
         self.registry.remove(served)
         self._metrics.unloaded(served.card)
         await served.unused()
+        self._unloaded(served.card)
         await self._dispatcher.call(served.runtime.close)
         logger.info("%s is not served any more", served.name)
 

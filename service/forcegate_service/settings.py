@@ -131,6 +131,12 @@ class Settings(BaseSettings):
     max_buffered_bytes: PositiveInt = Field(
         512 * MIB, description="bytes of all bodies together that are being read or computed"
     )
+    drift_window_s: PositiveFloat = Field(
+        3600.0, description="time over which requests are compared with the training set"
+    )
+    drift_min_structures: PositiveInt = Field(
+        500, description="structures that were watched lately before anything is said of them"
+    )
     drain_timeout_s: Annotated[int, Field(gt=0)] = Field(
         60, description="time that running requests have to finish after SIGTERM"
     )

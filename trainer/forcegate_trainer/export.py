@@ -17,10 +17,12 @@ import torch
 from forcegate_client.dataset import Dataset
 from forcegate_client.messages import UNITS
 from forcegate_service.card import MODEL_NAME, PROGRAM_NAME, ModelCard, Reference, file_digest
+from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.graph import build_graph
 from forcegate_service.program import export_program
 from forcegate_service.triton.repository import update_triton_files
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.histograms import count_training_set
 from forcegate_trainer.painn.potential import Potential
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.training.checkpoint import load_checkpoint
@@ -63,7 +65,8 @@ def export(
 ) -> Path:
     """Write ``repository/<model>/<version>/`` and the model's Triton configuration.
 
-    The uncertainty is calibrated on the validation split. Returns the version's folder.
+    The uncertainty is calibrated on the validation split, and the histograms of the card are those
+    of the training split. Returns the version's folder.
 
     Raises:
         SettingsError: if the version exists already, or the run's datasets have changed.
@@ -115,6 +118,8 @@ def export(
         files={name: file_digest(aside / name) for name in (MODEL_NAME, PROGRAM_NAME)},
     )
     card.save(aside)
+    histograms = count_training_set(EmbeddedRuntime(aside), dataset, tell)
+    card.model_copy(update={"histograms": histograms}).save(aside)
     aside.rename(folder)
     update_triton_files([home], write=True)
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
+from forcegate_service.monitoring.novelty_watch import NoveltyWatch
 from forcegate_service.monitoring.observer import Observer
 from forcegate_service.settings import Settings
 
@@ -12,4 +13,4 @@ __all__ = ["make_observers"]
 
 def make_observers(settings: Settings, registry: CollectorRegistry) -> list[Observer]:
     """One of each kind; their metrics go to ``registry``."""
-    return []
+    return [NoveltyWatch(settings, registry)]

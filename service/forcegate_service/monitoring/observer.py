@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from forcegate_client.errors import ForcegateError
 from forcegate_service.card import ModelCard
 from forcegate_service.preparation import Prepared
 from forcegate_service.scheduling.dispatcher import Answer
 
-__all__ = ["Observer", "Served"]
+__all__ = ["HearsOfUnloading", "Observer", "Served"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +40,11 @@ class Observer(Protocol):
 
     def close(self) -> None:
         """The gateway stops: write what is to be kept."""
+
+
+@runtime_checkable
+class HearsOfUnloading(Protocol):
+    """An observer that keeps something for each version."""
+
+    def unloaded(self, card: ModelCard) -> None:
+        """The version of ``card`` is not served any more; all of its answers were shown."""

@@ -1,0 +1,122 @@
+"""The observer of what models are asked: how novel it is, and how unlike the training set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from prometheus_client import CollectorRegistry
+
+from forcegate_client.structures import segments
+from forcegate_service.card import ModelCard
+from forcegate_service.graph import Graph
+from forcegate_service.monitoring.features import evenly, features_of, features_of_some
+from forcegate_service.monitoring.model_health import ModelHealth, VersionHealth
+from forcegate_service.monitoring.observer import Served
+from forcegate_service.runtime import ModelOutput
+from forcegate_service.settings import Settings
+from forcegate_service.subgraph import merge
+
+__all__ = ["NoveltyWatch"]
+
+# Numpy costs by the call: small requests are kept until there are so many, or so many atoms.
+_TOGETHER = 16
+_TOGETHER_ATOMS = 512
+_SMALL_ATOMS = 128
+# Of larger requests, structures of so many pieces at most, and atoms of each piece.
+_MOST_STRUCTURES = 256
+_MOST_PIECES = 8
+_MOST_ATOMS = 256
+
+
+class _Waiting:
+    """Small requests of one version that were not looked at yet."""
+
+    def __init__(self, health: VersionHealth) -> None:
+        self.health = health
+        self.answered: list[tuple[Graph, ModelOutput]] = []
+        self.atoms = 0
+
+
+class NoveltyWatch:
+    """Counts features of what is served; work and memory are bounded for every request.
+
+    A request of up to 128 atoms is counted whole, together with fifteen others or when metrics are
+    read. Of a larger one at most 256 structures are looked at, evenly taken from at most eight of
+    the pieces that it was evaluated in, and 256 atoms of each piece.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: CollectorRegistry,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._health = ModelHealth(settings, registry, self._count_all, clock)
+        self._waiting: dict[tuple[str, str], _Waiting] = {}
+
+    def served(self, seen: Served) -> None:
+        """Look at a request that was computed."""
+        card = seen.card
+        waiting = self._waiting.get((card.name, card.version))
+        if waiting is None or waiting.health.card is not card:
+            waiting = self._begin(card)
+        pieces = seen.prepared.pieces
+        if len(pieces) == 1 and not seen.failed:
+            graph = pieces[0].graph
+            atoms = len(graph.atomic_numbers)
+            if atoms <= _SMALL_ATOMS:
+                waiting.answered.append((graph, seen.answers[0].output))
+                waiting.atoms += atoms
+                if len(waiting.answered) >= _TOGETHER or waiting.atoms >= _TOGETHER_ATOMS:
+                    _count(waiting)
+                return
+        _count_some(waiting.health, seen)
+
+    def unloaded(self, card: ModelCard) -> None:
+        """Forget a version that is not served any more."""
+        self._waiting.pop((card.name, card.version), None)
+        self._health.forget(card)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+    def _begin(self, card: ModelCard) -> _Waiting:
+        """The version of ``card``, which is new or was read again."""
+        waiting = self._waiting.get((card.name, card.version))
+        if waiting is not None:
+            # These belong to the card as it was.
+            _count(waiting)
+        waiting = self._waiting[card.name, card.version] = _Waiting(self._health.of(card))
+        return waiting
+
+    def _count_all(self) -> None:
+        for waiting in self._waiting.values():
+            _count(waiting)
+
+
+def _count(waiting: _Waiting) -> None:
+    answered, waiting.answered, waiting.atoms = waiting.answered, [], 0
+    if not answered:
+        return
+    graphs, outputs = zip(*answered, strict=True)
+    together = ModelOutput(*map(np.concatenate, zip(*outputs, strict=True)))
+    waiting.health.count(features_of(merge(graphs), together))
+
+
+def _count_some(health: VersionHealth, seen: Served) -> None:
+    """Of a large request, or one of which something failed: some of what is good."""
+    pieces, answers = seen.prepared.pieces, seen.answers
+    failed = np.array(list(seen.failed), dtype=np.int64)
+    firsts = np.cumsum([0, *(len(piece.graph.n_atoms) for piece in pieces)])
+    looked_at = evenly(len(pieces), _MOST_PIECES)
+    candidates = segments(firsts[looked_at], np.diff(firsts)[looked_at])
+    chosen = candidates[evenly(len(candidates), _MOST_STRUCTURES)]
+    chosen = chosen[np.isin(seen.prepared.index[chosen], failed, invert=True)]
+    bounds = np.searchsorted(chosen, firsts)
+    for number in looked_at.tolist():
+        structures = chosen[bounds[number] : bounds[number + 1]] - firsts[number]
+        if len(structures):
+            graph, output = pieces[number].graph, answers[number].output
+            health.count(features_of_some(graph, output, structures, _MOST_ATOMS))
