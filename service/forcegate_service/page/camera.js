@@ -6,6 +6,8 @@
 const IDENTITY = [[1, 0, 0], [0, 1, 0], [0, 0, 1]];
 // Distance of the eye in radii of the scene: near enough for depth, too far for distortion.
 const EYE = 5;
+// Room for balls and arrows around the outermost centers, Å.
+const MARGIN = 0.6;
 
 /** @param {Matrix} m @param {number[]} v @returns {number[]} */
 export const turned = (m, v) => m.map((row) => row[0] * v[0] + row[1] * v[1] + row[2] * v[2]);
@@ -42,7 +44,7 @@ export class Camera {
     this.center = sums.map((value) => value / Math.max(1, points.length));
     const reach = points.map((p) => Math.hypot(...p.map((value, k) => value - this.center[k])));
     // Not by spreading: there may be more atoms than a call takes arguments.
-    this.radius = reach.reduce((largest, value) => Math.max(largest, value), 1.4);
+    this.radius = reach.reduce((largest, value) => Math.max(largest, value), 1.7);
   }
 
   /** @param {number} right rad @param {number} down rad @param {number} [roll] rad */
@@ -58,7 +60,7 @@ export class Camera {
 
   /** Pixels of one Å at the center. @param {number} width px @param {number} height px */
   scale(width, height) {
-    return (this.zoom * Math.min(width, height)) / (2 * (this.radius + 0.9));
+    return (this.zoom * Math.min(width, height)) / (2 * (this.radius + MARGIN));
   }
 
   /**
@@ -69,7 +71,7 @@ export class Camera {
    */
   projection(width, height) {
     const scale = this.scale(width, height);
-    const eye = EYE * (this.radius + 0.9);
+    const eye = EYE * (this.radius + MARGIN);
     return (point) => {
       const [x, y, z] = turned(this.rotation, point.map((value, k) => value - this.center[k]));
       const near = (scale * eye) / Math.max(0.2 * eye, eye - z);

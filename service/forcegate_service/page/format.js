@@ -16,6 +16,9 @@ export function figures(value) {
   return String(Number(value.toPrecision(3)));
 }
 
+/** A written number with a minus sign in the place of a hyphen. @param {string} text */
+export const signed = (text) => text.replace(/^-/, "−");
+
 /** @param {number} seconds @returns {string} with the unit that suits it */
 export function duration(seconds) {
   if (seconds < 1e-3) return `${figures(seconds * 1e6)} µs`;

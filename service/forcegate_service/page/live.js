@@ -5,7 +5,7 @@ import { values } from "./exposition.js";
 import { NOT_MEASURED, duration, figures, percent, psiReading } from "./format.js";
 import { buckets, quantile } from "./histogram.js";
 import { sparkline } from "./sparkline.js";
-import { PHASES, REMEMBERED_S, troubles } from "./traffic.js";
+import { PHASES, troubles } from "./traffic.js";
 
 /** @param {import("./traffic.js").History} history @returns {HTMLElement} */
 export function trafficView(history) {
@@ -45,7 +45,7 @@ function tile(title, value, names, history, otherwise) {
     { class: "tile", "data-tile": names[0] },
     element("span", { class: "name" }, title),
     value === null ? element("span", { class: "absent" }, otherwise) : element("b", {}, value),
-    sparkline(curves, history.last.time, REMEMBERED_S),
+    sparkline(curves, history.last.time, history.length),
   );
 }
 

@@ -75,21 +75,28 @@ function stick(context, { from, to, width, colour }, palette, fade) {
   }
 }
 
-function arrow(context, { from, to, scale }, palette, fade) {
+/** Twice: first wider in the colour of the ground, so that it stands out from a bond along it. */
+function arrow(context, thing, palette, fade) {
+  shape(context, thing, palette.background, 1.5);
+  shape(context, thing, mixed(palette.arrow, palette.background, fade), 0);
+}
+
+function shape(context, { from, to, scale }, colour, halo) {
   const [dx, dy] = [to.x - from.x, to.y - from.y];
   const length = Math.hypot(dx, dy);
-  const width = Math.max(2, 0.075 * scale);
-  context.strokeStyle = context.fillStyle = mixed(palette.arrow, palette.background, fade);
+  const width = Math.max(2, 0.08 * scale);
+  context.strokeStyle = context.fillStyle = colour;
   // Head-on there is no shaft to see: a point, as in drawings of vectors.
   if (length < width) {
-    disc(context, to.x, to.y, 1.2 * width);
+    disc(context, to.x, to.y, 1.2 * width + halo);
     return;
   }
   const head = Math.min(3.6 * width, 0.7 * length);
   const [ux, uy] = [dx / length, dy / length];
   const neck = { x: to.x - 0.9 * head * ux, y: to.y - 0.9 * head * uy };
   context.lineCap = "round";
-  context.lineWidth = width;
+  context.lineJoin = "round";
+  context.lineWidth = width + 2 * halo;
   line(context, from, neck);
   context.beginPath();
   context.moveTo(to.x, to.y);
@@ -97,7 +104,12 @@ function arrow(context, { from, to, scale }, palette, fade) {
     const out = 0.48 * head * side;
     context.lineTo(to.x - head * ux - out * uy, to.y - head * uy + out * ux);
   }
+  context.closePath();
   context.fill();
+  if (halo > 0) {
+    context.lineWidth = 2 * halo;
+    context.stroke();
+  }
 }
 
 function edge(context, { from, to }, palette, fade) {

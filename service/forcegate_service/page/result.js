@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 import { composition, symbolOf } from "./elements.js";
-import { duration, figures, noveltyReading } from "./format.js";
+import { duration, figures, noveltyReading, signed } from "./format.js";
 import { badges } from "./models.js";
 import { largestForce } from "./scene.js";
 
@@ -25,7 +25,7 @@ export function resultBox(answer, structure, scale) {
     element(
       "div",
       { class: "figures" },
-      figure("energy", `${result.energy.toFixed(4)}`, "eV", `± ${figures(result.energy_uncertainty)} eV`),
+      figure("energy", signed(result.energy.toFixed(4)), "eV", `± ${figures(result.energy_uncertainty)} eV`),
       figure(
         "largest force",
         figures(size),
@@ -73,7 +73,7 @@ function noveltyFigure(novelty, scale) {
 function stressFigure(stress) {
   if (!stress) return [];
   const pressure = (-(stress[0] + stress[1] + stress[2]) / 3) * GPA_PER_EV_PER_CUBIC_ANGSTROM;
-  return [figure("pressure", figures(pressure), "GPa", "minus a third of the stress's trace")];
+  return [figure("pressure", signed(figures(pressure)), "GPa", "minus a third of the stress's trace")];
 }
 
 function formula(numbers) {
@@ -95,7 +95,7 @@ function forceTable(structure, forces) {
       "tr",
       {},
       element("th", { scope: "row" }, `${symbolOf(structure.numbers[atom])}${atom + 1}`),
-      ...force.map((value) => element("td", {}, value.toFixed(4))),
+      ...force.map((value) => element("td", {}, signed(value.toFixed(4)))),
       element("td", {}, Math.hypot(...force).toFixed(4)),
     ),
   );

@@ -15,8 +15,11 @@ import { colourOf, radiusOf, symbolOf } from "./elements.js";
 
 const BOND_WIDTH = 0.2;
 const CELL_PIECES = 12;
-// Longest arrow, Å, where nobody asks for another length.
-const LONGEST = 1.5;
+// Longest arrow in radii of the structure, and in Å, where nobody asks for another length.
+const LONGEST = 0.8;
+const LONGEST_A = 2.2;
+// Sticks begin within their balls: seen from the front they would lie on them otherwise.
+const INSIDE = 0.85;
 // Beyond it arrows of rounding errors would look like forces.
 const MOST_LENGTH = 50;
 
@@ -29,10 +32,16 @@ export function sceneOf(structure) {
   return { structure, bonds: found, forces: null, arrowLength: 1 };
 }
 
-/** @param {Scene} scene @param {number[][]} forces eV/Å @returns {Scene} */
-export function withForces(scene, forces) {
+/**
+ * @param {Scene} scene
+ * @param {number[][]} forces eV/Å
+ * @param {number} radius of the structure, Å
+ * @returns {Scene}
+ */
+export function withForces(scene, forces, radius) {
+  const longest = Math.min(LONGEST_A, LONGEST * radius);
   const largest = largestForce(forces).size;
-  const arrowLength = Math.min(MOST_LENGTH, largest > 0 ? round125(LONGEST / largest) : 1);
+  const arrowLength = Math.min(MOST_LENGTH, largest > 0 ? round125(longest / largest) : 1);
   return { ...scene, forces, arrowLength };
 }
 
@@ -76,24 +85,30 @@ export function things(scene, shown, project, stretch) {
     label: shown.labels ? `${symbolOf(numbers[index])}${index + 1}` : null,
     index,
   }));
-  if (shown.bonds) found.push(...sticks(scene, places, project));
+  if (shown.bonds) found.push(...sticks(scene, project));
   if (shown.arrows && scene.forces !== null) found.push(...arrows(scene, project, stretch));
   if (cell !== null) found.push(...frame(cell, project));
   return found.sort((a, b) => a.z - b.z);
 }
 
 /** Each bond is two halves in the colours of their atoms. */
-function sticks({ structure, bonds: pairs }, places, project) {
+function sticks({ structure: { numbers, positions }, bonds: pairs }, project) {
   return pairs.flatMap(([a, b]) => {
-    const middle = project(between(structure.positions[a], structure.positions[b], 0.5));
-    return [a, b].map((end) => ({
-      kind: "stick",
-      from: places[end],
-      to: middle,
-      z: 0.5 * (places[end].z + middle.z),
-      width: BOND_WIDTH * middle.scale,
-      colour: colourOf(structure.numbers[end]),
-    }));
+    const middle = project(between(positions[a], positions[b], 0.5));
+    const length = Math.hypot(...positions[a].map((value, k) => value - positions[b][k]));
+    const half = ([end, other]) => {
+      const share = Math.min(0.5, (INSIDE * ballRadius(numbers[end])) / length);
+      const from = project(between(positions[end], positions[other], share));
+      return {
+        kind: "stick",
+        from,
+        to: middle,
+        z: 0.5 * (from.z + middle.z),
+        width: BOND_WIDTH * middle.scale,
+        colour: colourOf(numbers[end]),
+      };
+    };
+    return [[a, b], [b, a]].map(half);
   });
 }
 

@@ -44,6 +44,11 @@ export class History {
     }
   }
 
+  /** What curves show, s: all that is remembered, and a minute while that is less. */
+  get length() {
+    return Math.min(REMEMBERED_S, Math.max(60, this.last.time - this.looks[0].time));
+  }
+
   /** @returns {Look | undefined} */
   get last() {
     return this.looks.at(-1);

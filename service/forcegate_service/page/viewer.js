@@ -48,7 +48,7 @@ export class Viewer {
 
   /** @param {number[][]} forces eV/Å, of the structure that is shown */
   setForces(forces) {
-    if (this.scene !== null) this.scene = withForces(this.scene, forces);
+    if (this.scene !== null) this.scene = withForces(this.scene, forces, this.camera.radius);
     this.draw();
   }
 
