@@ -325,6 +325,9 @@ def test_where_keys_are_in_force_it_asks_for_one_and_keeps_it_in_its_tab(
         secret = key[-20:]
         assert not [asked for asked in window.requested if secret in asked]
         assert secret not in window.run("document.documentElement.outerHTML")
+        window.click("#key-forget")
+        window.until("!document.querySelector('#key-panel').hidden")
+        assert window.run("sessionStorage.length") == 0
 
 
 def give_key(page: Page, key: str) -> None:

@@ -155,7 +155,8 @@ def browser(profile: Path) -> Iterator[Page]:
         [*command, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        with connect(_address(profile, process), max_size=None) as socket:
+        # A browser that is busy may be long in answering, and is still there.
+        with connect(_address(profile, process), max_size=None, ping_interval=None) as socket:
             yield Page(socket, _session(socket))
             _close(socket)
     finally:

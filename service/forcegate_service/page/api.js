@@ -4,12 +4,17 @@ const STORE = "forcegate-key";
 
 /** An answer that was a problem document, or no answer at all. */
 export class ApiError extends Error {
-  /** @param {Record<string, any>} problem @param {number} status 0 if there was no answer */
-  constructor(problem, status) {
+  /**
+   * @param {Record<string, any>} problem
+   * @param {number} status 0 if there was no answer
+   * @param {number} keyNumber which of the keys of this tab was sent
+   */
+  constructor(problem, status, keyNumber) {
     super(problem.detail ?? problem.title ?? "no answer");
     /** @type {Record<string, any>} */
     this.problem = problem;
     this.status = status;
+    this.keyNumber = keyNumber;
   }
 }
 
@@ -17,6 +22,8 @@ export class ApiError extends Error {
 export class Api {
   /** @type {Map<string, Promise<Record<string, any>>>} */
   #cards = new Map();
+  /** How many keys there have been: a late refusal may be about the one before. */
+  keyNumber = 0;
 
   /** @returns {string | null} */
   get key() {
@@ -25,6 +32,7 @@ export class Api {
 
   /** @param {string | null} key */
   set key(key) {
+    this.keyNumber += 1;
     if (key === null) sessionStorage.removeItem(STORE);
     else sessionStorage.setItem(STORE, key);
   }
@@ -72,6 +80,7 @@ export class Api {
 
   async #ask(path, options = {}) {
     const headers = { ...options.headers };
+    const number = this.keyNumber;
     if (this.key !== null) headers.Authorization = `Bearer ${this.key}`;
     let response;
     try {
@@ -86,10 +95,11 @@ export class Api {
           action: "see whether it runs and whether the network reaches it",
         },
         0,
+        number,
       );
     }
     if (response.ok) return response;
-    throw new ApiError(await problemOf(response), response.status);
+    throw new ApiError(await problemOf(response), response.status, number);
   }
 }
 

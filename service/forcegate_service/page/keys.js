@@ -10,32 +10,38 @@ export class KeyPanel {
    */
   constructor(api, onchange) {
     this.api = api;
+    this.panel = byId("key-panel");
+    this.forget = byId("key-forget");
     const input = byId("key");
     byId("key-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      api.key = input.value.trim();
+      this.#use(input.value.trim());
       input.value = "";
-      this.#hide();
+      this.panel.hidden = true;
       onchange();
     });
-    byId("key-forget").addEventListener("click", () => {
-      api.key = null;
-      input.value = "";
+    this.forget.addEventListener("click", () => {
+      this.#use(null);
       onchange();
     });
+    this.forget.hidden = api.key === null;
   }
 
-  /** @param {Record<string, any>} problem the refusal */
-  ask(problem) {
-    const known = this.api.key !== null;
-    // A key that was refused is no use; without one the heading says it all.
-    if (known) this.api.key = null;
-    byId("key-problem").replaceChildren(...(known ? [problemBox(problem)] : []));
-    byId("key-panel").hidden = false;
+  /** @param {import("./api.js").ApiError} refusal for want of a valid key */
+  ask(refusal) {
+    // Somebody has typed another key since that was asked.
+    if (refusal.keyNumber !== this.api.keyNumber) return;
+    // A key that was refused is no use; where there was none the heading says it all.
+    if (this.api.key !== null) {
+      this.#use(null);
+      byId("key-problem").replaceChildren(problemBox(refusal.problem));
+    }
+    this.panel.hidden = false;
   }
 
-  #hide() {
+  #use(key) {
+    this.api.key = key;
+    this.forget.hidden = key === null;
     byId("key-problem").replaceChildren();
-    byId("key-panel").hidden = true;
   }
 }

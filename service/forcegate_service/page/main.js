@@ -15,7 +15,7 @@ const AGAIN_MS = 2_000;
 
 const api = new Api();
 const keys = new KeyPanel(api, start);
-const bench = new Workbench(api, (problem) => keys.ask(problem));
+const bench = new Workbench(api, (refusal) => keys.ask(refusal));
 const history = new History();
 let shown = "";
 /** One timer for each thing that is asked again and again. @type {Map<string, number>} */
@@ -62,7 +62,7 @@ async function showModels() {
     shown = "";
     byId("model-list").replaceChildren(problemOf(error));
     if (error.status === 401) {
-      keys.ask(error.problem);
+      keys.ask(error);
       return false;
     }
     return AGAIN_MS;
@@ -90,7 +90,7 @@ function withoutMetrics(error) {
     );
   }
   if (error.status === 401) {
-    keys.ask(error.problem);
+    keys.ask(error);
     return false;
   }
   // A proxy may keep them to itself; asking is cheap, but need not be done every two seconds.

@@ -17,7 +17,10 @@ const MOST_SHOWN = 300_000;
 
 /** The part of the page under “Try a structure”. */
 export class Workbench {
-  /** @param {import("./api.js").Api} api @param {(problem: any) => void} onrefused */
+  /**
+   * @param {import("./api.js").Api} api
+   * @param {(refusal: ApiError) => void} onrefused told of requests without a valid key
+   */
   constructor(api, onrefused) {
     this.api = api;
     this.onrefused = onrefused;
@@ -180,7 +183,7 @@ export class Workbench {
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof ApiError)) throw error;
-      if (error.status === 401) this.onrefused(error.problem);
+      if (error.status === 401) this.onrefused(error);
       this.#say(problemBox(error.problem));
     }
   }
