@@ -203,6 +203,9 @@ def test_the_gateway_lives_without_triton_and_is_not_ready(tmp_path: Path) -> No
     with started("gateway", settings) as server:
         ask_until(server, port, "/health/live", 200)
         assert ask(port, "/health/ready")[0] == 503
+        # The files of the page are in the wheel.
+        for path in ("/", "/page/main.js", "/page/style.css"):
+            assert ask(port, path)[0] == 200
         assert not is_healthy("gateway", settings)
         status, answer = ask(port, "/v1/predict", WATER)
         assert (status, json.loads(answer)["status"]) == (503, 503)

@@ -17,7 +17,7 @@ import yaml
 from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 
-from forcegate_service.handlers import admin, documents, health, models, predict
+from forcegate_service.handlers import admin, documents, health, models, page, predict
 from forcegate_service.metrics import Metrics
 from forcegate_service.settings import Settings
 
@@ -120,7 +120,7 @@ def seconds(text: str) -> int:
 @cache
 def routes() -> frozenset[str]:
     """The paths that the gateway answers, with ``{names}`` in them."""
-    routers = (handler.router for handler in (admin, documents, health, models, predict))
+    routers = (handler.router for handler in (admin, documents, health, models, page, predict))
     return frozenset(
         route.path for router in routers for route in router.routes if isinstance(route, APIRoute)
     )

@@ -1,0 +1,222 @@
+/** From a text to a picture, and from a model to what it says of it. */
+
+import { ApiError } from "./api.js";
+import { byId, element, problemBox } from "./dom.js";
+import { composition, symbolOf } from "./elements.js";
+import { EXAMPLES } from "./examples.js";
+import { figures } from "./format.js";
+import { resultBox } from "./result.js";
+import { Viewer } from "./viewer.js";
+import { XyzError, frames, readFrame } from "./xyz.js";
+
+// More is drawn, but computed only when asked: nobody means to with every key that is pressed.
+const MOST_ATOMS_UNASKED = 500;
+const PAUSE_MS = 350;
+// Longer texts are kept, but shown in no box.
+const MOST_SHOWN = 300_000;
+
+/** The part of the page under “Try a structure”. */
+export class Workbench {
+  /**
+   * @param {import("./api.js").Api} api
+   * @param {(refusal: ApiError) => void} onrefused told of requests without a valid key
+   */
+  constructor(api, onrefused) {
+    this.api = api;
+    this.onrefused = onrefused;
+    this.text = "";
+    /** @type {ReturnType<typeof frames> | null} */
+    this.found = null;
+    /** @type {import("./xyz.js").Structure | null} */
+    this.structure = null;
+    this.forces = null;
+    this.asked = null;
+    this.pause = 0;
+    this.viewer = new Viewer(byId("canvas"), (atom) => this.#point(atom));
+    this.#listen();
+  }
+
+  /** @param {import("./models.js").ModelList} list */
+  setModels(list) {
+    const select = byId("model");
+    const chosen = select.value;
+    const options = list.models.flatMap((model) =>
+      [...model.versions].reverse().map((version) =>
+        element("option", { value: `${model.name}/${version}` }, `${model.name} ${version}`),
+      ),
+    );
+    select.replaceChildren(...options);
+    if (options.some((option) => option.value === chosen)) select.value = chosen;
+    else if (list.models.length > 0) {
+      select.value = `${list.models[0].name}/${list.models[0].default_version}`;
+    }
+    this.#ready();
+  }
+
+  /** Show an example, if nobody has given anything yet. */
+  start() {
+    if (this.text === "") this.load(EXAMPLES[2][1]());
+    else this.#changed();
+  }
+
+  /** @param {string} text @param {string} [name] of the file that it came from */
+  load(text, name = "") {
+    this.text = text;
+    const isShown = text.length <= MOST_SHOWN;
+    byId("text").value = isShown ? text : "";
+    byId("text").placeholder = isShown ? "" : "too long to be shown here, but it was read";
+    byId("file-name").textContent = name;
+    this.#changed();
+  }
+
+  #listen() {
+    for (const [name, text] of EXAMPLES) {
+      const button = element("button", { type: "button", onclick: () => this.load(text()) }, name);
+      byId("examples").append(button);
+    }
+    byId("text").addEventListener("input", () => {
+      this.text = byId("text").value;
+      byId("file-name").textContent = "";
+      clearTimeout(this.pause);
+      this.pause = setTimeout(() => this.#changed(), PAUSE_MS);
+    });
+    byId("file").addEventListener("change", (event) => {
+      this.#open(event.target.files[0]);
+      event.target.value = "";
+    });
+    const drop = byId("try");
+    drop.addEventListener("dragover", (event) => {
+      event.preventDefault();
+      drop.classList.add("dropping");
+    });
+    drop.addEventListener("dragleave", () => drop.classList.remove("dropping"));
+    drop.addEventListener("drop", (event) => {
+      event.preventDefault();
+      drop.classList.remove("dropping");
+      const [file] = event.dataTransfer.files;
+      if (file === undefined) this.load(event.dataTransfer.getData("text"));
+      else this.#open(file);
+    });
+    byId("frame").addEventListener("input", () => this.#chooseFrame());
+    byId("model").addEventListener("change", () => this.#ask());
+    byId("ask").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#ask();
+    });
+    for (const name of ["arrows", "bonds", "labels"]) {
+      const box = byId(`show-${name}`);
+      box.addEventListener("change", () => this.viewer.setShown({ [name]: box.checked }));
+      this.viewer.setShown({ [name]: box.checked });
+    }
+    const stretch = byId("stretch");
+    stretch.addEventListener("input", () => this.viewer.setStretch(2 ** Number(stretch.value)));
+    byId("reset").addEventListener("click", () => {
+      this.viewer.camera.reset();
+      this.viewer.draw();
+    });
+  }
+
+  async #open(file) {
+    if (file !== undefined) this.load(await file.text(), file.name);
+  }
+
+  /** Another text: its first frame. */
+  #changed() {
+    clearTimeout(this.pause);
+    this.found = null;
+    try {
+      this.found = frames(this.text);
+    } catch (error) {
+      this.#cannotRead(error);
+      return;
+    }
+    const slider = byId("frame");
+    const count = this.found.starts.length;
+    Object.assign(slider, { max: String(count), value: "1" });
+    byId("frames").hidden = count === 1;
+    this.#chooseFrame();
+  }
+
+  #chooseFrame() {
+    const [number, count] = [Number(byId("frame").value), this.found.starts.length];
+    byId("frame-number").textContent = `${number} of ${count.toLocaleString("en")}`;
+    try {
+      this.structure = readFrame(this.found, number - 1);
+    } catch (error) {
+      this.#cannotRead(error);
+      return;
+    }
+    this.forces = null;
+    this.viewer.show(this.structure);
+    this.#describe();
+    this.#ready();
+    if (this.structure.numbers.length <= MOST_ATOMS_UNASKED) this.#ask();
+    else this.#say(element("p", { class: "hint" }, "Large: press Compute."));
+  }
+
+  #cannotRead(error) {
+    if (!(error instanceof XyzError)) throw error;
+    this.asked?.abort();
+    this.structure = this.forces = null;
+    this.viewer.show(null);
+    byId("canvas").setAttribute("aria-label", "No structure");
+    this.#ready();
+    this.#say(problemBox(error));
+  }
+
+  async #ask() {
+    const [model, version] = byId("model").value.split("/");
+    if (this.structure === null || version === undefined) return;
+    this.asked?.abort();
+    const asked = (this.asked = new AbortController());
+    const structure = this.structure;
+    byId("result").setAttribute("aria-busy", "true");
+    try {
+      const answer = await this.api.predict({ model, version }, structure, asked.signal);
+      const card = await this.api.card(answer.model, answer.version).catch(() => null);
+      if (asked.signal.aborted) return;
+      const [result] = answer.results;
+      this.forces = result.forces;
+      this.viewer.setForces(result.forces);
+      this.#describe();
+      this.#say(resultBox(answer, structure, card?.histograms ?? null));
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      if (!(error instanceof ApiError)) throw error;
+      if (error.status === 401) this.onrefused(error);
+      this.#say(problemBox(error.problem));
+    }
+  }
+
+  #say(box) {
+    byId("result").removeAttribute("aria-busy");
+    byId("result").replaceChildren(box);
+  }
+
+  #ready() {
+    byId("compute").disabled = this.structure === null || byId("model").value === "";
+  }
+
+  /** What the picture shows, for those who do not see it. */
+  #describe() {
+    const { numbers, cell } = this.structure;
+    const formula = composition(numbers).map(({ symbol, count }) => `${symbol} ${count}`).join(", ");
+    const parts = [`${numbers.length} atoms: ${formula}`];
+    if (cell !== null) parts.push("in a cell");
+    if (this.forces !== null) parts.push("with forces as arrows");
+    byId("canvas").setAttribute("aria-label", parts.join(", "));
+    this.#point(null);
+  }
+
+  #point(atom) {
+    const place = byId("pointed");
+    if (atom === null || this.structure === null) {
+      place.textContent = "";
+      return;
+    }
+    const name = `${symbolOf(this.structure.numbers[atom])}${atom + 1}`;
+    const force = this.forces === null ? "" :
+      ` · force ${figures(Math.hypot(...this.forces[atom]))} eV/Å`;
+    place.textContent = name + force;
+  }
+}
