@@ -63,7 +63,7 @@ class Gateway:
         observers: Sequence[Observer] = (),
     ) -> None:
         self.settings = settings
-        self._observers = observers
+        self.observers = observers
         self.metrics = metrics
         self.ready = False
         self.loading: asyncio.Task[None] | None = None
@@ -131,7 +131,7 @@ class Gateway:
                 await self._looking
         await self._dispatcher.close()
         self._pool.shutdown()
-        for observer in self._observers:
+        for observer in self.observers:
             observer.close()
         for served in self.models.served():
             served.runtime.close()
@@ -216,7 +216,7 @@ class Gateway:
             reservation.change_to(seconds)
             answers = await self._infer(version, prepared, flow, reservation)
             failed = failures(prepared, answers)
-            if self._observers:
+            if self.observers:
                 # The answer leaves first.
                 seen = Served(version.card, prepared, answers, failed)
                 asyncio.get_running_loop().call_soon(self._observe, seen)
@@ -225,7 +225,7 @@ class Gateway:
             )
 
     def _observe(self, seen: Served) -> None:
-        for observer in self._observers:
+        for observer in self.observers:
             try:
                 observer.served(seen)
             except Exception:
