@@ -63,7 +63,7 @@ class Gateway:
         observers: Sequence[Observer] = (),
     ) -> None:
         self.settings = settings
-        self.observers = observers
+        self._observers = observers
         self.metrics = metrics
         self.ready = False
         self.loading: asyncio.Task[None] | None = None
@@ -86,6 +86,11 @@ class Gateway:
     def models(self) -> Registry:
         """What is served."""
         return self._serving.registry
+
+    @property
+    def observers(self) -> Sequence[Observer]:
+        """Who looks at every answer."""
+        return self._observers
 
     async def load_models(self) -> None:
         """Load and warm up every version in the repository; then the gateway is ready.
@@ -131,7 +136,7 @@ class Gateway:
                 await self._looking
         await self._dispatcher.close()
         self._pool.shutdown()
-        for observer in self.observers:
+        for observer in self._observers:
             observer.close()
         for served in self.models.served():
             served.runtime.close()
@@ -216,7 +221,7 @@ class Gateway:
             reservation.change_to(seconds)
             answers = await self._infer(version, prepared, flow, reservation)
             failed = failures(prepared, answers)
-            if self.observers:
+            if self._observers:
                 # The answer leaves first.
                 seen = Served(version.card, prepared, answers, failed)
                 asyncio.get_running_loop().call_soon(self._observe, seen)
@@ -225,7 +230,7 @@ class Gateway:
             )
 
     def _observe(self, seen: Served) -> None:
-        for observer in self.observers:
+        for observer in self._observers:
             try:
                 observer.served(seen)
             except Exception:

@@ -131,6 +131,9 @@ class Settings(BaseSettings):
     max_buffered_bytes: PositiveInt = Field(
         512 * MIB, description="bytes of all bodies together that are being read or computed"
     )
+    drain_timeout_s: Annotated[int, Field(gt=0)] = Field(
+        60, description="time that running requests have to finish after SIGTERM"
+    )
     shadow_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="share of structures that are put aside for the teacher to label; 0: none"
     )
@@ -146,8 +149,23 @@ class Settings(BaseSettings):
     shadow_max_bytes: PositiveInt = Field(
         64 * MIB, description="bytes of all files together that wait for the teacher at most"
     )
-    drain_timeout_s: Annotated[int, Field(gt=0)] = Field(
-        60, description="time that running requests have to finish after SIGTERM"
+    capture_dir: Path | None = Field(
+        None, description="folder for structures that the models do badly on, to be learned from"
+    )
+    capture_novelty: PositiveFloat | None = Field(
+        None, description="novelty above which a structure is captured; by default the card's own"
+    )
+    capture_uncertainty: PositiveFloat | None = Field(
+        None, description="uncertainty (eV per atom) above which a structure is captured"
+    )
+    capture_force_rmse: PositiveFloat | None = Field(
+        None, description="force error (eV/Å, by the teacher) above which a structure is captured"
+    )
+    capture_max_structures: PositiveInt = Field(
+        5000, description="structures that are captured at most"
+    )
+    capture_max_bytes: PositiveInt = Field(
+        256 * MIB, description="bytes of all captured structures together at most"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="the least severe message that is logged"

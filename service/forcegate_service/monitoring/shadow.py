@@ -72,7 +72,7 @@ class Shadow:
         self._metrics = metrics
         self._fraction = fraction
         self._max_atoms = max_atoms
-        self._compared = compared
+        self.compared = compared
         self._rng = rng or np.random.default_rng()
         self._complaints = Complaints("structures for the teacher are dropped")
         # A card that is read again may have been validated meanwhile.
@@ -117,7 +117,7 @@ class Shadow:
             if question is not None:
                 accepted += 1
                 self._metrics.result(question.model, question.version, result)
-                self._compared(question, result)
+                self.compared(question, result)
         for skipped in reported.skipped:
             question = self.outstanding.answer(skipped.id)
             if question is not None:
@@ -125,6 +125,10 @@ class Shadow:
                 self._metrics.skipped(question.model, question.version, skipped.reason)
         total = len(reported.results) + len(reported.skipped)
         return ShadowReceipt(accepted=accepted, refused=total - accepted)
+
+    def unloaded(self, card: ModelCard) -> None:
+        """The version of ``card`` is not served any more."""
+        self._metrics.unloaded(card)
 
     def close(self) -> None:
         """Write what is queued."""

@@ -89,6 +89,10 @@ class ShadowMetrics:
         """Tell what the card measured on test molecules, if it did."""
         self._windows.expect((card.name, card.version), expected_force_rmse(card))
 
+    def unloaded(self, card: ModelCard) -> None:
+        """Say nothing more of a version that is not served any more; counts stay."""
+        self._windows.forget((card.name, card.version))
+
 
 def expected_force_rmse(card: ModelCard) -> float | None:
     """The force RMSE (eV/Å) on the card's test molecules; None if it was not measured."""
@@ -116,6 +120,10 @@ class _Windows(Collector):
             self._expected.pop(version, None)
         else:
             self._expected[version] = force_rmse
+
+    def forget(self, version: _Version) -> None:
+        self._results.pop(version, None)
+        self._expected.pop(version, None)
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """The families without samples, for the registry to know their names."""

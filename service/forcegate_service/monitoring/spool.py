@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,11 @@ class Claim:
     attempt: int
     _descriptor: int
 
+    @property
+    def name(self) -> str:
+        """By which the file is known, however often it was claimed."""
+        return _name(self.path)
+
     def done(self) -> None:
         """Take the file out of the spool."""
         self.path.unlink(missing_ok=True)
@@ -59,6 +64,7 @@ class Spool:
         self.folder = folder
         self._max_files = max_files
         self._max_bytes = max_bytes
+        self._opened = False
 
     def open(self) -> None:
         """Make the folder, private, and throw away what dead writers left half-written.
@@ -71,14 +77,17 @@ class Spool:
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > _ABANDONED_S:
                     path.unlink()
+        self._opened = True
 
     def put(self, content: bytes) -> None:
         """Add a file.
 
         Raises:
             SpoolFull: if there is no room.
-            OSError: if it cannot be written.
+            OSError: if it cannot be written, or the folder cannot be used.
         """
+        if not self._opened:
+            self.open()
         sizes = [_size(path) for path in self._files()]
         if len(sizes) >= self._max_files or sum(sizes) + len(content) > self._max_bytes:
             raise SpoolFull
@@ -98,10 +107,10 @@ class Spool:
             with suppress(FileNotFoundError):
                 yield path.read_bytes()
 
-    def claim(self) -> Claim | None:
-        """The oldest file that nobody holds; None if there is none."""
+    def claim(self, without: Collection[str] = ()) -> Claim | None:
+        """The oldest file that nobody holds, ``without`` those of these names, or None."""
         for path in self._files():
-            claim = _claim(path)
+            claim = None if _name(path) in without else _claim(path)
             if claim is not None:
                 return claim
         return None
@@ -129,16 +138,16 @@ def _claim(path: Path) -> Claim | None:
         return None
 
 
+def _name(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
 def _attempts(path: Path) -> int:
-    match = _NAME.fullmatch(path.name)
-    assert match is not None
-    return int(match[2])
+    return int(path.name.split(".")[1])
 
 
 def _numbered(path: Path, attempt: int) -> Path:
-    match = _NAME.fullmatch(path.name)
-    assert match is not None
-    return path.with_name(f"{match[1]}.{attempt}.msgpack")
+    return path.with_name(f"{_name(path)}.{attempt}.msgpack")
 
 
 def _size(path: Path) -> int:
