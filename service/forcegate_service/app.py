@@ -18,7 +18,7 @@ from forcegate_service.access.caller import Access
 from forcegate_service.context import RequestContext
 from forcegate_service.dependencies import State
 from forcegate_service.gateway import Gateway
-from forcegate_service.handlers import admin, documents, health, models, page, predict
+from forcegate_service.handlers import admin, documents, health, models, page, predict, shadow
 from forcegate_service.metrics import Metrics
 from forcegate_service.monitoring.assembly import make_observers
 from forcegate_service.openapi import describe_bodies
@@ -82,7 +82,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    for handler in (predict, models, admin, health, documents, page):
+    for handler in (predict, models, shadow, admin, health, documents, page):
         app.include_router(handler.router)
     install_handlers(app)
     describe_bodies(app)

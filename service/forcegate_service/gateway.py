@@ -87,6 +87,11 @@ class Gateway:
         """What is served."""
         return self._serving.registry
 
+    @property
+    def observers(self) -> Sequence[Observer]:
+        """Who looks at every answer."""
+        return self._observers
+
     async def load_models(self) -> None:
         """Load and warm up every version in the repository; then the gateway is ready.
 

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from forcegate_service.json_form import PredictAnswer, PredictBody
+from forcegate_service.monitoring.shadow_results import ShadowResults
 from forcegate_service.negotiation import JSON, MSGPACK
 from forcegate_service.patience import TIMEOUT_HEADER
 from forcegate_service.problems import PROBLEM_TYPE, Problem
@@ -17,6 +18,8 @@ __all__ = [
     "NOT_READY",
     "PREDICT_REQUEST",
     "PREDICT_RESPONSES",
+    "SHADOW_REQUEST",
+    "SHADOW_RESPONSES",
     "UNAUTHORIZED",
     "UNREADABLE",
     "describe_bodies",
@@ -71,6 +74,22 @@ PREDICT_RESPONSES: Responses = {
     **NOT_FOUND,
     **NOT_READY,
 }
+SHADOW_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {JSON: {"schema": {"$ref": _REFERENCE.format(model=ShadowResults.__name__)}}},
+    }
+}
+SHADOW_RESPONSES: Responses = {
+    400: _problem("The body is not JSON"),
+    413: _problem("Too many bytes"),
+    415: _problem("Not JSON, or compressed"),
+    422: _problem("A field that is missing, unknown, of another type or out of bounds"),
+    429: _problem("No room for the body; Retry-After says when to come back"),
+    504: _problem("The body took too long to arrive"),
+    **UNAUTHORIZED,
+    **FORBIDDEN,
+}
 
 
 def describe_bodies(app: FastAPI) -> None:
@@ -84,7 +103,7 @@ def describe_bodies(app: FastAPI) -> None:
         # Either nothing or a key: whether keys are in force is up to each server.
         document["security"] = [{}, {"key": []}]
         schemas = components.setdefault("schemas", {})
-        for model in (PredictBody, PredictAnswer, Problem):
+        for model in (PredictBody, PredictAnswer, Problem, ShadowResults):
             schema = model.model_json_schema(ref_template=_REFERENCE)
             schemas.update(schema.pop("$defs", {}))
             schemas[model.__name__] = schema

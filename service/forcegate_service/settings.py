@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from forcegate_service.compilation.cache import default_cache_dir
 from forcegate_service.cores import usable_cores
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "is_loopback"]
 
 MIB = 1024 * 1024
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -140,6 +140,39 @@ class Settings(BaseSettings):
     drain_timeout_s: Annotated[int, Field(gt=0)] = Field(
         60, description="time that running requests have to finish after SIGTERM"
     )
+    shadow_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="share of structures that are put aside for the teacher to label; 0: none"
+    )
+    shadow_dir: Path | None = Field(
+        None, description="folder of structures for the teacher; forcegate-train shadow reads it"
+    )
+    shadow_max_atoms: PositiveInt = Field(
+        60, description="atoms of the largest structure that the teacher is asked about"
+    )
+    shadow_max_files: PositiveInt = Field(
+        1000, description="files that wait for the teacher at most; more structures are dropped"
+    )
+    shadow_max_bytes: PositiveInt = Field(
+        64 * MIB, description="bytes of all files together that wait for the teacher at most"
+    )
+    capture_dir: Path | None = Field(
+        None, description="folder for structures that the models do badly on, to be learned from"
+    )
+    capture_novelty: PositiveFloat | None = Field(
+        None, description="novelty above which a structure is captured; by default the card's own"
+    )
+    capture_uncertainty: PositiveFloat | None = Field(
+        None, description="uncertainty (eV per atom) above which a structure is captured"
+    )
+    capture_force_rmse: PositiveFloat | None = Field(
+        None, description="force error (eV/Å, by the teacher) above which a structure is captured"
+    )
+    capture_max_structures: PositiveInt = Field(
+        5000, description="structures that are captured at most"
+    )
+    capture_max_bytes: PositiveInt = Field(
+        256 * MIB, description="bytes of all captured structures together at most"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="the least severe message that is logged"
     )
@@ -160,7 +193,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _refuse_open_doors(self) -> Self:
         open_to_all = self.keys_file is None and not self.allow_anonymous
-        if open_to_all and not _is_loopback(self.host):
+        if open_to_all and not is_loopback(self.host):
             raise ValueError(
                 f"host {self.host} can be reached from other machines and anybody could use it; "
                 "expected a loopback address such as 127.0.0.1, or keys; make one with "
@@ -177,6 +210,15 @@ class Settings(BaseSettings):
                 given, missing = missing, given
             raise ValueError(
                 f"{given} without {missing}; expected both or neither; set {missing} as well"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_shadows_without_place(self) -> Self:
+        if self.shadow_fraction and self.shadow_dir is None:
+            raise ValueError(
+                f"a FORCEGATE_SHADOW_FRACTION of {self.shadow_fraction:g} without "
+                "FORCEGATE_SHADOW_DIR; expected a folder for the structures; set it as well"
             )
         return self
 
@@ -235,7 +277,8 @@ def _items(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can be at the address, or the name, ``host``."""
     if host == "localhost":
         return True
     try:

@@ -51,6 +51,7 @@ DRAWN = {
     "GET /v1/models": 55,
     "GET /v1/models/{name}": 200,
     "POST /v1/admin/reload": 55,
+    "POST /v1/shadow/results": 200,
     "GET /health/live": 55,
     "GET /health/ready": 55,
     "GET /metrics": 55,
@@ -109,7 +110,7 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def key(keys_file: Path) -> str:
     """Opens everything, so that requests get beyond the door."""
-    return create_key(keys_file, "an operator", ["predict", "report", "admin"])
+    return create_key(keys_file, "an operator", ["predict", "report", "shadow", "admin"])
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from forcegate_client.dataset import Dataset, Flag, Source, load_dataset
 from forcegate_client.dataset.frames import with_labels
+from forcegate_service.monitoring.capture_store import UNIDENTIFIED
 from forcegate_trainer.distillation.labels import answers, potential
 from forcegate_trainer.errors import LabelError, SettingsError
 from forcegate_trainer.resumable import run_in_pieces
@@ -60,8 +61,24 @@ def label_file(
             input.
         SettingsError: if ``source`` is labelled already.
     """
-    teacher = parse_teacher(teacher_spec, accuracy)
     frames = load_dataset(source)
+    return label_dataset(
+        frames, str(source), out, teacher_spec, accuracy=accuracy, workers=workers, console=console
+    )
+
+
+def label_dataset(
+    frames: Dataset,
+    source: str,
+    out: str | Path,
+    teacher_spec: str,
+    *,
+    accuracy: float,
+    workers: int,
+    console: Console | None = None,
+) -> Dataset:
+    """What :func:`label_file` does, of frames in memory; ``source`` names them in errors."""
+    teacher = parse_teacher(teacher_spec, accuracy)
     if frames.is_labelled:
         raise SettingsError(
             f"received {source}, which has labels of {frames.teacher}; expected frames without "
@@ -69,6 +86,11 @@ def label_file(
         )
     if not len(frames):
         raise SettingsError(f"received {source}, which holds no frames; sample some first")
+    if any(smiles.startswith(UNIDENTIFIED) for smiles in frames.molecules.smiles):
+        raise SettingsError(
+            f"received {source}, whose molecules nobody has identified; expected sampled frames: "
+            "give the folder that a gateway captured to as --from-capture"
+        )
     job = {
         "command": "label",
         "input": frames.content_hash(),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from forcegate_client.errors import Forbidden, Unauthorized
 from forcegate_service.access.keyring import KeyRing
 from forcegate_service.access.keys import Scope, secret_matches, split
-from forcegate_service.settings import Settings
+from forcegate_service.settings import Settings, is_loopback
 
 __all__ = ["ANONYMOUS", "Access", "Caller"]
 
@@ -81,6 +81,15 @@ class Access:
                 expected=f"a key with the scope {scope}",
                 action="ask whoever runs this server for such a key",
             )
+
+    def require_here(self, caller: Caller, scope: Scope, host: str) -> None:
+        """Raise unless ``caller`` has ``scope``; without keys, unless ``host`` is this machine.
+
+        Raises:
+            Forbidden: if not.
+        """
+        if self._keys is not None or not is_loopback(host):
+            self.require(caller, scope)
 
     def require_key(self, caller: Caller) -> None:
         """Raise if keys are in force and ``caller`` showed none.

@@ -19,7 +19,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 __all__ = ["SCOPES", "KeyRecord", "Scope", "new_key", "now", "redacted", "secret_matches", "split"]
 
-Scope = Literal["predict", "report", "admin"]
+Scope = Literal["predict", "report", "shadow", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 _SECRET_BYTES = 32

@@ -16,6 +16,7 @@ from forcegate_trainer.cli.label import label
 from forcegate_trainer.cli.merge import merge
 from forcegate_trainer.cli.molecules import molecules
 from forcegate_trainer.cli.sample import sample
+from forcegate_trainer.cli.shadow import shadow_command
 from forcegate_trainer.cli.validate import validate_command
 
 EXIT_BAD_INPUT = 2
@@ -41,6 +42,7 @@ def create_app() -> typer.Typer:
     app.command("export-program")(export_program_command)
     app.command("export-histograms")(export_histograms_command)
     app.command("validate")(validate_command)
+    app.command("shadow")(shadow_command)
     return app
 
 

@@ -6,14 +6,27 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from forcegate_client.dataset import Dataset, load_dataset
 from forcegate_trainer.cli.report import describe
-from forcegate_trainer.labelling import label_file
+from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.labelling import label_dataset
 from forcegate_trainer.teachers.spec import DEFAULT_TEACHER, TBLITE_ACCURACY
 
 
 def label(
-    frames: Annotated[Path, typer.Argument(help="HDF5 file written by `sample`.")],
     out: Annotated[Path, typer.Option(help="HDF5 file to write.")],
+    frames: Annotated[
+        Path | None, typer.Argument(help="HDF5 file written by `sample` or `explore`.")
+    ] = None,
+    from_capture: Annotated[
+        Path | None,
+        typer.Option(help="Instead: a gateway's FORCEGATE_CAPTURE_DIR; training molecules alone."),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="With --from-capture: datasets whose held-out molecules stay out."),
+    ] = None,
+    split_seed: Annotated[int, typer.Option(help="With --from-capture: as in `molecules`.")] = 0,
     teacher: Annotated[
         str,
         typer.Option(
@@ -28,5 +41,27 @@ def label(
 ) -> None:
     """Label frames; stopped, it continues when called again."""
     console = Console(stderr=True)
-    dataset = label_file(frames, out, teacher, accuracy=accuracy, workers=workers, console=console)
+    found = _frames(frames, from_capture, data or [], split_seed, console)
+    source = str(frames or from_capture)
+    dataset = label_dataset(
+        found, source, out, teacher, accuracy=accuracy, workers=workers, console=console
+    )
     describe(dataset, out, console)
+
+
+def _frames(
+    frames: Path | None, captured: Path | None, data: list[Path], split_seed: int, console: Console
+) -> Dataset:
+    if (frames is None) == (captured is None):
+        raise SettingsError(
+            f"received frames {frames} and --from-capture {captured}; expected one of them"
+        )
+    if frames is not None:
+        return load_dataset(frames)
+    # Imported here because it takes RDKit, which labelling by itself can do without.
+    from forcegate_trainer.capture.admission import Admission
+    from forcegate_trainer.capture.collection import collect
+
+    assert captured is not None
+    admission = Admission(split_seed, [load_dataset(path) for path in data])
+    return collect(captured, admission, console.print)

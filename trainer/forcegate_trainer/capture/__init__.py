@@ -1,0 +1,1 @@
+"""From what a gateway captured to frames that may be trained on."""

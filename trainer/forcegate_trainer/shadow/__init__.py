@@ -1,0 +1,1 @@
+"""Student against teacher: labels for live structures that a gateway put aside."""
