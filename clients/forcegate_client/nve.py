@@ -181,6 +181,8 @@ def run_nve(
         dynamics.run(steps_in(duration_ps, timestep_fs))
     except (DynamicsBlewUp, UnprocessableRequest, CalculatorError) as error:
         monitor.trouble = monitor.trouble or str(error)
+    finally:
+        monitor.close()
     return NVEReport(
         temperature_k=temperature_K,
         timestep_fs=timestep_fs,

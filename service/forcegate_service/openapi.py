@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from forcegate_service.json_form import PredictAnswer, PredictBody
+from forcegate_service.monitoring.md_report import MDReportBody
 from forcegate_service.negotiation import JSON, MSGPACK
 from forcegate_service.problems import PROBLEM_TYPE, Problem
 
@@ -16,6 +17,8 @@ __all__ = [
     "NOT_READY",
     "PREDICT_REQUEST",
     "PREDICT_RESPONSES",
+    "REPORT_REQUEST",
+    "REPORT_RESPONSES",
     "UNAUTHORIZED",
     "UNREADABLE",
     "describe_bodies",
@@ -61,6 +64,25 @@ PREDICT_RESPONSES: Responses = {
     **NOT_FOUND,
     **NOT_READY,
 }
+REPORT_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {JSON: {"schema": {"$ref": _REFERENCE.format(model=MDReportBody.__name__)}}},
+    }
+}
+REPORT_RESPONSES: Responses = {
+    204: {"description": "The report was counted, or had been"},
+    400: _problem("The body is not JSON"),
+    413: _problem("More bytes than a report has"),
+    415: _problem("Not JSON, or compressed"),
+    422: _problem("A report that cannot be right, or is about other weights"),
+    429: _problem("More reports than one caller may send; leave this one out"),
+    504: _problem("The body did not come in time"),
+    **UNAUTHORIZED,
+    **FORBIDDEN,
+    **NOT_FOUND,
+    **NOT_READY,
+}
 
 
 def describe_bodies(app: FastAPI) -> None:
@@ -74,7 +96,7 @@ def describe_bodies(app: FastAPI) -> None:
         # Either nothing or a key: whether keys are in force is up to each server.
         document["security"] = [{}, {"key": []}]
         schemas = components.setdefault("schemas", {})
-        for model in (PredictBody, PredictAnswer, Problem):
+        for model in (PredictBody, PredictAnswer, MDReportBody, Problem):
             schema = model.model_json_schema(ref_template=_REFERENCE)
             schemas.update(schema.pop("$defs", {}))
             schemas[model.__name__] = schema
