@@ -13,6 +13,7 @@ __all__ = [
     "BlowUp",
     "DynamicsBlewUp",
     "EnergyJumps",
+    "blow_up_of",
     "temperature_limit_k",
 ]
 
@@ -35,6 +36,20 @@ class DynamicsBlewUp(ForcegateError):
 
     default_code = "dynamics_blew_up"
     title = "The dynamics blew up"
+
+
+# Structures that a server refuses and that no run in good order asks for.
+_BY_CODE: dict[str, BlowUp] = {
+    "not_finite": "not_finite",
+    "prediction_not_finite": "not_finite",
+    "atoms_too_close": "bond",
+    "coordinate_out_of_range": "bond",
+}
+
+
+def blow_up_of(error: BaseException) -> BlowUp | None:
+    """What an error that ended a run says of it; ``None`` if it says nothing."""
+    return _BY_CODE.get(error.code) if isinstance(error, ForcegateError) else None
 
 
 def temperature_limit_k(expected_k: float, n_dof: int) -> float:

@@ -6,6 +6,7 @@ import math
 import weakref
 from array import array
 from dataclasses import dataclass
+from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from forcegate_client.blow_up import (
     BlowUp,
     DynamicsBlewUp,
     EnergyJumps,
+    blow_up_of,
     temperature_limit_k,
 )
 from forcegate_client.bonds import bond_changes, bonded_pairs
@@ -30,6 +32,7 @@ from forcegate_client.ensemble import (
     ensemble_of,
     target_temperature_k,
 )
+from forcegate_client.errors import ForcegateError
 from forcegate_client.run_progress import RunProgress
 from forcegate_client.run_reporter import REPORT_EVERY_S, RunFacts, RunReporter
 from forcegate_client.velocities import degrees_of_freedom, temperature_of
@@ -163,7 +166,7 @@ class MDMonitor:
             what = "an energy, velocity or force that is not finite"
             return self._report_trouble("not_finite", what, time_ps)
         self._values.extend(row)
-        conserved_ev = math.nan if self._conserved is None else self._conserved()
+        conserved_ev = self._conserved_ev(row)
         self._progress.add(time_ps, conserved_ev, row.temperature_k)
         self._check_temperature(row)
         self._check_energy(conserved_ev, time_ps)
@@ -174,6 +177,13 @@ class MDMonitor:
             self._reporter.sampled(end_of_run=self._is_end_of_run())
         return None
 
+    def ended_by(self, error: Exception) -> None:
+        """Take note of what ended the run, such as a structure that the server refuses."""
+        self.trouble = self.trouble or str(error)
+        reason = blow_up_of(error)
+        if reason is not None:
+            self._blew_up(reason, stopped=True)
+
     def close(self) -> None:
         """The run is over: tell the server, for which it waits two seconds at most."""
         if self._reporter is not None:
@@ -182,7 +192,14 @@ class MDMonitor:
     def __enter__(self) -> MDMonitor:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, ForcegateError):
+            self.ended_by(error)
         self.close()
 
     @property
@@ -242,6 +259,11 @@ class MDMonitor:
             self._report_trouble("temperature", what, row.time_ps)
         return None
 
+    def _conserved_ev(self, row: Sample) -> float:
+        if self.ensemble is Ensemble.NVE:
+            return row.total_ev
+        return math.nan if self._conserved is None else self._conserved()
+
     def _expect_k(self, first: Sample) -> float:
         if self._expected_k is not None:
             return self._expected_k
@@ -287,10 +309,7 @@ class MDMonitor:
 
     def _report_trouble(self, reason: BlowUp, what: str, time_ps: float) -> None:
         self.trouble = f"{what} at {time_ps:.4f} ps"
-        if self._facts.blow_up is None:
-            self._facts.blow_up = reason
-            if self._reporter is not None:
-                self._reporter.blew_up(stopped=self._stop)
+        self._blew_up(reason, stopped=self._stop)
         if self._stop:
             raise DynamicsBlewUp(
                 self.trouble,
@@ -298,3 +317,9 @@ class MDMonitor:
                 action="try a shorter timestep or a lower temperature, and look at the novelty "
                 "of the last frames: the model may be outside its training data",
             )
+
+    def _blew_up(self, reason: BlowUp, stopped: bool) -> None:
+        if self._facts.blow_up is None:
+            self._facts.blow_up = reason
+            if self._reporter is not None:
+                self._reporter.blew_up(stopped)

@@ -152,7 +152,7 @@ def record(monitor: MDMonitor, settings: MDSettings, output: MDOutput, progress:
         return True
     except ForcegateError as error:
         # Whatever stopped it, hours of trajectory are worth a summary and a plot.
-        monitor.trouble = monitor.trouble or str(error)
+        monitor.ended_by(error)
     finally:
         monitor.close()
     return False
