@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -113,6 +114,27 @@ class Client:
         except (Transient, ForcegateError):
             return False
         return True
+
+    def send_report(self, path: str, body: bytes) -> None:
+        """Post a JSON document that nothing depends on; one attempt, whatever comes of it.
+
+        Raises:
+            Transient: if another attempt may succeed.
+            ForcegateError: if not.
+        """
+        headers = {**self.connection.headers(), "Content-Type": "application/json"}
+        self._send(Target("POST", self.connection.endpoint(path), headers), body)
+
+    def twin(self, timeouts: Timeouts) -> Client:
+        """A client of the same server with other limits and with connections of its own."""
+        other = copy.copy(self)
+        other.timeouts = timeouts
+        return other
+
+    @property
+    def owns_transport(self) -> bool:
+        """Whether ``close`` ends nothing that somebody else may be using."""
+        return self._given is None
 
     def close(self) -> None:
         """Close the connections; the client opens new ones if it is used again."""

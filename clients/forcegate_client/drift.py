@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["N_BLOCKS", "Drift", "energy_drift"]
+__all__ = ["N_BLOCKS", "Drift", "energy_drift", "line_through"]
 
 N_BLOCKS = 20
 # A line through fewer points says nothing about their scatter.
@@ -70,9 +70,14 @@ def energy_drift(
     relative = energies - energies[0]
     t = np.array([part.mean() for part in np.array_split(times, blocks)])
     e = np.array([part.mean() for part in np.array_split(relative, blocks)])
-    t -= t.mean()
-    slope = float(t @ e / (t @ t))
-    residuals = e - e.mean() - slope * t
-    error = float(np.sqrt(residuals @ residuals / (blocks - 2) / (t @ t)))
+    slope, error = line_through(t, e)
     scale = 1000.0 / n_atoms
     return Drift(slope * scale, error * scale, blocks, float(times[-1] - times[0]))
+
+
+def line_through(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Least-squares slope of ``y`` against ``x``, both [P] with P > 2, and its standard error."""
+    x = x - x.mean()
+    slope = float(x @ y / (x @ x))
+    residuals = y - y.mean() - slope * x
+    return slope, float(np.sqrt(residuals @ residuals / (len(x) - 2) / (x @ x)))

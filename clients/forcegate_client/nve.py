@@ -138,6 +138,7 @@ def run_nve(
     keep_frames_every: int | None = None,
     seed: int = 0,
     on_sample: Callable[[MDMonitor], None] | None = None,
+    report: bool = True,
 ) -> NVEReport:
     """Run the protocol on a copy of ``atoms`` with its calculator (eV, eV/Å, masses in u).
 
@@ -145,7 +146,8 @@ def run_nve(
     at twice the temperature. ``settle_ps`` of NVE are not recorded: a start at the bottom of the
     well sees another integrator error than the trajectory after it. Every ``sample_every``-th
     step is recorded and handed to ``on_sample``; ``keep_frames_every`` counts steps between the
-    frames that the report keeps. ``relax_fmax=None`` skips the relaxation.
+    frames that the report keeps. ``relax_fmax=None`` skips the relaxation. ``report=False`` keeps
+    the run from the server, as in ``MDMonitor``.
 
     A run that blows up, or whose structures the calculator refuses, is a report with
     ``survived == False``, not an exception.
@@ -165,7 +167,7 @@ def run_nve(
     start_velocities(work, temperature_K, rng, n_dof, from_minimum=equilibrate_ps <= 0.0)
 
     dynamics = VelocityVerlet(work, timestep_fs * units.fs)
-    monitor = MDMonitor(dynamics, temperature_K=temperature_K, n_dof=n_dof)
+    monitor = MDMonitor(dynamics, temperature_K=temperature_K, n_dof=n_dof, report=report)
     frames: list[Atoms] = []
     try:
         if equilibrate_ps > 0.0:
@@ -180,7 +182,9 @@ def run_nve(
             dynamics.attach(lambda: frames.append(snapshot(work)), keep_frames_every)
         dynamics.run(steps_in(duration_ps, timestep_fs))
     except (DynamicsBlewUp, UnprocessableRequest, CalculatorError) as error:
-        monitor.trouble = monitor.trouble or str(error)
+        monitor.ended_by(error)
+    finally:
+        monitor.close()
     return NVEReport(
         temperature_k=temperature_K,
         timestep_fs=timestep_fs,

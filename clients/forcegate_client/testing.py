@@ -28,6 +28,7 @@ from forcegate_client.errors import (
     ModelNotFound,
     PayloadTooLarge,
 )
+from forcegate_client.md_reports import PATH as REPORTS_PATH
 from forcegate_client.messages import Predictions, PredictRequest, PredictResponse
 from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import MEDIA_TYPE, decode_request, encode_response
@@ -43,7 +44,11 @@ LENGTH_A = 1.5
 
 @dataclass
 class FakeServer:
-    """``requests`` holds all that was asked; ``script`` the replies that come before good ones."""
+    """``requests`` holds all that was asked; ``script`` the replies that come before good ones.
+
+    Reports of runs come from threads of their own, at no moment that a test could name. They have
+    no part in either: ``reports`` holds them, and ``report_reply`` is the answer to each.
+    """
 
     script: list[Reply] = field(default_factory=list)
     version: str = "1"
@@ -53,6 +58,8 @@ class FakeServer:
     warnings: list[str] = field(default_factory=list)
     approval: dict[str, str] = field(default_factory=lambda: {"md": "approved"})
     requests: list[httpx.Request] = field(default_factory=list)
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    report_reply: Reply = field(default_factory=lambda: httpx.Response(204))
 
     @property
     def transport(self) -> httpx.MockTransport:
@@ -70,12 +77,12 @@ class FakeServer:
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         """Answer one request."""
+        if request.url.path.endswith(REPORTS_PATH):
+            self.reports.append(json.loads(request.content))
+            return _given(self.report_reply, request)
         self.requests.append(request)
         if self.script:
-            reply = self.script.pop(0)
-            if isinstance(reply, Exception):
-                raise reply
-            return reply if isinstance(reply, httpx.Response) else reply(request)
+            return _given(self.script.pop(0), request)
         return self.answer(request)
 
     def answer(self, request: httpx.Request) -> httpx.Response:
@@ -211,6 +218,12 @@ class _Listener(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is part of the tests."""
+
+
+def _given(reply: Reply, request: httpx.Request) -> httpx.Response:
+    if isinstance(reply, Exception):
+        raise reply
+    return reply if isinstance(reply, httpx.Response) else reply(request)
 
 
 def problem(error: DocumentedError | ForcegateError) -> httpx.Response:

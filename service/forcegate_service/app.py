@@ -18,9 +18,19 @@ from forcegate_service.access.caller import Access
 from forcegate_service.context import RequestContext
 from forcegate_service.dependencies import State
 from forcegate_service.gateway import Gateway
-from forcegate_service.handlers import admin, documents, health, models, page, predict, shadow
+from forcegate_service.handlers import (
+    admin,
+    documents,
+    health,
+    models,
+    page,
+    predict,
+    reports,
+    shadow,
+)
 from forcegate_service.metrics import Metrics
 from forcegate_service.monitoring.assembly import make_observers
+from forcegate_service.monitoring.md_reports import MDReports
 from forcegate_service.openapi import describe_bodies
 from forcegate_service.problems import install_handlers
 from forcegate_service.runtime import RuntimeLoader
@@ -64,7 +74,7 @@ def create_app(
         gateway = Gateway(settings, runtimes, metrics, observers)
         gateway.loading = loading = asyncio.create_task(_load(gateway, on_ready, on_failure))
         try:
-            yield {"gateway": gateway, "access": access}
+            yield {"gateway": gateway, "access": access, "md_reports": MDReports(registry)}
         finally:
             loading.cancel()
             with suppress(asyncio.CancelledError):
@@ -82,7 +92,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    for handler in (predict, models, shadow, admin, health, documents, page):
+    for handler in (predict, models, reports, shadow, admin, health, documents, page):
         app.include_router(handler.router)
     install_handlers(app)
     describe_bodies(app)

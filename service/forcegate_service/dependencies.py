@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from forcegate_service.access.caller import Access, Caller
 from forcegate_service.access.keys import Scope
 from forcegate_service.gateway import Gateway
+from forcegate_service.monitoring.md_reports import MDReports
 
 __all__ = ["GatewayDependency", "State", "caller", "identify", "require", "require_key"]
 
@@ -18,6 +19,7 @@ class State(TypedDict):
 
     gateway: Gateway
     access: Access
+    md_reports: MDReports
 
 
 def identify(request: Request) -> Caller:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from forcegate_service.json_form import PredictAnswer, PredictBody
+from forcegate_service.monitoring.md_report import MDReportBody
 from forcegate_service.monitoring.shadow_results import ShadowResults
 from forcegate_service.negotiation import JSON, MSGPACK
 from forcegate_service.patience import TIMEOUT_HEADER
@@ -18,6 +19,8 @@ __all__ = [
     "NOT_READY",
     "PREDICT_REQUEST",
     "PREDICT_RESPONSES",
+    "REPORT_REQUEST",
+    "REPORT_RESPONSES",
     "SHADOW_REQUEST",
     "SHADOW_RESPONSES",
     "UNAUTHORIZED",
@@ -90,6 +93,25 @@ SHADOW_RESPONSES: Responses = {
     **UNAUTHORIZED,
     **FORBIDDEN,
 }
+REPORT_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {JSON: {"schema": {"$ref": _REFERENCE.format(model=MDReportBody.__name__)}}},
+    }
+}
+REPORT_RESPONSES: Responses = {
+    204: {"description": "The report was counted, or had been"},
+    400: _problem("The body is not JSON"),
+    413: _problem("More bytes than a report has"),
+    415: _problem("Not JSON, or compressed"),
+    422: _problem("A report that cannot be right, or is about other weights"),
+    429: _problem("More reports than one caller may send; leave this one out"),
+    504: _problem("The body did not come in time"),
+    **UNAUTHORIZED,
+    **FORBIDDEN,
+    **NOT_FOUND,
+    **NOT_READY,
+}
 
 
 def describe_bodies(app: FastAPI) -> None:
@@ -103,7 +125,7 @@ def describe_bodies(app: FastAPI) -> None:
         # Either nothing or a key: whether keys are in force is up to each server.
         document["security"] = [{}, {"key": []}]
         schemas = components.setdefault("schemas", {})
-        for model in (PredictBody, PredictAnswer, Problem, ShadowResults):
+        for model in (PredictBody, PredictAnswer, MDReportBody, ShadowResults, Problem):
             schema = model.model_json_schema(ref_template=_REFERENCE)
             schemas.update(schema.pop("$defs", {}))
             schemas[model.__name__] = schema

@@ -52,6 +52,7 @@ DRAWN = {
     "GET /v1/models/{name}": 200,
     "POST /v1/admin/reload": 55,
     "POST /v1/shadow/results": 200,
+    "POST /v1/md/reports": 100,
     "GET /health/live": 55,
     "GET /health/ready": 55,
     "GET /metrics": 55,
@@ -63,7 +64,10 @@ PATIENCE_S = 120.0
 
 ERRORS = Path(__file__).parents[2] / "docs" / "errors.md"
 # What is said of a request that cannot be read.
-UNREAD = {"malformed_body", "field_missing", "field_unknown", "type_mismatch", "on_error_unknown"}
+UNREAD = {
+    *("malformed_body", "field_missing", "field_unknown", "type_mismatch", "on_error_unknown"),
+    "value_out_of_range",
+}
 # What the header of the caller's patience may lead to, well read or not.
 IMPATIENCE = {"request_timeout_invalid", "deadline_exceeded"}
 
@@ -256,7 +260,7 @@ class Judge:
             encoding=answer.encoding,
         )
         case.validate_response(response, checks=self._checks)
-        if answer.headers["content-type"] == MEDIA_TYPE:
+        if answer.headers.get("content-type") == MEDIA_TYPE:
             decode_response(answer.content)
 
     def no_defect(self, ask: Ask, answer: httpx.Response) -> None:

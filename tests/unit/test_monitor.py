@@ -143,3 +143,45 @@ def test_bonds_that_broke_before_the_recorded_run_are_told_as_well() -> None:
     monitor = MDMonitor(dynamics, bonds=bonded_pairs(whole), check_bonds_every=1)
     monitor()
     assert monitor.report().bonds_broken == {(0, 1)}
+
+
+def jumpy_run(jump_ev: float, at_step: int) -> None:
+    """A quiet cluster whose energy gets a step, and whose forces know nothing of it."""
+    atoms = Octahedron("Ar", 3, latticeconstant=5.3)
+    atoms.calc = calculator = LennardJones(epsilon=0.0104, sigma=3.4, rc=100.0)
+    draw_velocities(atoms, 20.0, np.random.default_rng(0))
+    dynamics = VelocityVerlet(atoms, 5.0 * units.fs)
+
+    def step_up() -> None:
+        if dynamics.nsteps >= at_step:
+            calculator.results["energy"] += jump_ev
+
+    dynamics.attach(step_up)
+    dynamics.attach(MDMonitor(dynamics))
+    dynamics.run(60)
+
+
+def test_an_energy_that_jumps_stops_the_run() -> None:
+    with pytest.raises(DynamicsBlewUp, match=r"energy jumped by \+25.00 eV"):
+        jumpy_run(25.0, at_step=5)
+    # 19 atoms: less than 1 eV each, but 10 eV in all, after 20 samples that were quiet.
+    with pytest.raises(DynamicsBlewUp, match=r"energy jumped by -11.00 eV"):
+        jumpy_run(-11.0, at_step=40)
+
+
+def test_an_energy_that_fluctuates_is_no_jump() -> None:
+    jumpy_run(11.0, at_step=5)
+    jumpy_run(1.0, at_step=40)
+
+
+def test_a_start_hotter_than_any_molecule_is_refused_unless_it_was_meant() -> None:
+    atoms = molecule("CH4")
+    atoms.calc = Constant()
+    draw_velocities(atoms, 50_000.0, np.random.default_rng(0))
+    dynamics = VelocityVerlet(atoms, 0.001 * units.fs)
+    monitor = MDMonitor(dynamics)
+    with pytest.raises(DynamicsBlewUp, match="a start at 50000 K"):
+        monitor()
+    MDMonitor(dynamics, temperature_K=50_000.0)()
+    with pytest.raises(DynamicsBlewUp, match="above the limit"):
+        MDMonitor(dynamics, temperature_K=300.0)()

@@ -55,6 +55,9 @@ def md(
     model: ModelOption = "painn_base",
     version: VersionOption = None,
     overwrite: OverwriteOption = False,
+    report: Annotated[
+        bool, typer.Option(help="Tell the server how the run goes: drift and temperature only.")
+    ] = True,
 ) -> None:
     """Run molecular dynamics of FILE: trajectory, log, plot and energy drift."""
     settings = MDSettings(
@@ -83,7 +86,7 @@ def md(
         directory = prepare_directory(out or Path(f"{file.stem}_md"), overwrite, marker=LOG)
         with md_progress(err_console()) as progress:
             prepared = prepare(atoms, settings, rng, progress)
-            monitor = new_monitor(atoms, settings, rng, prepared)
+            monitor = new_monitor(atoms, settings, rng, prepared, report)
             with MDOutput(directory, monitor) as output:
                 interrupted = record(monitor, settings, output, progress)
                 summary = (

@@ -99,9 +99,13 @@ def prepare(
 
 
 def new_monitor(
-    atoms: Atoms, settings: MDSettings, rng: np.random.Generator, prepared: Prepared
+    atoms: Atoms,
+    settings: MDSettings,
+    rng: np.random.Generator,
+    prepared: Prepared,
+    report: bool = True,
 ) -> MDMonitor:
-    """A monitor with the dynamics it watches."""
+    """A monitor with the dynamics it watches; ``report``: whether it tells the server."""
     timestep = settings.timestep_fs * units.fs
     n_dof = prepared.n_dof
     dynamics: MolecularDynamics
@@ -119,7 +123,11 @@ def new_monitor(
         # This thermostat drives overall motion as well.
         n_dof = int(atoms.get_number_of_degrees_of_freedom())
     return MDMonitor(
-        dynamics, temperature_K=settings.temperature_k, n_dof=n_dof, bonds=prepared.bonds
+        dynamics,
+        temperature_K=settings.temperature_k,
+        n_dof=n_dof,
+        bonds=prepared.bonds,
+        report=report,
     )
 
 
@@ -144,5 +152,7 @@ def record(monitor: MDMonitor, settings: MDSettings, output: MDOutput, progress:
         return True
     except ForcegateError as error:
         # Whatever stopped it, hours of trajectory are worth a summary and a plot.
-        monitor.trouble = monitor.trouble or str(error)
+        monitor.ended_by(error)
+    finally:
+        monitor.close()
     return False
