@@ -20,6 +20,7 @@ __all__ = [
     "CARD_NAME",
     "MODEL_NAME",
     "PROGRAM_NAME",
+    "USES",
     "Approval",
     "ModelCard",
     "Reference",
@@ -32,6 +33,9 @@ MODEL_NAME = "model.pt"
 PROGRAM_NAME = "model.pt2"
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+# What a version is validated for.
+USES = ("md", "relax", "screening", "periodic")
+
 Approval = Literal["approved", "caution", "rejected", "not_validated"]
 
 
