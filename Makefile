@@ -8,7 +8,7 @@ PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo test test-system bench bench-quick bench-load bench-soak bench-peers bench-gpu lint typing format clean triton
+.PHONY: help install demo test test-system bench bench-quick bench-load bench-soak bench-peers bench-gpu lint typing format clean triton monitoring
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ format: install ## rewrite files to the house format
 
 typing: install ## mypy --strict over the three packages
 	$(BIN)/mypy
+
+monitoring: install ## write alert rules, dashboards and docs/metrics.md anew
+	cd deploy && ../$(BIN)/python -m forcegate_monitoring
 
 clean: ## remove what runs leave behind; keeps .venv
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -67,7 +67,7 @@ def create_app(
         registry = metrics_registry or CollectorRegistry()
         metrics = Metrics(registry)
         if load_runtime is None:
-            runtimes = open_runtimes(settings, metrics)
+            runtimes = open_runtimes(settings, metrics.models)
         else:
             runtimes = Runtimes(load_runtime)
         observers = make_observers(settings, registry)

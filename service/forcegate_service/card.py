@@ -21,6 +21,7 @@ __all__ = [
     "CARD_NAME",
     "MODEL_NAME",
     "PROGRAM_NAME",
+    "USES",
     "Approval",
     "ModelCard",
     "Reference",
@@ -33,6 +34,9 @@ MODEL_NAME = "model.pt"
 PROGRAM_NAME = "model.pt2"
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+# What a version is validated for.
+USES = ("md", "relax", "screening", "periodic")
+
 Approval = Literal["approved", "caution", "rejected", "not_validated"]
 
 

@@ -24,6 +24,7 @@ def main() -> None:
     app.callback(invoke_without_command=True)(_serve)
     app.command("compile")(_compile)
     app.command("triton-repository")(_triton_repository)
+    app.command("metrics")(_metrics)
     app.add_typer(keys_commands(), name="keys")
     app()
 
@@ -143,6 +144,14 @@ def _triton_repository(
     for path in changed:
         print(f"{'differs' if check else 'written'}: {path}")
     raise typer.Exit(int(check and bool(changed)))
+
+
+def _metrics() -> None:
+    """Print every metric with its labels and meaning, as docs/metrics.md has them."""
+    from forcegate_service.instruments.catalogue import catalogue
+    from forcegate_service.instruments.document import document
+
+    print(document(catalogue()), end="")
 
 
 def _settings_for(context: typer.Context, model_repository: Path | None) -> Settings:

@@ -15,6 +15,7 @@ from forcegate_service.access.caller import Caller
 from forcegate_service.logs import current_request_id
 from forcegate_service.metrics import Metrics
 from forcegate_service.problems import problem_response, server_fault
+from forcegate_service.request_record import RequestRecord, current_record
 
 __all__ = ["RAW_REQUEST_ID", "REQUEST_ID", "RequestContext", "account", "request_id"]
 
@@ -55,6 +56,7 @@ class RequestContext:
             await send(message)
 
         token = current_request_id.set(name.decode("ascii"))
+        record_token = current_record.set(RequestRecord())
         try:
             await self.app(scope, receive, send_named)
         except Exception:
@@ -72,6 +74,7 @@ class RequestContext:
                 time.perf_counter() - started,
                 state.get("caller"),
             )
+            current_record.reset(record_token)
             current_request_id.reset(token)
 
 
@@ -87,7 +90,7 @@ def account(
 
     What went well is worth a line to those who debug: dynamics asks a thousand times a second.
     """
-    metrics.request(route, status)
+    metrics.requests.answered(route, status, duration_s, current_record.get())
     level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.WARNING
     if not logger.isEnabledFor(level):
         return

@@ -28,6 +28,7 @@ from forcegate_service.monitoring.observer import HearsOfUnloading, Observer, Se
 from forcegate_service.negotiation import JSON, Form
 from forcegate_service.preparation import Prepared, prepare
 from forcegate_service.registry import Registry
+from forcegate_service.request_record import note_structures
 from forcegate_service.runtimes import Runtimes
 from forcegate_service.scheduling.budget import Budget, Reservation
 from forcegate_service.scheduling.dispatcher import Answer, Dispatcher
@@ -80,7 +81,12 @@ class Gateway:
         self._in_flight = 0
         self._looking: asyncio.Task[None] | None = None
         self._pool = ThreadPoolExecutor(_PREPARING_THREADS, "forcegate-prepare")
-        metrics.watch(lambda: self.budget.admitted_s, runtimes.available)
+        metrics.watch(
+            admitted_s=lambda: self.budget.admitted_s,
+            queued_s=lambda: max(0.0, self.budget.admitted_s - self._dispatcher.running_s),
+            budget_s=lambda: self.budget.limit_s * runtimes.lanes(),
+            available=runtimes.available,
+        )
 
     @property
     def models(self) -> Registry:
@@ -206,6 +212,7 @@ class Gateway:
     ) -> bytes:
         small = len(body) <= _INLINE_BYTES
         request, problems = await self._run(small, partial(self._decode, body, form))
+        note_structures(len(request.structures))
         version = self.models.find(request.model, request.version)
         self.models.policy.require_approved(version.card)
         with version.in_use():
@@ -304,7 +311,8 @@ class Gateway:
         else:
             body = encode_response(response)
         self.metrics.served(card, len(response.predictions.index))
-        self.metrics.phases(response.timing | {"serialise_s": time.perf_counter() - started})
+        phases = response.timing | {"serialise_s": time.perf_counter() - started}
+        self.metrics.phases(phases, len(prepared.request.structures))
         return body
 
     async def _run(self, inline: bool, function: Callable[[], T]) -> T:

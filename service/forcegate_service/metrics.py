@@ -8,18 +8,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from forcegate_client.errors import ForcegateError, PredictionNotFinite
 from forcegate_service.card import ModelCard
+from forcegate_service.instruments.models import ModelMetrics
+from forcegate_service.instruments.problem_codes import counted_code
+from forcegate_service.instruments.process import watch_process
+from forcegate_service.instruments.requests import RequestMetrics
+from forcegate_service.instruments.sizes import LATENCY_BUCKETS_S, size_class
 
 __all__ = ["Metrics"]
 
-_LATENCY_BUCKETS_S = (
-    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
-    *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
-)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_EDGE_BUCKETS = (100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 
 
 class Metrics:
-    """The ``forcegate_*`` metrics of one server.
+    """The ``forcegate_*`` metrics of one server: predictions here, the rest in groups.
 
     The children that every prediction counts in are kept here: looking one up by its labels costs
     more than counting.
@@ -27,23 +29,27 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self._requests = Counter(
-            "forcegate_requests_total",
-            "HTTP requests answered, by route template and status code.",
-            ["route", "code"],
-            registry=registry,
-        )
+        self.requests = RequestMetrics(registry)
+        self.models = ModelMetrics(registry)
+        watch_process(registry)
         self._phases = Histogram(
             "forcegate_phase_seconds",
-            "Time that predictions spend in each phase: queue, graph, inference, serialise.",
-            ["phase"],
-            buckets=_LATENCY_BUCKETS_S,
+            "Time that predictions spend in each phase (queue, graph, inference, serialise), by "
+            "number of structures (1, 2-32, 33+).",
+            ["phase", "size_class"],
+            buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
         self._batch_structures = Histogram(
             "forcegate_batch_structures",
             "Structures evaluated together.",
             buckets=_BATCH_BUCKETS,
+            registry=registry,
+        )
+        self._batch_edges = Histogram(
+            "forcegate_batch_edges",
+            "Edges evaluated together: pairs of neighbours, each in both directions.",
+            buckets=_EDGE_BUCKETS,
             registry=registry,
         )
         self._busy = Counter(
@@ -62,15 +68,19 @@ class Metrics:
             "Predicted time of the work that waits or runs.",
             registry=registry,
         )
+        self._queued = Gauge(
+            "forcegate_queued_seconds",
+            "Predicted time of the admitted work that no running batch holds.",
+            registry=registry,
+        )
+        self._budget = Gauge(
+            "forcegate_queue_budget_seconds",
+            "Predicted time of the work that may be admitted; what goes beyond it is refused.",
+            registry=registry,
+        )
         self._up = Gauge(
             "forcegate_runtime_up",
             "1 while somebody is there to evaluate models, 0 while nobody is.",
-            registry=registry,
-        )
-        self._cancelled = Counter(
-            "forcegate_cancelled_total",
-            "Requests given up before they were answered, by reason: disconnect or deadline.",
-            ["reason"],
             registry=registry,
         )
         self._not_finite = Counter(
@@ -85,53 +95,32 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
-        self._models = Gauge(
-            "forcegate_model_info",
-            "Always 1; the labels name each version that is served.",
-            ["model", "version", "digest"],
-            registry=registry,
-        )
-        self._compiled = Gauge(
-            "forcegate_model_compiled",
-            "1 while a version is evaluated by compiled code, 0 while by TorchScript.",
-            ["model", "version"],
-            registry=registry,
-        )
-        self._compile_seconds = Gauge(
-            "forcegate_compile_seconds",
-            "Time that compiling a version took, if this server did it.",
-            ["model", "version"],
-            registry=registry,
-        )
-        self._restarts = Counter(
-            "forcegate_inference_process_restarts_total",
-            "Times that the inference process had died and was started again.",
-            registry=registry,
-        )
 
-        self._of_phase: dict[str, Histogram] = {}
-        self._of_answer: dict[tuple[str, int], Counter] = {}
+        self._of_phase: dict[tuple[str, str], Histogram] = {}
         self._of_model: dict[str, Counter] = {}
 
-    def request(self, route: str, code: int) -> None:
-        """Count one answered HTTP request."""
-        child = self._of_answer.get((route, code))
-        if child is None:
-            child = self._of_answer[route, code] = self._requests.labels(route, str(code))
-        child.inc()
-
-    def phases(self, durations_s: Mapping[str, float]) -> None:
-        """Observe the phases of one prediction, keyed ``<phase>_s``."""
+    def phases(self, durations_s: Mapping[str, float], structures: int) -> None:
+        """Observe the phases of one prediction of so many structures, keyed ``<phase>_s``."""
+        size = size_class(structures)
         for name, duration_s in durations_s.items():
-            child = self._of_phase.get(name)
+            child = self._of_phase.get((name, size))
             if child is None:
-                child = self._of_phase[name] = self._phases.labels(name.removesuffix("_s"))
+                child = self._phases.labels(name.removesuffix("_s"), size)
+                self._of_phase[name, size] = child
             child.observe(duration_s)
 
-    def batch(self, structures: int, duration_s: float) -> None:
+    def batch(self, structures: int, edges: int, duration_s: float) -> None:
         """Observe one batch of the inference runtime."""
         self._batch_structures.observe(structures)
+        self._batch_edges.observe(edges)
         self._busy.inc(duration_s)
+
+    def serving(self, card: ModelCard) -> None:
+        """A version is served from now on."""
+        self.models.loaded(card)
+        # Counts that begin at 0, so that the first one is seen as an increase.
+        self._not_finite.labels(card.name)
+        self._structures.labels(card.name)
 
     def served(self, card: ModelCard, structures: int) -> None:
         """Count structures that got their prediction."""
@@ -143,38 +132,23 @@ class Metrics:
     def rejected(self, card: ModelCard, errors: Iterable[ForcegateError]) -> None:
         """Count structures that got a problem instead."""
         for error in errors:
-            self._rejected.labels(error.code).inc()
+            self._rejected.labels(counted_code(error.code)).inc()
             if isinstance(error, PredictionNotFinite):
                 self._not_finite.labels(card.name).inc()
 
-    def loaded(self, card: ModelCard) -> None:
-        """Announce a version that is served."""
-        self._models.labels(card.name, card.version, card.digest).set(1)
-
-    def unloaded(self, card: ModelCard) -> None:
-        """Take back what ``loaded`` announced."""
-        self._models.remove(card.name, card.version, card.digest)
-
-    def watch(self, admitted_s: Callable[[], float], available: Callable[[], bool]) -> None:
+    def watch(
+        self,
+        *,
+        admitted_s: Callable[[], float],
+        queued_s: Callable[[], float],
+        budget_s: Callable[[], float],
+        available: Callable[[], bool],
+    ) -> None:
         """Ask for the admitted work and the runtime's state whenever metrics are read."""
         self._admitted.set_function(admitted_s)
+        self._queued.set_function(queued_s)
+        self._budget.set_function(budget_s)
         self._up.set_function(available)
-
-    def cancelled(self, reason: str) -> None:
-        """Count a request that was given up."""
-        self._cancelled.labels(reason).inc()
-
-    def compiled(self, card: ModelCard, in_use: bool) -> None:
-        """Tell whether a version is evaluated by compiled code."""
-        self._compiled.labels(card.name, card.version).set(in_use)
-
-    def compile_took(self, card: ModelCard, seconds: float) -> None:
-        """Remember how long compiling a version took."""
-        self._compile_seconds.labels(card.name, card.version).set(seconds)
-
-    def inference_restarted(self) -> None:
-        """Count one more start of the inference process after a death."""
-        self._restarts.inc()
 
     def exposition(self) -> bytes:
         """All metrics in the Prometheus text format."""

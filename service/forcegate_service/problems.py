@@ -24,6 +24,7 @@ from forcegate_client.errors import (
     Unauthorized,
     UnprocessableRequest,
 )
+from forcegate_service.request_record import note_problem
 
 __all__ = [
     "PROBLEM_TYPE",
@@ -58,6 +59,7 @@ def problem_response(error: ForcegateError, headers: dict[str, str] | None = Non
     headers = dict(headers or {})
     # What never crosses the wire on purpose is a defect of the server when it does.
     documented = error if isinstance(error, DocumentedError) else server_fault()
+    note_problem(documented.code)
     if isinstance(documented, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     if documented.retry_after_s is not None:

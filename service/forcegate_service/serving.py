@@ -110,6 +110,7 @@ class Serving:
                 self.registry.add(await self._open(folder))
                 changes.added.append(name)
             elif await asyncio.to_thread(self._read_again, folder, served):
+                self._metrics.models.loaded(served.card)
                 changes.updated.append(name)
             else:
                 changes.kept.append(name)
@@ -157,7 +158,7 @@ class Serving:
             raise
         cost = CostModel.fitted(timings)
         limit = BatchLimit(cost, self._settings.batch_target_s, self._settings.batch_edges)
-        self._metrics.loaded(runtime.card)
+        self._metrics.serving(runtime.card)
         logger.info(
             "serving %s version %s (%s, ready after %.1f s)",
             runtime.card.name,
@@ -169,7 +170,7 @@ class Serving:
 
     async def _let_go(self, served: ServedVersion) -> None:
         self.registry.remove(served)
-        self._metrics.unloaded(served.card)
+        self._metrics.models.unloaded(served.card)
         await served.unused()
         self._unloaded(served.card)
         await self._dispatcher.call(served.runtime.close)

@@ -107,11 +107,13 @@ async def test_metrics_count_requests_batches_and_rejections(
         'forcegate_rejected_structures_total{reason="charge_unsupported"} 1.0',
         'forcegate_structures_total{model="fake"} 1.0',
         "forcegate_batch_structures_count 1.0",
-        f'forcegate_model_info{{digest="{digest}",model="fake",version="1"}} 1.0',
+        f'forcegate_model_info{{digest="{digest}",md="not_validated",model="fake",'
+        'periodic="not_validated",relax="not_validated",screening="not_validated",version="1"} 1.0',
     ):
         assert line in text
     for phase in ("queue", "graph", "inference", "serialise"):
-        assert registry.get_sample_value("forcegate_phase_seconds_count", {"phase": phase}) == 1
+        labels = {"phase": phase, "size_class": "1"}
+        assert registry.get_sample_value("forcegate_phase_seconds_count", labels) == 1
 
 
 async def test_the_openapi_document_describes_both_forms_and_the_problems(

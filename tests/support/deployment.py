@@ -15,10 +15,9 @@ from typing import Any
 
 import yaml
 from fastapi.routing import APIRoute
-from prometheus_client import CollectorRegistry
 
 from forcegate_service.handlers import admin, documents, health, models, page, predict
-from forcegate_service.metrics import Metrics
+from forcegate_service.instruments.catalogue import catalogue
 from forcegate_service.settings import Settings
 
 __all__ = [
@@ -129,15 +128,7 @@ def routes() -> frozenset[str]:
 @cache
 def labels_of_metrics() -> Mapping[str, frozenset[str]]:
     """The gateway's metrics by the name of their samples, with the labels of each."""
-    registry = CollectorRegistry()
-    Metrics(registry)
-    return {
-        name: frozenset(collector._labelnames)
-        for collector, names in registry._collector_to_names.items()
-        for name in names
-        # The stem of a counter is no sample.
-        if f"{name}_total" not in names
-    }
+    return {sample: frozenset(metric.labels) for metric in catalogue() for sample in metric.samples}
 
 
 def metrics_named(query: str) -> Iterator[tuple[str, dict[str, str]]]:

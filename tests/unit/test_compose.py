@@ -25,6 +25,7 @@ from support.deployment import (
     seconds,
     set_variables,
 )
+from support.watchers import tool
 
 SERVICES: dict[str, Any] = compose()["services"]
 GATEWAYS = ("gateway", "gateway-embedded")
@@ -290,6 +291,31 @@ def test_alerts_have_a_receiver_that_exists() -> None:
     described = configuration("alertmanager/alertmanager.yml")
     receivers = [receiver["name"] for receiver in described["receivers"]]
     assert described["route"]["receiver"] in receivers
+    assert {route["receiver"] for route in described["route"]["routes"]} <= set(receivers)
+
+
+def test_alertmanager_takes_its_configuration() -> None:
+    file = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
+    command = [tool("amtool"), "check-config", file]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_grafana_finds_its_dashboards_where_they_are_mounted() -> None:
+    for file in (ROOT / "deploy" / "grafana" / "providers").iterdir():
+        (provider,) = yaml.safe_load(file.read_text(encoding="utf-8"))["providers"]
+        place = provider["options"]["path"]
+        assert mounts("grafana")[place] == ("./deploy/grafana/dashboards", False)
+    assert mounts("grafana")["/etc/grafana/provisioning/dashboards"][0].endswith("/providers")
+
+
+def test_grafana_has_no_password_that_others_know() -> None:
+    password = SERVICES["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"]
+    # Without the variable Compose stops, and says what stands behind the question mark.
+    name, _, told = password.removeprefix("${").removesuffix("}").partition(":?")
+    assert "docs/deploy.md" in told
+    assert f"{name}=" in (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    assert "/.env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
 def make_first_key(folder: Path) -> None:

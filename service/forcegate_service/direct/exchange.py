@@ -22,6 +22,7 @@ from forcegate_service.logs import current_request_id
 from forcegate_service.negotiation import Form
 from forcegate_service.patience import out_of_time
 from forcegate_service.problems import problem_response, server_fault, stopped
+from forcegate_service.request_record import RequestRecord, current_record
 from forcegate_service.scheduling.flow import Flow
 from forcegate_service.terms import Terms, flow_of
 
@@ -75,6 +76,7 @@ class Exchange:
 
     def _begin(self, body: bytes) -> None:
         current_request_id.set(self._id.decode("ascii"))
+        current_record.set(RequestRecord())
         try:
             self._caller = caller = self._access.identify(self._head.headers)
             self._access.require(caller, "predict")
@@ -115,7 +117,7 @@ class Exchange:
                 (b"content-length", str(len(content)).encode("ascii")),
             ]
         elif isinstance(error, ClientDisconnect):
-            self._gateway.metrics.cancelled("disconnect")
+            self._gateway.metrics.requests.cancelled("disconnect")
             self._account(_GONE)
             self._gone()
             return
@@ -130,7 +132,7 @@ class Exchange:
     def _told(self, error: BaseException | None) -> ForcegateError:
         if isinstance(error, ForcegateError):
             if isinstance(error, DeadlineExceeded):
-                self._gateway.metrics.cancelled("deadline")
+                self._gateway.metrics.requests.cancelled("deadline")
             return error
         if isinstance(error, asyncio.CancelledError):
             return stopped()

@@ -93,9 +93,9 @@ async def _answer(scope: Scope, receive: Receive) -> tuple[bytes, Form]:
                 patience.body_read()
                 content = await gateway.predict(body, terms.form, terms.answer, flow)
     except ClientDisconnect:
-        gateway.metrics.cancelled("disconnect")
+        gateway.metrics.requests.cancelled("disconnect")
         raise
     except DeadlineExceeded:
-        gateway.metrics.cancelled("deadline")
+        gateway.metrics.requests.cancelled("deadline")
         raise
     return content, terms.answer

@@ -90,6 +90,8 @@ class Dispatcher:
         # Batches that are evaluated on the pool.
         self._running: Counter[ServedVersion] = Counter()
         self._pool = ThreadPoolExecutor(_LARGEST_POOL, "forcegate-batch")
+        # Predicted seconds by batch; touched by whichever thread evaluates it.
+        self._evaluating: dict[int, float] = {}
         self._closing = False
         self._loop = asyncio.get_running_loop()
         self._thread = Thread(target=self._run, name="forcegate-inference", daemon=True)
@@ -115,6 +117,12 @@ class Dispatcher:
         self._hand_over()
         self._inbox.put(_Call(function, future))
         return future
+
+    @property
+    def running_s(self) -> float:
+        """Predicted time of the work in batches that are being evaluated."""
+        # A copy in one step, because other threads change it.
+        return sum(list(self._evaluating.values()))
 
     async def close(self) -> None:
         """Finish what is queued, then end the thread."""
@@ -190,11 +198,12 @@ class Dispatcher:
 
     def _evaluate(self, version: ServedVersion, batch: Sequence[_Work]) -> None:
         started = time.perf_counter()
+        self._evaluating[id(batch)] = sum(work.piece.seconds for work in batch)
         try:
             graph = merge([work.piece.graph for work in batch])
             output, faults = evaluate_isolated(version.runtime, graph)
             inference_s = time.perf_counter() - started
-            self._metrics.batch(len(output.energy), inference_s)
+            self._metrics.batch(len(output.energy), graph.n_edges, inference_s)
             if not faults:
                 atoms = len(graph.atomic_numbers)
                 version.limit.cost.observe(Timing(atoms, graph.n_edges, inference_s))
@@ -205,6 +214,8 @@ class Dispatcher:
             self._post([work.future for work in batch], [error] * len(batch))
         else:
             self._post([work.future for work in batch], answers)
+        finally:
+            del self._evaluating[id(batch)]
 
     def _execute(self, call: _Call) -> None:
         try:

@@ -1,0 +1,1 @@
+"""Writes what watches gateways: alert rules from a template, dashboards from code."""

@@ -1,0 +1,79 @@
+"""Every metric that a gateway can export, for the documents and rules that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Metric
+
+from forcegate_service.metrics import Metrics
+from forcegate_service.monitoring.assembly import make_observers
+from forcegate_service.monitoring.md_metrics import MDMetrics
+from forcegate_service.settings import Settings
+
+__all__ = ["MetricDescription", "catalogue"]
+
+# What a type appends to the name under which a metric is described.
+_SUFFIXES = {
+    "counter": ("_total",),
+    "histogram": ("_bucket", "_count", "_sum"),
+    "gauge": ("",),
+}
+
+
+@dataclass(frozen=True)
+class MetricDescription:
+    """One metric: ``name`` as it is described, ``samples`` as it is asked for."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """The names of its time series."""
+        return tuple(self.name + suffix for suffix in _SUFFIXES[self.kind])
+
+
+def catalogue() -> list[MetricDescription]:
+    """All metrics by name: those of ours, then those of the process.
+
+    Whoever writes another class of metrics makes one of it here, unless an observer has it.
+    """
+    registry = CollectorRegistry()
+    Metrics(registry)
+    MDMetrics(registry)
+    # As if nobody had set anything; no model or folder is looked at.
+    for observer in make_observers(Settings.model_construct(), registry):
+        observer.close()
+    found = [
+        MetricDescription(
+            family.name,
+            family.type,
+            _labels_of(collector, family),
+            family.documentation,
+        )
+        for collector in list(registry._collector_to_names)
+        for family in _families_of(collector)
+    ]
+    return sorted(found, key=lambda item: (not item.name.startswith("forcegate_"), item.name))
+
+
+def _families_of(collector: Any) -> Iterable[Metric]:
+    """Those that it has at all, whether or not there is something to tell."""
+    describe = getattr(collector, "describe", None)
+    found: Iterable[Metric] = collector.collect() if describe is None else describe()
+    return found
+
+
+def _labels_of(collector: Any, family: Metric) -> tuple[str, ...]:
+    # The only places where the labels of a metric without samples are written.
+    for owner in (collector, family):
+        named: Iterable[str] = getattr(owner, "_labelnames", ())
+        if named:
+            return tuple(named)
+    names = {name for sample in family.samples for name in sample.labels}
+    return tuple(sorted(names - {"le"}))

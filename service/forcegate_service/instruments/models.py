@@ -1,0 +1,74 @@
+"""Models: which are served, what they are approved for, and what evaluates them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from forcegate_service.card import USES, ModelCard
+
+__all__ = ["ModelMetrics"]
+
+
+class ModelMetrics:
+    """What there is to know of a version as long as it is served."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._models = Gauge(
+            "forcegate_model_info",
+            "Always 1; the labels name each version that is served, and what validation says of "
+            "each use: approved, caution, rejected or not_validated.",
+            ["model", "version", "digest", *USES],
+            registry=registry,
+        )
+        self._compiled = Gauge(
+            "forcegate_model_compiled",
+            "1 while a version is evaluated by compiled code, 0 while by TorchScript.",
+            ["model", "version"],
+            registry=registry,
+        )
+        self._compile_seconds = Gauge(
+            "forcegate_compile_seconds",
+            "Time that compiling a version took, if this server did it.",
+            ["model", "version"],
+            registry=registry,
+        )
+        self._restarts = Counter(
+            "forcegate_inference_process_restarts_total",
+            "Times that the inference process had died and was started again.",
+            registry=registry,
+        )
+        self._announced: dict[tuple[str, str], tuple[str, ...]] = {}
+
+    def loaded(self, card: ModelCard) -> None:
+        """Announce a version that is served, or that its card has changed."""
+        key = card.name, card.version
+        status = (card.status.get(use, "not_validated") for use in USES)
+        labels = (*key, card.digest, *status)
+        before = self._announced.get(key)
+        if before is not None and before != labels:
+            self._models.remove(*before)
+        self._announced[key] = labels
+        self._models.labels(*labels).set(1)
+
+    def unloaded(self, card: ModelCard) -> None:
+        """Take back all that was said of a version."""
+        key = card.name, card.version
+        self._models.remove(*self._announced.pop(key))
+        for gauge in (self._compiled, self._compile_seconds):
+            # Not every runtime compiles.
+            with suppress(KeyError):
+                gauge.remove(*key)
+
+    def compiled(self, card: ModelCard, in_use: bool) -> None:
+        """Tell whether a version is evaluated by compiled code."""
+        self._compiled.labels(card.name, card.version).set(in_use)
+
+    def compile_took(self, card: ModelCard, seconds: float) -> None:
+        """Remember how long compiling a version took."""
+        self._compile_seconds.labels(card.name, card.version).set(seconds)
+
+    def inference_restarted(self) -> None:
+        """Count one more start of the inference process after a death."""
+        self._restarts.inc()

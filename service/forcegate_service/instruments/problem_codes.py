@@ -1,0 +1,61 @@
+"""The codes under which refused requests are counted: a closed list, whatever callers send."""
+
+from __future__ import annotations
+
+__all__ = ["OTHER", "PROBLEM_CODES", "counted_code"]
+
+# Those of docs/errors.md, where each is explained; a test holds the two together.
+PROBLEM_CODES = frozenset(
+    {
+        "atoms_too_close",
+        "body_too_large",
+        "cell_missing",
+        "cell_singular",
+        "charge_unsupported",
+        "content_encoding_unsupported",
+        "coordinate_out_of_range",
+        "deadline_exceeded",
+        "element_unsupported",
+        "field_missing",
+        "field_unknown",
+        "forbidden",
+        "invalid_structure",
+        "malformed_body",
+        "method_not_allowed",
+        "model_not_approved",
+        "model_not_found",
+        "multiplicity_unsupported",
+        "no_atoms",
+        "not_acceptable",
+        "not_finite",
+        "not_ready",
+        "on_error_unknown",
+        "payload_too_large",
+        "prediction_failed",
+        "prediction_not_finite",
+        "property_unknown",
+        "request_timeout_invalid",
+        "route_not_found",
+        "runtime_unavailable",
+        "schema_unsupported",
+        "server_fault",
+        "shape_mismatch",
+        "stopping",
+        "stress_undefined",
+        "too_many_atoms",
+        "too_many_pairs",
+        "too_many_requests",
+        "too_many_structures",
+        "type_mismatch",
+        "unauthorized",
+        "unprocessable_request",
+        "unsupported_media_type",
+        "version_not_found",
+    }
+)
+OTHER = "other"
+
+
+def counted_code(code: str) -> str:
+    """``code`` if it is one of ours."""
+    return code if code in PROBLEM_CODES else OTHER
