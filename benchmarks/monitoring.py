@@ -104,15 +104,17 @@ class Watching:
         return times
 
 
-async def started(subject: Subject, watching: Sequence[Observer] | None = None) -> Gateway:
-    """A gateway that is ready and compiled; with all its own observers unless others are given."""
+async def started(subject: Subject, recorder: Recorder | None = None) -> Gateway:
+    """A gateway that is ready and compiled; with all its observers, if there is a ``recorder``."""
     given = {
         name.removeprefix("FORCEGATE_").lower(): text for name, text in subject.settings.items()
     }
     settings = Settings(model_repository=subject.repository, torch_threads=1, **given)
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    observers = make_observers(settings, registry) if watching is None else watching
+    observers: list[Observer] = []
+    if recorder is not None:
+        observers += [*make_observers(settings, registry), recorder]
     gateway = Gateway(settings, open_runtimes(settings, metrics), metrics, observers)
     await gateway.load_models()
     if subject.compiled:
@@ -164,11 +166,8 @@ def main(
     with subject_of(model_repository, model, fake) as subject:
         asked = (PredictRequest(shaken.next_batch(), subject.name) for _ in range(BLOCK))
         bodies = [encode_request(request) for request in asked]
-        watching = loop.run_until_complete(started(subject))
-        bare = loop.run_until_complete(started(subject, []))
-        recording = loop.run_until_complete(started(subject, [recorder]))
-        Requests(loop, recording, bodies).sample(0.1)
-        loop.run_until_complete(recording.close())
+        watching = loop.run_until_complete(started(subject, recorder))
+        bare = loop.run_until_complete(started(subject))
         times = take_turns(
             {
                 "with observers": Requests(loop, watching, bodies),
