@@ -67,7 +67,7 @@ typing: install ## mypy --strict over the three packages
 	$(BIN)/mypy
 
 monitoring: install ## write alert rules, dashboards and docs/metrics.md anew
-	cd deploy && ../$(BIN)/python -m forcegate_monitoring
+	cd deploy/monitoring && ../../$(BIN)/python -m forcegate_monitoring
 
 clean: ## remove what runs leave behind; keeps .venv
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -30,4 +30,4 @@ def generated() -> dict[str, str]:
 
 def root() -> Path:
     """The repository that this file lies in."""
-    return Path(__file__).parents[2]
+    return Path(__file__).parents[3]

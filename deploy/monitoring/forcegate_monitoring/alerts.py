@@ -9,7 +9,7 @@ from pathlib import Path
 
 __all__ = ["Limits", "Windows", "render_rules"]
 
-_TEMPLATE = Path(__file__).parents[1] / "prometheus" / "rules.template.yml"
+_TEMPLATE = Path(__file__).parents[2] / "prometheus" / "rules.template.yml"
 _STEPS = 'route="/v1/predict",code_class="2xx",size_class="1"'
 # Pairs of windows: an alert needs both, so that it is sure (long) and ends soon after (short).
 _BURN_WINDOWS = (
