@@ -138,8 +138,7 @@ def _introduction(subject: Subject, dataset: Dataset, data: Sequence[Path], suit
     if subject.card is not None:
         card = subject.card
         parts.append(f"`{card.digest}`, {card.n_parameters:,} parameters.")
-        given = {dataset.content_hash(), *(load_dataset(path).content_hash() for path in data)}
-        if card.dataset.get("sha256") not in given:
+        if card.dataset.get("sha256") not in _contents(dataset, data):
             parts.append(
                 "The data given here are not those that this version was trained on: that its "
                 "test molecules were never trained on is checked within the data given here."
@@ -150,6 +149,14 @@ def _introduction(subject: Subject, dataset: Dataset, data: Sequence[Path], suit
         f"Suite `{suite.name}`. How each number is measured: docs/validation/README.md.",
     ]
     return " ".join(parts)
+
+
+def _contents(dataset: Dataset, data: Sequence[Path]) -> set[str]:
+    """The hashes of all data, of each file, and of the files without test frames together."""
+    files = {path: load_dataset(path) for path in data}
+    trained = [str(path) for path, file in files.items() if not len(file.frame_indices("test"))]
+    found = {dataset.content_hash(), *(file.content_hash() for file in files.values())}
+    return found | {load_all(tuple(trained)).content_hash()} if trained else found
 
 
 def _write_card(
