@@ -212,7 +212,7 @@ async def test_an_answer_nobody_accepts_is_not_made(
     refused(response, 406, "not_acceptable")
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/predict/", "/v1/modelz", "/v1/models/"])
+@pytest.mark.parametrize("path", ["/page", "/v1/predict/", "/v1/modelz", "/v1/models/"])
 async def test_an_unknown_route_is_a_problem_document(path: str, client: httpx.AsyncClient) -> None:
     refused(await client.get(path), 404, "route_not_found")
 

@@ -250,7 +250,7 @@ def test_the_numbers_move_under_traffic_and_what_is_not_measured_is_not_zero(
         page.until("document.querySelector('[data-tile=p95] b')?.textContent.includes('s / ')")
     panels = page.run("[...document.querySelectorAll('.drift .panel')].map(p => p.innerText)")
     assert len(panels) == 4
-    assert all("not measured" in panel or "0 %" not in panel for panel in panels)
+    assert all("not measured" in panel or "0 %" not in panel for panel in panels), panels
     assert "none" in page.text(".troubles")
 
 

@@ -194,7 +194,7 @@ def test_coordinates_that_the_format_cannot_hold_spoil_no_others(folder: Path) -
 
 def test_the_novelty_that_counts_is_the_setting_s_or_else_the_card_s() -> None:
     card = cast(ModelCard, SimpleNamespace(histograms=SimpleNamespace(max_novelty_999=3.5)))
-    bare = cast(ModelCard, SimpleNamespace())
+    bare = cast(ModelCard, SimpleNamespace(histograms=None))
     assert training_novelty(card) == 3.5
     assert training_novelty(bare) is None
     assert Thresholds().novelty_of(card) == 3.5
@@ -227,6 +227,9 @@ def captured(tmp_path: Path) -> Path:
     return tmp_path / "captured"
 
 
+COUNTERS = ("forcegate_captured_structures_total{", "forcegate_capture_dropped_total{")
+
+
 def ask(
     captured: Path, *structures: dict[str, Any], expected: int | None = None, **settings: Any
 ) -> dict[str, float]:
@@ -248,7 +251,9 @@ def counted(client: httpx.Client, expected: int) -> dict[str, float]:
         found = {
             line.split('reason="')[1].split('"')[0]: float(line.split()[-1])
             for line in client.get("/metrics").text.splitlines()
-            if line.startswith(("forcegate_captured_structures_total{", "forcegate_capture_dro"))
+            if line.startswith(
+                ("forcegate_captured_structures_total{", "forcegate_capture_dropped_total{")
+            )
         }
         if sum(found.values()) == expected:
             return found

@@ -112,15 +112,22 @@ export class History {
   }
 
   /**
-   * The share of novel structures among those of the last minutes.
+   * The share of novel structures among those of the last minutes, of the versions of which it is
+   * known what the training set looks like.
    * @returns {{share: number, watched: number} | null} null if none was watched
    */
   novel() {
     const [first, now] = [this.looks[0], this.last];
+    const version = ({ model, version }) => `${model}/${version}`;
+    const known = new Set(
+      values(now.families, "forcegate_novel_structures_total").map(({ labels }) => version(labels)),
+    );
+    const isKnown = (labels) => known.has(version(labels));
     const count = (name) => {
-      const end = total(now.families, name);
-      return first === now ? end : added(end, total(first.families, name));
+      const end = total(now.families, name, isKnown);
+      return first === now ? end : added(end, total(first.families, name, isKnown));
     };
+    if (known.size === 0) return null;
     const watched = count("forcegate_watched_structures_total");
     const novel = count("forcegate_novel_structures_total");
     return watched === null || novel === null || watched <= 0 ? null :
