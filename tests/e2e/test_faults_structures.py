@@ -19,7 +19,7 @@ from forcegate_client.messages import Predictions, rows_of
 from forcegate_client.wire import decode_response
 from forcegate_service.card import MODEL_NAME, ModelCard, file_digest
 from support.killable import KillableGateway, killable
-from support.models import REPOSITORY
+from support.models import newest_version
 
 pytestmark = pytest.mark.system
 
@@ -39,7 +39,7 @@ def write_spoiled_version(repository: Path) -> None:
     card promises bromine, which the network has never heard of, so it fails. No other structure
     touches either; the card's own reference structure does not.
     """
-    trained = REPOSITORY / "painn_base" / "2"
+    trained = newest_version("painn_base")
     card = ModelCard.load(trained)
     folder = repository / SPOILED / "1"
     folder.mkdir(parents=True)

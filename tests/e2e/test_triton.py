@@ -29,12 +29,13 @@ from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.graph import build_graph
 from forcegate_service.triton.servers import TritonServers
 from support.killable import HANG_S, KillableGateway, killable
-from support.models import REPOSITORY
+from support.models import REPOSITORY, newest_version
 from support.triton_process import RealTriton, real_triton
 
 pytestmark = pytest.mark.system
 
-MODEL, VERSION = "painn_base", "2"
+MODEL = "painn_base"
+VERSION = newest_version(MODEL).name
 ASPIRIN = REPOSITORY.parent / "examples" / "aspirin.xyz"
 # eV/Å. The same module on the same processor; only the batches differ.
 AGREEMENT = 1e-6

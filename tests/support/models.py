@@ -25,6 +25,11 @@ def random_potential(preset: str) -> Potential:
     return model
 
 
+def newest_version(model: str) -> Path:
+    """The folder of the repository's newest version of ``model``."""
+    return max((REPOSITORY / model).glob("[1-9]*"), key=lambda folder: int(folder.name))
+
+
 def trained_models() -> list[Path]:
     """The exported models of the repository."""
     return sorted(REPOSITORY.glob("*/[1-9]*/model.pt"))
