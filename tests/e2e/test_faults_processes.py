@@ -34,8 +34,9 @@ pytestmark = pytest.mark.system
 
 ASPIRIN = REPOSITORY.parent / "examples" / "aspirin.xyz"
 IN_FLIGHT = 16
-# eV and eV/Å: what another number of rows in a batch changes in TorchScript.
-ROUNDING = 1e-6
+# eV and eV/Å, as promised of a structure in whatever company. Another number of rows in a batch is
+# rounded otherwise by TorchScript, by 1.1e-6 here, which depends on weights and processor.
+ROUNDING = 1e-5
 RESTARTS = "forcegate_inference_process_restarts_total"
 
 Float = npt.NDArray[np.float64]
@@ -92,7 +93,8 @@ def assert_answered(waiting: Sequence[HTTPConnection], expected: Sequence[Float]
         response = connection.getresponse()
         body = response.read()
         assert response.status == 200, body
-        assert np.abs(numbers(decode_response(body).predictions) - right).max() < ROUNDING
+        difference = np.abs(numbers(decode_response(body).predictions) - right).max()
+        assert difference < ROUNDING, difference
         connection.close()
 
 

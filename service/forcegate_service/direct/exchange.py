@@ -70,8 +70,13 @@ class Exchange:
         self._throw(ClientDisconnect())
 
     def cancel(self, msg: object = None) -> bool:
-        """The server stops and waits no longer; as a task is told."""
-        self._throw(asyncio.CancelledError(msg))
+        """The server stops and waits no longer; as a task is told.
+
+        Like a task it ends in the next turn of the loop: the server is going through a set from
+        which it then takes itself.
+        """
+        error = asyncio.CancelledError(msg)
+        asyncio.get_running_loop().call_soon(self._throw, error)
         return True
 
     def _begin(self, body: bytes) -> None:
