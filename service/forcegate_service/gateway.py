@@ -64,7 +64,7 @@ class Gateway:
         observers: Sequence[Observer] = (),
     ) -> None:
         self.settings = settings
-        self._observers = observers
+        self.observers = observers
         self.metrics = metrics
         self.ready = False
         self.loading: asyncio.Task[None] | None = None
@@ -92,11 +92,6 @@ class Gateway:
     def models(self) -> Registry:
         """What is served."""
         return self._serving.registry
-
-    @property
-    def observers(self) -> Sequence[Observer]:
-        """Who looks at every answer."""
-        return self._observers
 
     async def load_models(self) -> None:
         """Load and warm up every version in the repository; then the gateway is ready.
@@ -142,7 +137,7 @@ class Gateway:
                 await self._looking
         await self._dispatcher.close()
         self._pool.shutdown()
-        for observer in self._observers:
+        for observer in self.observers:
             observer.close()
         for served in self.models.served():
             served.runtime.close()
@@ -228,7 +223,7 @@ class Gateway:
             reservation.change_to(seconds)
             answers = await self._infer(version, prepared, flow, reservation)
             failed = failures(prepared, answers)
-            if self._observers:
+            if self.observers:
                 # The answer leaves first.
                 seen = Served(version.card, prepared, answers, failed)
                 asyncio.get_running_loop().call_soon(self._observe, seen)
@@ -237,14 +232,14 @@ class Gateway:
             )
 
     def _observe(self, seen: Served) -> None:
-        for observer in self._observers:
+        for observer in self.observers:
             try:
                 observer.served(seen)
             except Exception:
                 logger.exception("%s failed on an answer", type(observer).__name__)
 
     def _unloaded(self, card: ModelCard) -> None:
-        for observer in self._observers:
+        for observer in self.observers:
             if isinstance(observer, HearsOfUnloading):
                 try:
                     observer.unloaded(card)

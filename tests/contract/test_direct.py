@@ -205,6 +205,37 @@ def test_a_caller_that_goes_away_leaves_nothing_behind(url: str, gates: list[Gat
     assert sum(gates[0].batches[-1:]) == 1
 
 
+def test_a_server_that_stops_cuts_off_all_of_them_with_an_answer(
+    url: str, gates: list[Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocols: list[DirectPredictions] = []
+    answer = DirectPredictions._answer
+
+    def noted(self: DirectPredictions, data: bytes) -> bool:
+        protocols.append(self)
+        return answer(self, data)
+
+    monkeypatch.setattr(DirectPredictions, "_answer", noted)
+    gates[0].opened.clear()
+
+    def cut_off() -> None:
+        # As uvicorn does when its patience with an orderly stop is over.
+        for task in protocols[0].tasks:
+            task.cancel(msg="stop")
+
+    with Peer(url) as first, Peer(url) as second:
+        for peer in (first, second):
+            peer.send(REQUEST)
+        until(lambda: len(protocols) == 2 and len(protocols[0].tasks) == 2)
+        protocols[0].loop.call_soon_threadsafe(cut_off)
+        for peer in (first, second):
+            answered = peer.answer()
+            assert answered.status == 503
+            assert json.loads(answered.body)["code"] == "stopping"
+        gates[0].opened.set()
+        assert first.send(REQUEST).answer().status == 200
+
+
 def test_every_request_is_counted_by_its_route(url: str, direct: list[bytes]) -> None:
     name = 'forcegate_requests_total{code="%d",route="/v1/predict"}'
     with Peer(url) as peer:

@@ -30,7 +30,7 @@ __all__ = ["Exchange", "Reply"]
 
 logger = logging.getLogger(__name__)
 
-# Status, headers and body; None if nobody is there to take an answer.
+# Status, headers and body.
 Reply = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], None]
 _GONE = 499
 

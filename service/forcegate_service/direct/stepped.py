@@ -44,6 +44,9 @@ class Stepped(Generic[T]):
             self._context.run(self._step, error)
 
     def _wake(self, future: asyncio.Future[Any]) -> None:
+        if future is not self._waits_for:
+            # It was done in the turn in which it was given up, and this call could not be undone.
+            return
         self._waits_for = None
         self._step(None)
 
