@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from forcegate_client.screening.chunk import Chunk
 from forcegate_client.screening.manifest import Manifest
@@ -74,7 +75,7 @@ def run_parts(
             part = part_of(chunk, task.run(chunk.structures, evaluate))
             return part if item.earlier is None else item.earlier.completed_by(part)
 
-        def through(item: Todo) -> Iterator[Future[Part] | Future[Chunk] | Future[None]]:
+        def through(item: Todo) -> Iterator[Future[Any]]:
             """The three steps of one part; each is handed out when the one before has ended."""
             chunk = reading.submit(read, item)
             yield chunk
@@ -87,7 +88,7 @@ def run_parts(
             done(result, item.size)
 
         waiting = iter(todo)
-        under_way: dict[Future[Part] | Future[Chunk] | Future[None], Iterator[object]] = {}
+        under_way: dict[Future[Any], Iterator[Future[Any]]] = {}
         try:
             while True:
                 while len(under_way) < 2 * at_once and (item := next(waiting, None)) is not None:
@@ -100,7 +101,7 @@ def run_parts(
                     steps = under_way.pop(future)
                     future.result()
                     following = next(steps, None)
-                    if isinstance(following, Future):
+                    if following is not None:
                         under_way[following] = steps
         except BaseException:
             stop.set()

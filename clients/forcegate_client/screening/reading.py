@@ -22,6 +22,9 @@ from forcegate_client.structures import StructureBatch
 __all__ = ["Reader", "ReaderProcess", "open_reader", "serve_chunks"]
 
 _LENGTH = struct.Struct("<Q")
+_PROGRAM = f"from {__name__} import main; main()"
+# Below that, starting a process takes longer than parsing.
+_SMALL_BYTES = 262_144
 
 
 class Reader(Protocol):
@@ -67,7 +70,7 @@ class ReaderProcess:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._process = subprocess.Popen(  # noqa: S603 (our own module)
-            [sys.executable, "-m", __name__, *map(str, paths)],
+            [sys.executable, "-c", _PROGRAM, *map(str, paths)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Ctrl-C reaches the whole group of the terminal; only this process decides.
@@ -126,9 +129,14 @@ class ReaderProcess:
 
 def open_reader(paths: Sequence[Path]) -> Reader:
     """The cheapest way to read ``paths``."""
-    if all(is_dataset(path) for path in paths):
+    parsed = [path for path in paths if not is_dataset(path)]
+    if all(path.suffix in (".xyz", ".extxyz") and _is_small(path) for path in parsed):
         return _InProcess(open_library(paths))
     return ReaderProcess(paths)
+
+
+def _is_small(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size < _SMALL_BYTES
 
 
 def serve_chunks(paths: Sequence[Path], requests: BinaryIO, answers: BinaryIO) -> None:
@@ -173,8 +181,10 @@ def _unpacked(message: dict[str, Any]) -> Chunk:
         name: np.frombuffer(data, dtype=dtype).reshape(shape)
         for name, (dtype, shape, data) in message["structures"].items()
     }
+    start, stop = message["bounds"]
     return Chunk(
-        *message["bounds"],
+        start,
+        stop,
         np.frombuffer(message["index"], dtype=np.int64),
         StructureBatch(**arrays),
         message["labels"],
@@ -204,7 +214,3 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     serve_chunks([Path(name) for name in sys.argv[1:]], sys.stdin.buffer, answers)
-
-
-if __name__ == "__main__":
-    main()

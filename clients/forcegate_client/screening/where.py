@@ -113,8 +113,8 @@ class Condition:
             case ast.Compare(left=left, ops=ops, comparators=others):
                 sides = [self._value(side, columns) for side in (left, *others)]
                 found = np.True_
-                for op, one, other in zip(ops, sides, sides[1:], strict=False):
-                    found = np.logical_and(found, _COMPARISONS[type(op)](one, other))
+                for kind, one, other in zip(map(type, ops), sides, sides[1:], strict=False):
+                    found = np.logical_and(found, _COMPARISONS[kind](one, other))
                 return found
             case ast.BinOp(left=left, op=op, right=right):
                 return _ARITHMETIC[type(op)](
@@ -122,7 +122,7 @@ class Condition:
                 )
             case ast.Name(id=name):
                 return columns[name]
-            case ast.Constant(value=value):
+            case ast.Constant(value=int() | float() as value):
                 # Not an integer of any size: numpy would refuse it, or overflow.
                 return value if isinstance(value, bool) else np.float64(value)
         raise AssertionError(f"{node} passed the check")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from rdkit import Chem, RDLogger
+from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from forcegate_client.screening.sources.records import RecordInvalid
@@ -24,7 +24,7 @@ def parse_mol_block(record: bytes) -> tuple[StructureBatch, str]:
     Raises:
         RecordInvalid: if it cannot be read, or has no three-dimensional coordinates.
     """
-    RDLogger.DisableLog("rdApp.*")
+    rdBase.DisableLog("rdApp.*")
     text = record.decode("utf-8", "replace")
     title = text.partition("\n")[0].strip()
     molecule = Chem.MolFromMolBlock(text, sanitize=False, removeHs=False)
@@ -47,7 +47,7 @@ def parse_smiles(record: bytes) -> tuple[StructureBatch, str]:
     Raises:
         RecordInvalid: if it is no SMILES, or no coordinates are found for it.
     """
-    RDLogger.DisableLog("rdApp.*")
+    rdBase.DisableLog("rdApp.*")
     smiles, _, name = record.decode("utf-8", "replace").strip().partition(" ")
     if "\t" in smiles:
         smiles, _, name = smiles.partition("\t")
@@ -55,7 +55,7 @@ def parse_smiles(record: bytes) -> tuple[StructureBatch, str]:
     if molecule is None or not molecule.GetNumAtoms():
         raise RecordInvalid("smiles_invalid", f"RDKit cannot read the SMILES {smiles[:200]!r}")
     molecule = Chem.AddHs(molecule)
-    settings = rdDistGeom.ETKDGv3()
+    settings: Any = rdDistGeom.ETKDGv3()
     settings.randomSeed = _SEED
     if rdDistGeom.EmbedMolecule(molecule, settings) != 0:
         settings.useRandomCoords = True
