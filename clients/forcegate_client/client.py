@@ -14,13 +14,14 @@ from ase import Atoms
 from forcegate_client.answers import Answer, check_status, error_of_transport, read_json
 from forcegate_client.connection import Connection, Timeouts, shown
 from forcegate_client.errors import ForcegateError, ServerUnreachable
+from forcegate_client.exchange import asked, page, predict_target, prediction_in
 from forcegate_client.http1 import Target
 from forcegate_client.messages import OnError, PredictRequest, PredictResponse
 from forcegate_client.retry import RetryPolicy, Transient, Waiter
 from forcegate_client.splitting import predict_in_parts
 from forcegate_client.structures import StructureBatch
 from forcegate_client.transport import Transport, open_transport
-from forcegate_client.wire import MEDIA_TYPE, decode_response, encode_request
+from forcegate_client.wire import encode_request
 
 __all__ = ["Client"]
 
@@ -56,16 +57,7 @@ class Client:
         # One for each process: after a fork, parent and child would read their answers from the
         # same sockets.
         self._transports: dict[int, Transport] = {}
-        self._predict_target = Target(
-            "POST",
-            self.connection.endpoint("/v1/predict"),
-            {
-                **self.connection.headers(),
-                "Content-Type": MEDIA_TYPE,
-                "Accept": MEDIA_TYPE,
-                "X-Request-Timeout": f"{self.timeouts.total_s:g}",
-            },
-        )
+        self._predict_target = predict_target(self.connection, self.timeouts)
 
     def __repr__(self) -> str:
         return f"Client({str(self.connection)!r})"
@@ -89,14 +81,7 @@ class Client:
         Raises:
             ForcegateError: the class that the server raised, or ``ServerUnreachable``.
         """
-        request = PredictRequest(
-            structures=_as_batch(structures),
-            model=model,
-            version=version,
-            properties=tuple(properties),
-            on_error=on_error,
-            ids=None if ids is None else tuple(ids),
-        )
+        request = asked(structures, model, version, properties, on_error, ids)
         return predict_in_parts(request, self._predict_once)
 
     def models(self) -> list[dict[str, Any]]:
@@ -110,7 +95,7 @@ class Client:
     def ready(self) -> bool:
         """Whether the server would answer a prediction now; asks once, without retries."""
         try:
-            self._send(self._page("/health/ready"))
+            self._send(page(self.connection, "/health/ready"))
         except (Transient, ForcegateError):
             return False
         return True
@@ -154,20 +139,10 @@ class Client:
 
     def _predict_once(self, request: PredictRequest) -> PredictResponse:
         answer = self._with_retries(self._predict_target, encode_request(request))
-        if answer.content_type != MEDIA_TYPE:
-            raise ServerUnreachable(
-                f"an answer of type {answer.content_type!r} from {shown(self._predict_target.url)}",
-                expected=MEDIA_TYPE,
-                action="check that the URL is that of a forcegate server",
-            )
-        return decode_response(answer.content)
+        return prediction_in(answer, self._predict_target)
 
     def _get(self, path: str) -> dict[str, Any]:
-        return read_json(self._with_retries(self._page(path)))
-
-    def _page(self, path: str) -> Target:
-        headers = {**self.connection.headers(), "Accept": "application/json"}
-        return Target("GET", self.connection.endpoint(path), headers)
+        return read_json(self._with_retries(page(self.connection, path)))
 
     def _with_retries(self, target: Target, body: bytes | None = None) -> Answer:
         return self._waiter.call(lambda: self._send(target, body), lambda: self._answered)
@@ -206,11 +181,3 @@ class Client:
             # Atomic: threads that arrive together agree on one.
             transport = self._transports.setdefault(process, fresh)
         return transport
-
-
-def _as_batch(structures: StructureBatch | Atoms | Sequence[Atoms]) -> StructureBatch:
-    if isinstance(structures, StructureBatch):
-        return structures
-    if isinstance(structures, Atoms):
-        return StructureBatch.from_atoms([structures])
-    return StructureBatch.from_atoms(list(structures))

@@ -19,7 +19,7 @@ from forcegate_client.answers import Answer
 from forcegate_client.connection import shown
 from forcegate_client.errors import ServerUnreachable
 
-__all__ = ["MAX_BODY_BYTES", "MAX_HEAD_BYTES", "Target", "join_body", "read_answer"]
+__all__ = ["MAX_BODY_BYTES", "MAX_HEAD_BYTES", "Body", "Target", "join_body", "read_answer"]
 
 # As much as httpx reads of a head.
 MAX_HEAD_BYTES = 100 * 1024
@@ -52,6 +52,28 @@ class Target:
         return b"%sContent-Length: %d\r\n\r\n%s" % (self.head, len(body), body)
 
 
+class Body:
+    """A body that comes in pieces, up to a limit; ``url`` is named in errors."""
+
+    def __init__(self, url: httpx.URL) -> None:
+        self._url = url
+        self._bytes = bytearray()
+
+    def add(self, piece: bytes) -> None:
+        """The next piece.
+
+        Raises:
+            ServerUnreachable: if there is then more than ``MAX_BODY_BYTES``.
+        """
+        self._bytes += piece
+        if len(self._bytes) > MAX_BODY_BYTES:
+            raise _too_large(self._url)
+
+    def whole(self) -> bytes:
+        """All pieces in one."""
+        return bytes(self._bytes)
+
+
 def join_body(chunks: Iterable[bytes], url: httpx.URL) -> bytes:
     """All of ``chunks`` in one.
 
@@ -59,15 +81,13 @@ def join_body(chunks: Iterable[bytes], url: httpx.URL) -> bytes:
         ServerUnreachable: if that is more than ``MAX_BODY_BYTES``.
         httpx.RemoteProtocolError: if they cannot be decompressed.
     """
-    body = bytearray()
+    body = Body(url)
     try:
         for chunk in chunks:
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise _too_large(url)
+            body.add(chunk)
     except httpx.DecodingError as error:
         raise httpx.RemoteProtocolError(str(error)) from error
-    return bytes(body)
+    return body.whole()
 
 
 def read_answer(receive: Callable[[], bytes], url: httpx.URL) -> tuple[Answer, bool]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from forcegate_client.errors import ForcegateError
 
-__all__ = ["PATIENT", "RetryPolicy", "Transient", "Waiter"]
+__all__ = ["PATIENT", "AsyncWaiter", "RetryPolicy", "Transient", "Waiter"]
 
 T = TypeVar("T")
 
@@ -63,6 +64,47 @@ PATIENT = RetryPolicy(give_up_after_s=None)
 """For runs of days: once a server has answered, wait for it for as long as it takes."""
 
 
+class Attempts:
+    """The attempts of one call, counted: how long to pause after each, and when to give up."""
+
+    def __init__(
+        self, policy: RetryPolicy, clock: Callable[[], float], jitter: Callable[[], float]
+    ) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._jitter = jitter
+        self._started = clock()
+        self._reminder_due = self._started + policy.first_reminder_s
+        self._reminded = False
+        self._failures = 0
+
+    def pause_s(self, failure: Transient, answered_before: bool) -> float:
+        """How long to wait before the next attempt.
+
+        Raises:
+            ForcegateError: that of ``failure``, once the policy gives up.
+        """
+        self._failures += 1
+        error = failure.error
+        delay = self._policy.delay_s(self._failures, error.retry_after_s, self._jitter())
+        now = self._clock()
+        limit = self._policy.limit_s(answered_before)
+        if limit is not None and now + delay - self._started > limit:
+            raise error
+        if now >= self._reminder_due:
+            self._reminded = True
+            self._reminder_due = now + self._policy.remind_every_s
+            logger.warning(
+                "still waiting for the server after %.0f s: %s", now - self._started, error
+            )
+        return delay
+
+    def succeeded(self) -> None:
+        """Say so, if the log was told of the wait."""
+        if self._reminded:
+            logger.warning("the server answered after %.0f s", self._clock() - self._started)
+
+
 @dataclass
 class Waiter:
     """Repeats an attempt as a policy allows. ``sleep``, ``clock`` and ``jitter`` are test seams."""
@@ -78,29 +120,42 @@ class Waiter:
         Raises:
             ForcegateError: the last ``Transient.error``, once the policy gives up.
         """
-        started = self.clock()
-        reminder_due = started + self.policy.first_reminder_s
-        reminded = False
-        failures = 0
+        attempts = Attempts(self.policy, self.clock, self.jitter)
         while True:
             try:
                 result = attempt()
             except Transient as failure:
-                failures += 1
-                error = failure.error
+                failed = failure
             else:
-                if reminded:
-                    logger.warning("the server answered after %.0f s", self.clock() - started)
+                attempts.succeeded()
                 return result
-            delay = self.policy.delay_s(failures, error.retry_after_s, self.jitter())
-            now = self.clock()
-            limit = self.policy.limit_s(answered_before())
-            if limit is not None and now + delay - started > limit:
-                raise error
-            if now >= reminder_due:
-                reminded = True
-                reminder_due = now + self.policy.remind_every_s
-                logger.warning(
-                    "still waiting for the server after %.0f s: %s", now - started, error
-                )
-            self.sleep(delay)
+            self.sleep(attempts.pause_s(failed, answered_before()))
+
+
+@dataclass
+class AsyncWaiter:
+    """As ``Waiter``, on an event loop."""
+
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    clock: Callable[[], float] = time.monotonic
+    jitter: Callable[[], float] = random.random
+
+    async def call(
+        self, attempt: Callable[[], Awaitable[T]], answered_before: Callable[[], bool]
+    ) -> T:
+        """The first result of ``attempt`` that is not ``Transient``.
+
+        Raises:
+            ForcegateError: the last ``Transient.error``, once the policy gives up.
+        """
+        attempts = Attempts(self.policy, self.clock, self.jitter)
+        while True:
+            try:
+                result = await attempt()
+            except Transient as failure:
+                failed = failure
+            else:
+                attempts.succeeded()
+                return result
+            await self.sleep(attempts.pause_s(failed, answered_before()))

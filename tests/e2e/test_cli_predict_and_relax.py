@@ -132,6 +132,24 @@ def test_relax_with_fire_finds_the_same_minimum() -> None:
     assert read("f.extxyz", "0").get_potential_energy() == pytest.approx(0.0, abs=1e-4)
 
 
+def test_frames_are_relaxed_together_and_written_in_the_order_of_the_file(
+    server: FakeServer,
+) -> None:
+    names = ["C6H6", "H2O", "CH3CH2OH", "CH4"]
+    write("many.extxyz", [molecule(name) for name in names])
+    assert forcegate("relax", "many.extxyz").exit_code == 0
+    frames = read("many_relaxed.extxyz", ":")
+    assert [frame.get_chemical_formula() for frame in frames] == [
+        molecule(name).get_chemical_formula() for name in names
+    ]
+    assert max(len(asked.structures) for asked in server.predictions) > 1
+
+
+def test_lbfgs_is_one_frame_at_a_time(server: FakeServer) -> None:
+    assert forcegate("relax", "two.xyz", "--optimizer", "lbfgs").exit_code == 0
+    assert {len(asked.structures) for asked in server.predictions} == {1}
+
+
 def test_a_relaxation_that_does_not_converge_says_so() -> None:
     result = forcegate("relax", "two.xyz", "--steps", "1")
     assert result.exit_code == 3

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from ase import Atoms
-from ase.optimize import FIRE, LBFGS
 from rich.progress import track
 from rich.table import Table
 
-from forcegate_client.bonds import bond_changes, bonded_pairs
 from forcegate_client.calculator import RemoteCalculator
 from forcegate_client.cli.console import ExitCode, err_console, out_console, warn
 from forcegate_client.cli.files import prepare_file, read_frames, write_extxyz
@@ -26,37 +22,24 @@ from forcegate_client.cli.options import (
     VersionOption,
     connect,
 )
-from forcegate_client.errors import UnprocessableRequest
-from forcegate_client.nve import snapshot
+from forcegate_client.cli.relax_run import Optimizer, Outcome, relax_many, relax_one
+from forcegate_client.client import Client
+from forcegate_client.relaxation import RemoteEvaluator, evaluator
 
 __all__ = ["relax"]
-
-
-class Optimizer(StrEnum):
-    """Optimisers of ASE that need nothing but forces."""
-
-    FIRE = "fire"
-    LBFGS = "lbfgs"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one relaxation went; energies in eV, forces in eV/Å."""
-
-    formula: str
-    steps: int
-    energy_change_ev: float
-    energy_ev: float
-    largest_force: float
-    converged: bool
-    remark: str
 
 
 def relax(
     file: FileArgument,
     fmax: Annotated[float, typer.Option(min=0.0, help="Largest force left, eV/Å.")] = 0.02,
     steps: Annotated[int, typer.Option(min=1, help="Most steps for each frame.")] = 500,
-    optimizer: Annotated[Optimizer, typer.Option(help="ASE optimiser.")] = Optimizer.LBFGS,
+    optimizer: Annotated[
+        Optimizer | None,
+        typer.Option(
+            help="lbfgs: a frame at a time. fire: many frames at once. "
+            "Default: fire for several frames, lbfgs for one."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Extended XYZ to write. Default: <FILE>_relaxed.extxyz.")
     ] = None,
@@ -68,54 +51,47 @@ def relax(
     """Relax the positions of every frame in FILE; cells stay as they are."""
     frames = read_frames(file)
     target = prepare_file(out or Path(f"{file.stem}_relaxed.extxyz"), overwrite)
-    outcomes: list[Outcome] = []
-    results: list[Atoms] = []
+    done: dict[int, tuple[Atoms, Outcome]] = {}
     try:
         with connect(url, give_up_after_s=None) as client:
-            calculator = RemoteCalculator(model=model, version=version, client=client)
-            for frame in track(frames, "relaxing", console=err_console(), transient=True):
-                outcomes.append(_relax(frame, calculator, fmax, steps, optimizer))
-                results.append(frame)
+            asked, results = _results(client, frames, model, version, fmax, steps, optimizer)
+            for index, frame, outcome in track(
+                results, "relaxing", len(frames), console=err_console(), transient=True
+            ):
+                done[index] = frame, outcome
     finally:
-        # What is done is kept, whatever stopped the rest.
-        if results:
-            write_extxyz(target, results)
-    if calculator.approval.get("relax", "approved") != "approved":
-        warn(f"{model} {calculator.version} is {calculator.approval['relax']} for relaxation")
+        # What is done is kept, whatever stopped the rest; in the order of the file.
+        if done:
+            write_extxyz(target, [done[index][0] for index in sorted(done)])
+    if asked.approval.get("relax", "approved") != "approved":
+        warn(f"{model} {asked.version} is {asked.approval['relax']} for relaxation")
+    outcomes = [done[index][1] for index in sorted(done)]
     out_console().print(_table(outcomes))
     out_console().print(f"written to {target}")
     if not all(outcome.converged for outcome in outcomes):
         raise typer.Exit(ExitCode.INCOMPLETE)
 
 
-def _relax(
-    atoms: Atoms, calculator: RemoteCalculator, fmax: float, steps: int, optimizer: Optimizer
-) -> Outcome:
-    """Relax in place; the result carries its energy and forces."""
-    formula = atoms.get_chemical_formula()
-    atoms.calc = calculator
-    bonds = bonded_pairs(atoms)
-    engine = (FIRE if optimizer is Optimizer.FIRE else LBFGS)(atoms, logfile=None)
-    try:
-        start = atoms.get_potential_energy()
-        converged = bool(engine.run(fmax=fmax, steps=steps))
-        energy = atoms.get_potential_energy()
-    except UnprocessableRequest as error:
-        atoms.calc = None
-        nan = float("nan")
-        return Outcome(formula, engine.nsteps, nan, nan, nan, False, str(error))
-    forces = atoms.get_forces()
-    atoms.calc = snapshot(atoms).calc
-    remark = "bonds changed" if bond_changes(bonds, atoms) else ""
-    return Outcome(
-        formula=formula,
-        steps=engine.nsteps,
-        energy_change_ev=energy - start,
-        energy_ev=energy,
-        largest_force=float(np.linalg.norm(forces, axis=1).max()),
-        converged=converged,
-        remark=remark if converged else "; ".join(filter(None, ["not converged", remark])),
+def _results(
+    client: Client,
+    frames: list[Atoms],
+    model: str,
+    version: str | None,
+    fmax: float,
+    steps: int,
+    optimizer: Optimizer | None,
+) -> tuple[RemoteCalculator | RemoteEvaluator, Iterator[tuple[int, Atoms, Outcome]]]:
+    """Who is asked, and what comes out as it is done."""
+    if len(frames) > 1 and optimizer is not Optimizer.LBFGS:
+        evaluate = evaluator(client, model, version)
+        return evaluate, relax_many(frames, evaluate, fmax, steps)
+    calculator = RemoteCalculator(model=model, version=version, client=client)
+    chosen = optimizer or Optimizer.LBFGS
+    one_by_one = (
+        (index, frame, relax_one(frame, calculator, fmax, steps, chosen))
+        for index, frame in enumerate(frames)
     )
+    return calculator, one_by_one
 
 
 def _table(outcomes: list[Outcome]) -> Table:
@@ -128,9 +104,13 @@ def _table(outcomes: list[Outcome]) -> Table:
             str(index),
             outcome.formula,
             str(outcome.steps),
-            f"{outcome.energy_change_ev:+.4f}",
-            f"{outcome.energy_ev:.6f}",
-            f"{outcome.largest_force:.4f}",
+            _shown(outcome.energy_change_ev, "+.4f"),
+            _shown(outcome.energy_ev, ".6f"),
+            _shown(outcome.largest_force, ".4f"),
             outcome.remark,
         )
     return table
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

@@ -1,0 +1,192 @@
+"""An asynchronous client of one forcegate server, for programs that run on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import httpx
+from ase import Atoms
+
+from forcegate_client.answers import Answer, check_status, error_of_transport, read_json
+from forcegate_client.connection import Connection, Timeouts, shown
+from forcegate_client.direct import KEEPALIVE_EXPIRY_S
+from forcegate_client.errors import ForcegateError, ServerUnreachable
+from forcegate_client.exchange import asked, page, predict_target, prediction_in
+from forcegate_client.http1 import Body, Target
+from forcegate_client.messages import OnError, PredictRequest, PredictResponse
+from forcegate_client.retry import AsyncWaiter, RetryPolicy, Transient
+from forcegate_client.splitting import predict_in_parts_async
+from forcegate_client.structures import StructureBatch
+from forcegate_client.wire import encode_request
+
+__all__ = ["AsyncClient"]
+
+
+@dataclass(frozen=True)
+class _Session:
+    """Connections of one event loop. ``places`` are requests that may be under way at a time."""
+
+    loop: asyncio.AbstractEventLoop
+    http: httpx.AsyncClient
+    places: asyncio.Semaphore
+
+
+class AsyncClient:
+    """``Client`` for an event loop: the same methods, arguments, errors and retries.
+
+    Any number of tasks may share one. At most ``connections`` of their requests are under way at a
+    time; the others wait for their turn, and no limit of ``timeouts`` runs meanwhile. A task that
+    is cancelled ends its request, and the server stops working for it. Everything travels through
+    httpx. ``transport``, ``sleep``, ``clock`` and ``jitter`` are seams for tests.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        connections: int = 64,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] | None = None,
+    ) -> None:
+        self.connection = Connection.resolve(url, api_key)
+        self.timeouts = timeouts or Timeouts()
+        waiter = AsyncWaiter(retry or RetryPolicy(), sleep, clock)
+        self._waiter = (
+            waiter if jitter is None else AsyncWaiter(waiter.policy, sleep, clock, jitter)
+        )
+        self._connections = connections
+        self._given = transport
+        self._answered = False
+        self._session: _Session | None = None
+        self._predict_target = predict_target(self.connection, self.timeouts)
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({str(self.connection)!r})"
+
+    async def predict(
+        self,
+        structures: StructureBatch | Atoms | Sequence[Atoms],
+        model: str = "painn_base",
+        version: str | None = None,
+        properties: Sequence[str] = ("energy", "forces"),
+        on_error: OnError = "raise",
+        ids: Sequence[str] | None = None,
+    ) -> PredictResponse:
+        """As ``Client.predict``.
+
+        Raises:
+            ForcegateError: the class that the server raised, or ``ServerUnreachable``.
+        """
+        request = asked(structures, model, version, properties, on_error, ids)
+        return await predict_in_parts_async(request, self._predict_once)
+
+    async def models(self) -> list[dict[str, Any]]:
+        """What the server offers: one entry for each model."""
+        return list((await self._get("/v1/models"))["models"])
+
+    async def model(self, name: str) -> dict[str, Any]:
+        """What the server tells about model ``name``: its card."""
+        return await self._get(f"/v1/models/{name}")
+
+    async def ready(self) -> bool:
+        """Whether the server would answer a prediction now; asks once, without retries."""
+        try:
+            await self._send(page(self.connection, "/health/ready"))
+        except (Transient, ForcegateError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Close the connections; the client opens new ones if it is used again."""
+        session, self._session = self._session, None
+        # Those of a loop that has ended went with it.
+        if session is not None and session.loop is asyncio.get_running_loop():
+            await session.http.aclose()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _predict_once(self, request: PredictRequest) -> PredictResponse:
+        answer = await self._with_retries(self._predict_target, encode_request(request))
+        return prediction_in(answer, self._predict_target)
+
+    async def _get(self, path: str) -> dict[str, Any]:
+        return read_json(await self._with_retries(page(self.connection, path)))
+
+    async def _with_retries(self, target: Target, body: bytes | None = None) -> Answer:
+        return await self._waiter.call(lambda: self._send(target, body), lambda: self._answered)
+
+    async def _send(self, target: Target, body: bytes | None = None) -> Answer:
+        """One attempt.
+
+        Raises:
+            Transient: if another attempt may succeed.
+            ForcegateError: if not.
+        """
+        session = self._open()
+        async with session.places:
+            try:
+                async with asyncio.timeout(self.timeouts.total_s):
+                    answer = await self._exchange(session.http, target, body)
+            except TimeoutError as error:
+                late = httpx.ReadTimeout(self.timeouts.exceeded)
+                raise error_of_transport(late, shown(target.url)) from error
+            except httpx.TransportError as error:
+                raise error_of_transport(error, shown(target.url)) from error
+        try:
+            check_status(answer)
+        except Transient as failure:
+            # A proxy may speak for a server that is away; only the server itself counts as one.
+            self._answered |= not isinstance(failure.error, ServerUnreachable)
+            raise
+        self._answered = True
+        return answer
+
+    async def _exchange(
+        self, http: httpx.AsyncClient, target: Target, body: bytes | None
+    ) -> Answer:
+        request = httpx.Request(
+            target.method,
+            target.url,
+            headers=target.headers,
+            content=body,
+            extensions={"timeout": self.timeouts.for_httpx()},
+        )
+        response = await http.send(request, stream=True)
+        content = Body(target.url)
+        try:
+            async for piece in response.aiter_bytes():
+                content.add(piece)
+        except httpx.DecodingError as error:
+            raise httpx.RemoteProtocolError(str(error)) from error
+        finally:
+            await response.aclose()
+        return Answer(response.status_code, response.headers, content.whole())
+
+    def _open(self) -> _Session:
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._session.loop is not loop:
+            limits = httpx.Limits(
+                max_connections=self._connections, keepalive_expiry=KEEPALIVE_EXPIRY_S
+            )
+            http = httpx.AsyncClient(transport=self._given, limits=limits, trust_env=True)
+            self._session = _Session(loop, http, asyncio.Semaphore(self._connections))
+        return self._session
