@@ -25,6 +25,7 @@ from forcegate_client.screening import NO_RETRIES, Screened, Shard, SinglePoint,
 from forcegate_client.screening.errors import ResultsMismatch
 from forcegate_client.screening.exporting import ExportFormat, export
 from forcegate_client.screening.gate import Gate
+from forcegate_client.screening.relax_task import Relax
 from forcegate_client.testing import FakeClock, FakeServer, problem
 
 SIZE = 23
@@ -283,3 +284,18 @@ def test_selected_rows_are_exported(library: Path, tmp_path: Path, kind: ExportF
     else:
         parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
         assert parquet.read_table(path)["index"].to_pylist() == kept
+
+
+def test_relaxed_structures_are_in_their_minima(library: Path, tmp_path: Path) -> None:
+    server = FakeServer()
+    run(server, library, tmp_path / "out", task=Relax(fmax=0.01))
+    results = merge(tmp_path / "out", where="converged and steps > 0")
+    found = rows(results)
+    assert found["index"].tolist() == [i for i in range(SIZE) if i != STRANGE]
+    assert found["converged"].all()
+    assert (found["max_force"] < 0.01).all()
+    assert (found["energy"] < found["start_energy"]).all()
+    frames = read(export(results, ExportFormat.EXTXYZ), ":")
+    client = Client("http://springs", transport=server.transport)
+    again = client.predict(frames, "springs").predictions
+    assert np.allclose(again.energy, found["energy"], atol=1e-6)

@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from forcegate_client.cli.console import CommandError, err_console
+from forcegate_client.cli.console import err_console
 from forcegate_client.cli.options import ModelOption, UrlOption, VersionOption
 from forcegate_client.client import Client
 
@@ -77,6 +77,7 @@ def screen(
 
     try:
         from forcegate_client.screening.manifest import Shard
+        from forcegate_client.screening.relax_task import Relax
         from forcegate_client.screening.screening import NO_RETRIES
         from forcegate_client.screening.screening import screen as run
         from forcegate_client.screening.tasks import SinglePoint, Task
@@ -90,7 +91,7 @@ def screen(
 
     chosen: Task = SinglePoint(keep_forces=keep_forces)
     if task is TaskName.RELAX:
-        raise CommandError("relaxation of libraries is not there yet; use --task single-point")
+        chosen = Relax(fmax=fmax, max_steps=steps, keep_forces=keep_forces)
     if where is not None:
         # A mistake in it should not show after a night of computing.
         Condition(where, chosen.columns)
