@@ -6,9 +6,11 @@ import typer
 
 from forcegate_client.cli.console import ReportingGroup
 from forcegate_client.cli.md import md
+from forcegate_client.cli.merge import merge
 from forcegate_client.cli.models import models
 from forcegate_client.cli.predict import predict
 from forcegate_client.cli.relax import relax
+from forcegate_client.cli.screen import screen
 
 __all__ = ["app", "main"]
 
@@ -21,6 +23,8 @@ app = typer.Typer(
 )
 app.command()(predict)
 app.command()(relax)
+app.command()(screen)
+app.command()(merge)
 app.command()(md)
 app.command()(models)
 

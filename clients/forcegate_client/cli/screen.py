@@ -1,0 +1,163 @@
+"""``forcegate screen``: one model over a whole library, resumable."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from forcegate_client.cli.console import err_console
+from forcegate_client.cli.options import ModelOption, UrlOption, VersionOption
+from forcegate_client.client import Client
+
+__all__ = ["screen"]
+
+
+class TaskName(StrEnum):
+    """What is done with each structure."""
+
+    SINGLE_POINT = "single-point"
+    RELAX = "relax"
+
+
+class ExportName(StrEnum):
+    """Formats of ``--export``."""
+
+    EXTXYZ = "extxyz"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+WhereOption = Annotated[
+    str | None, typer.Option(help="Rows to select, such as 'max_novelty < 5'. Default: all.")
+]
+ExportOption = Annotated[
+    ExportName | None, typer.Option("--export", help="Write the selected rows in this format too.")
+]
+
+
+def screen(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT…", help="xyz, SDF, SMILES, HDF5, what ASE reads."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    task: Annotated[
+        TaskName, typer.Option(help="What to do with each structure.")
+    ] = TaskName.SINGLE_POINT,
+    where: WhereOption = None,
+    export: ExportOption = None,
+    shard: Annotated[str | None, typer.Option(help="Part i/n of the input, such as 2/8.")] = None,
+    keep_forces: Annotated[bool, typer.Option("--keep-forces", help="Store all forces.")] = False,
+    fmax: Annotated[float, typer.Option(min=0.0, help="relax: largest force left, eV/Å.")] = 0.05,
+    steps: Annotated[int, typer.Option(min=1, help="relax: most steps.")] = 500,
+    at_once: Annotated[int, typer.Option(min=1, help="Most requests under way.")] = 4,
+    part_size: Annotated[int, typer.Option(min=1, help="Structures in a part file.")] = 1024,
+    patience: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to wait for a server that is away.")
+    ] = 600.0,
+    url: UrlOption = None,
+    model: ModelOption = "painn_base",
+    version: VersionOption = None,
+) -> None:
+    """Compute every structure of INPUT…; run it again to go on after a stop."""
+    from forcegate_client.cli.merge import finish
+    from forcegate_client.screening.errors import PackageMissing
+
+    try:
+        from forcegate_client.screening.manifest import Shard
+        from forcegate_client.screening.relax_task import Relax
+        from forcegate_client.screening.screening import NO_RETRIES
+        from forcegate_client.screening.screening import screen as run
+        from forcegate_client.screening.tasks import SinglePoint, Task
+        from forcegate_client.screening.where import Condition
+    except ModuleNotFoundError as error:
+        raise PackageMissing(
+            f"a screening without the package {error.name}",
+            expected="an installation with the [screening] extra",
+            action="pip install 'forcegate-client[screening]'",
+        ) from error
+
+    chosen: Task = SinglePoint(keep_forces=keep_forces)
+    if task is TaskName.RELAX:
+        chosen = Relax(fmax=fmax, max_steps=steps, keep_forces=keep_forces)
+    if where is not None:
+        # A mistake in it should not show after a night of computing.
+        Condition(where, chosen.columns)
+    part = Shard() if shard is None else Shard.parse(shard)
+    with Client(url, retry=NO_RETRIES) as client, _Bar() as bar:
+        done = run(
+            inputs,
+            out,
+            client=client,
+            model=model,
+            version=version,
+            task=chosen,
+            shard=part,
+            part_size=part_size,
+            at_once=at_once,
+            patience_s=patience,
+            progress=bar.show,
+        )
+    if part.count > 1:
+        err_console().print(
+            f"shard {shard} is done in {done.folder}; forcegate merge {out} joins all of them"
+        )
+        return
+    finish(out, where, export)
+
+
+class _Bar:
+    """How far it is, how fast, and when it will be done."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("screening"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[remark]}"),
+            console=err_console(),
+            transient=True,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, now: object) -> None:
+        """Take over where it stands."""
+        from forcegate_client.screening.screening import Progress as State
+
+        assert isinstance(now, State)
+        if self._task is None:
+            self._task = self._progress.add_task(
+                "screening", total=now.total - now.before, rate="", remark=""
+            )
+        speed = self._progress.tasks[0].speed
+        remark = f"{now.failed} failed, {now.at_once} at once"
+        if now.before:
+            remark += f", {now.before} done before"
+        self._progress.update(
+            self._task,
+            completed=now.done - now.before,
+            rate="" if speed is None else f"{speed:.0f}/s",
+            remark=remark,
+        )

@@ -1,0 +1,161 @@
+"""The selected rows of ``results.h5`` for other programs: extended XYZ, CSV or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from forcegate_client.screening.errors import PackageMissing, ResultsMismatch
+from forcegate_client.screening.part import flush
+from forcegate_client.screening.reading import open_reader
+from forcegate_client.screening.sources.base import file_digest
+
+__all__ = ["ExportFormat", "export"]
+
+_ROWS = 4096
+
+
+class ExportFormat(StrEnum):
+    """What can be written."""
+
+    EXTXYZ = "extxyz"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+def export(results: Path, kind: ExportFormat) -> Path:
+    """Write the selected rows beside ``results``; the path of the new file.
+
+    Raises:
+        PackageMissing: for Parquet without pyarrow.
+        ResultsMismatch: for extended XYZ, if the input is not there any more or has changed.
+    """
+    if kind is ExportFormat.PARQUET and find_spec("pyarrow") is None:
+        raise PackageMissing(
+            "Parquet without the package pyarrow",
+            expected="an installation with the [screening] extra",
+            action="pip install 'forcegate-client[screening]', or export csv",
+        )
+    target = results.with_name(f"selected.{kind.value}")
+    temporary = target.with_name(f".{os.getpid()}.{target.name}")
+    writer = {
+        ExportFormat.EXTXYZ: _write_extxyz,
+        ExportFormat.CSV: _write_csv,
+        ExportFormat.PARQUET: _write_parquet,
+    }[kind]
+    try:
+        with h5py.File(results, "r") as file:
+            writer(file, temporary)
+        flush(temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def _blocks(file: h5py.File) -> Iterator[tuple[dict[str, npt.NDArray[Any]], slice]]:
+    """Columns of some rows at a time, and which rows these are."""
+    rows = file["rows"]
+    for start in range(0, len(rows["index"]), _ROWS):
+        where = slice(start, start + _ROWS)
+        yield (
+            {n: rows[n].asstr()[where] if n == "label" else rows[n][where] for n in rows},
+            where,
+        )
+
+
+def _selected(file: h5py.File) -> Iterator[dict[str, npt.NDArray[Any]]]:
+    for columns, _ in _blocks(file):
+        keep = columns.pop("selected")
+        yield {name: values[keep] for name, values in _in_order(columns).items()}
+
+
+def _in_order(columns: dict[str, Any]) -> dict[str, Any]:
+    """What says which structure it is comes first."""
+    first = [name for name in ("index", "label") if name in columns]
+    return {name: columns[name] for name in [*first, *sorted(columns.keys() - set(first))]}
+
+
+def _write_csv(file: h5py.File, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        for number, columns in enumerate(_selected(file)):
+            if number == 0:
+                writer.writerow(columns)
+            writer.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
+
+
+def _write_parquet(file: h5py.File, path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    writer = None
+    try:
+        for columns in _selected(file):
+            table = pyarrow.table({name: pyarrow.array(v) for name, v in columns.items()})
+            if writer is None:
+                writer = parquet.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+    if writer is None:
+        parquet.write_table(pyarrow.table({"index": pyarrow.array([], pyarrow.int64())}), path)
+
+
+def _write_extxyz(file: h5py.File, path: Path) -> None:
+    """Structures come from the input again; positions from the results, if the task moved them."""
+    manifest = json.loads(file.attrs["manifest"])
+    inputs = [Path(entry["path"]) for entry in manifest["files"]]
+    for entry, source in zip(manifest["files"], inputs, strict=True):
+        if not source.is_file() or file_digest(source) != entry["sha256"]:
+            raise ResultsMismatch(
+                f"{source}, which is gone or has changed",
+                expected="the input, from which extended XYZ takes the structures",
+                action="put it back, or export csv",
+            )
+    atoms_of = file.get("atoms", {})
+    end = 0
+    reader = open_reader(inputs)
+    try:
+        with path.open("w", encoding="utf-8") as stream:
+            for columns, _ in _blocks(file):
+                ends = end + np.cumsum(columns["n_atoms"])
+                wanted = columns["index"][columns["selected"]]
+                if len(wanted):
+                    chunk = reader.read(int(wanted[0]), int(wanted[-1]) + 1).only(wanted)
+                    rows = np.flatnonzero(columns["selected"]).tolist()
+                    frames = chunk.structures.to_atoms()
+                    for row, atoms in zip(rows, frames, strict=True):
+                        last = int(ends[row])
+                        _complete(atoms, columns, row, atoms_of, slice(last - len(atoms), last))
+                    write(stream, frames, format="extxyz")
+                end = int(ends[-1])
+    finally:
+        reader.close()
+
+
+def _complete(
+    atoms: Atoms, columns: dict[str, npt.NDArray[Any]], row: int, atoms_of: Any, place: slice
+) -> None:
+    if "positions" in atoms_of:
+        atoms.positions = atoms_of["positions"][place]
+    results: dict[str, Any] = {"energy": float(columns["energy"][row])}
+    if "forces" in atoms_of:
+        results["forces"] = atoms_of["forces"][place]
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    for name in columns.keys() - {"energy", "selected", "n_atoms"}:
+        atoms.info[name] = columns[name][row].item() if name != "label" else columns[name][row]

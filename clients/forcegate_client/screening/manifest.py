@@ -1,0 +1,162 @@
+"""What work a folder of results is for; other work is never mixed in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from forcegate_client.screening.errors import ResultsMismatch, ScreeningError
+from forcegate_client.screening.part import flush
+
+__all__ = ["MANIFEST", "Manifest", "Shard"]
+
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The ``number``-th of ``count`` parts of the input, from 1."""
+
+    number: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """From ``2/8``.
+
+        Raises:
+            ScreeningError: if it is anything else.
+        """
+        number, _, count = text.partition("/")
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            raise ScreeningError(
+                f"the shard {text!r}",
+                expected="i/n with 1 ≤ i ≤ n, such as 2/8",
+                action="for a Slurm array of 1-8: --shard $SLURM_ARRAY_TASK_ID/8",
+                code="shard_invalid",
+            )
+        return cls(int(number), int(count))
+
+    def folder(self, out: Path) -> Path:
+        """Where its results are."""
+        if self.count == 1:
+            return out
+        return out / f"shard-{self.number:05d}-of-{self.count:05d}"
+
+    def range(self, size: int) -> tuple[int, int]:
+        """Its structures: all shards together have each structure once."""
+        return size * (self.number - 1) // self.count, size * self.number // self.count
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """``files`` are the inputs with their digests, ``model`` the pinned weights.
+
+    Structures ``start`` to ``stop`` of all of them are done in parts of ``part_size``.
+    """
+
+    files: list[dict[str, Any]]
+    model: dict[str, Any]
+    settings: dict[str, Any]
+    part_size: int
+    start: int
+    stop: int
+    shard: dict[str, int]
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of what results depend on; files may move, their content may not."""
+        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def parts(self) -> list[tuple[int, int]]:
+        """Bounds of all parts."""
+        return [
+            (start, min(start + self.part_size, self.stop))
+            for start in range(self.start, self.stop, self.part_size)
+        ]
+
+    def part_path(self, folder: Path, start: int) -> Path:
+        """Where the part that begins at ``start`` is."""
+        return folder / "parts" / f"{start:012d}.h5"
+
+    def write(self, folder: Path) -> None:
+        """Put it into ``folder``, whole or not at all."""
+        text = json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False)
+        temporary = folder / f".{MANIFEST}.tmp"
+        temporary.write_text(text + "\n", encoding="utf-8")
+        flush(temporary)
+        temporary.replace(folder / MANIFEST)
+        flush(folder)
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest | None:
+        """The one in ``folder``; None if there is none.
+
+        Raises:
+            ResultsMismatch: if it cannot be understood.
+        """
+        path = folder / MANIFEST
+        if not path.is_file():
+            return None
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            version = document["schema_version"]
+            if version != SCHEMA_VERSION:
+                raise ValueError(f"schema version {version}")
+            return cls(**document)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ResultsMismatch(
+                f"{path} ({error})",
+                expected=f"a manifest of schema version {SCHEMA_VERSION}",
+                action="screen into another folder, or continue with the release that wrote it",
+            ) from error
+
+    def require_same(self, earlier: Manifest, folder: Path) -> None:
+        """Refuse to add results to those of other work.
+
+        Raises:
+            ResultsMismatch: saying what differs.
+        """
+        mine, theirs = self._content(), earlier._content()
+        differences = _differences(mine, theirs)
+        if differences:
+            raise ResultsMismatch(
+                f"{'; '.join(differences)}, for the results in {folder}",
+                expected="the same input, model and settings as before",
+                action="repeat the earlier command, choose another --out, or delete the folder",
+            )
+
+    def _content(self) -> dict[str, Any]:
+        content = asdict(self)
+        content["files"] = [{k: v for k, v in f.items() if k != "path"} for f in self.files]
+        return content
+
+
+def _differences(now: Any, before: Any, name: str = "") -> list[str]:
+    if isinstance(now, Mapping) and isinstance(before, Mapping):
+        return [
+            line
+            for key in sorted({*now, *before})
+            for line in _differences(
+                now.get(key), before.get(key), f"{name}.{key}" if name else str(key)
+            )
+        ]
+    if (
+        isinstance(now, Sequence)
+        and isinstance(before, Sequence)
+        and not isinstance(now, str)
+        and len(now) == len(before)
+    ):
+        return [
+            line
+            for i, (one, other) in enumerate(zip(now, before, strict=True))
+            for line in _differences(one, other, f"{name}[{i}]")
+        ]
+    return [] if now == before else [f"{name} {now!r} now, {before!r} before"]

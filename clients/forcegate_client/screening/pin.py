@@ -1,0 +1,45 @@
+"""Which weights a screening asks: found out once, and kept to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forcegate_client.client import Client
+from forcegate_client.structures import StructureBatch
+
+__all__ = ["PinnedModel", "pin"]
+
+
+@dataclass(frozen=True)
+class PinnedModel:
+    """A version by name and by digest; ``status`` is what it is approved for."""
+
+    name: str
+    version: str
+    digest: str
+    status: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """What the manifest holds of it: what may not change."""
+        return {"name": self.name, "version": self.version, "digest": self.digest}
+
+
+def pin(client: Client, name: str, version: str | None, properties: Sequence[str]) -> PinnedModel:
+    """The version that answers now, and its digest.
+
+    One atom is asked about: the list of models tells the digest of default versions only, and what
+    the model cannot give is better refused here than for each structure.
+
+    Raises:
+        ForcegateError: whatever the server has to say against it.
+    """
+    elements = client.model(name)["elements"]
+    response = client.predict(
+        StructureBatch.from_arrays([1], [elements[0]], [[0.0, 0.0, 0.0]]),
+        name,
+        version,
+        properties,
+    )
+    return PinnedModel(response.model, response.version, response.digest, response.status)

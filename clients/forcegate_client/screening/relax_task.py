@@ -1,0 +1,91 @@
+"""``--task relax``: every structure in its nearest minimum, many at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from forcegate_client.messages import Predictions
+from forcegate_client.relaxation import relax_batched
+from forcegate_client.screening.tasks import Computed, Evaluate, SinglePoint
+from forcegate_client.structures import StructureBatch
+
+__all__ = ["Relax"]
+
+
+@dataclass(frozen=True)
+class Relax:
+    """FIRE to forces below ``fmax`` (eV/Å); one more evaluation judges what came out.
+
+    Structures that do not get there in ``max_steps`` have their row, with ``converged`` false.
+    """
+
+    fmax: float = 0.05
+    max_steps: int = 500
+    slots: int = 256
+    keep_forces: bool = False
+    name: str = "relax"
+    columns: tuple[str, ...] = (*SinglePoint.columns, "start_energy", "steps", "converged")
+    properties: tuple[str, ...] = SinglePoint.properties
+
+    def settings(self) -> dict[str, Any]:
+        """What its results depend on."""
+        return {
+            "task": self.name,
+            "fmax": self.fmax,
+            "max_steps": self.max_steps,
+            "keep_forces": self.keep_forces,
+        }
+
+    def run(self, structures: StructureBatch, evaluate: Evaluate) -> Computed:
+        """Relax all of them, then ask for energy, uncertainty and novelty of the minima."""
+        fit = (structures.charges == 0) & (structures.multiplicities == 1)
+        problems: dict[int, dict[str, Any]] = {}
+        # ``Atoms`` would lose the charge: what the server refuses has to reach it as it is.
+        if not fit.all():
+            (unfit,) = np.nonzero(~fit)
+            refused = evaluate(structures.select(unfit), self.properties)
+            problems = {int(unfit[row]): dict(p) for row, p in refused.problems.items()}
+        (neutral,) = np.nonzero(fit)
+        atoms = structures.select(neutral).to_atoms()
+
+        def forces_of(batch: StructureBatch) -> Predictions:
+            return evaluate(batch, ("energy", "forces"))
+
+        relaxed = sorted(
+            relax_batched(
+                atoms, forces_of, fmax=self.fmax, max_steps=self.max_steps, slots=self.slots
+            ),
+            key=lambda one: one.index,
+        )
+        for one in relaxed:
+            if one.problem is not None:
+                problems[int(neutral[one.index])] = dict(one.problem)
+        good = [one for one in relaxed if one.problem is None]
+        good_batch = StructureBatch.from_atoms([one.atoms for one in good])
+        place = neutral[np.array([one.index for one in good], dtype=np.int64)]
+        judged = SinglePoint(self.keep_forces).run(good_batch, evaluate if good else _nothing)
+        kept = [good[row] for row in judged.index.tolist()]
+        columns = {
+            **judged.columns,
+            "start_energy": np.array([one.start_energy for one in kept], dtype=np.float64),
+            "steps": np.array([one.steps for one in kept], dtype=np.int64),
+            "converged": np.array([one.converged for one in kept], dtype=np.bool_),
+        }
+        problems |= {int(place[row]): dict(p) for row, p in judged.problems.items()}
+        return Computed(
+            index=place[judged.index],
+            n_atoms=judged.n_atoms,
+            columns=columns,
+            positions=good_batch.select(judged.index).positions,
+            forces=judged.forces,
+            problems=problems,
+            warnings={int(place[row]): texts for row, texts in judged.warnings.items()},
+        )
+
+
+def _nothing(_: StructureBatch, __: Any) -> Predictions:
+    empty = np.zeros(0, dtype=np.int64)
+    return Predictions(empty, empty)
