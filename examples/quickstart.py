@@ -24,7 +24,7 @@ from forcegate_client import Client
 
 client = Client()
 for model in client.models():
-    print(model["name"], model["version"], model["status"])
+    print(model["name"], model["default_version"], model["status"])
 
 # %% [markdown]
 # ## One molecule

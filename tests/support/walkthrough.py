@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.readme import ROOT, Block, all_blocks
+from support.readme import ROOT, all_blocks
 
 __all__ = ["NOT_RUN", "SERVE", "Walkthrough", "walkthrough"]
 
@@ -58,7 +58,8 @@ class Walkthrough:
                     if line.strip() and line not in NOT_RUN:
                         self.run(line)
             elif block.language == "python":
-                self._take(block)
+                saved = _SAVED_AS.search(block.before)
+                self.run_script(block.text, saved[1] if saved else None)
 
     def run(self, command: str) -> None:
         """One command line."""
@@ -71,6 +72,14 @@ class Walkthrough:
             words = [word.replace(":8000", f":{self._port}") for word in words]
         self.printed[command] = self._run(words, command)
 
+    def run_script(self, script: str, saved_as: str | None = None) -> None:
+        """A block of Python: run, or only saved where the text says so."""
+        path = self.folder / (saved_as or "script.py")
+        text = script.replace(":8000", f":{self._port}") if self._port is not None else script
+        path.write_text(text, encoding="utf-8")
+        if saved_as is None:
+            self.printed[script] = self._run([sys.executable, str(path)], script)
+
     def stop(self) -> int | None:
         """End the server that runs, if any; its exit code."""
         if self._server is None:
@@ -79,16 +88,6 @@ class Walkthrough:
         code = self._server.wait(timeout=60)
         self._server = None
         return code
-
-    def _take(self, block: Block) -> None:
-        script = block.text
-        if self._port is not None:
-            script = script.replace(":8000", f":{self._port}")
-        saved = _SAVED_AS.search(block.before)
-        path = self.folder / (saved[1] if saved else "script.py")
-        path.write_text(script, encoding="utf-8")
-        if not saved:
-            self.printed[block.text] = self._run([sys.executable, str(path)], block.text)
 
     def _run(self, words: list[str], told: str) -> str:
         done = subprocess.run(
