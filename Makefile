@@ -8,7 +8,7 @@ PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo test test-system bench bench-quick bench-load bench-soak bench-peers bench-gpu lint typing format clean triton monitoring
+.PHONY: help install demo test test-system bench bench-quick bench-load bench-soak bench-peers bench-gpu docs lint typing format clean triton monitoring
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ bench-peers: install ## environments for the networks measured beside the studen
 bench-gpu: install ## the students on a CUDA GPU (five minutes)
 	$(BIN)/python benchmarks/gpu.py
 
+docs: install ## the documentation site, in site/ (open site/index.html)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 lint: install ## ruff, formatting included
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -70,4 +73,4 @@ monitoring: install ## write alert rules, dashboards and docs/metrics.md anew
 	cd deploy/monitoring && ../../$(BIN)/python -m forcegate_monitoring
 
 clean: ## remove what runs leave behind; keeps .venv
-	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo site build dist .pytest_cache .mypy_cache .ruff_cache

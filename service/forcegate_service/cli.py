@@ -15,18 +15,23 @@ from forcegate_service.logs import configure_logging
 from forcegate_service.rounding import round_alike_in_every_batch
 from forcegate_service.settings import Settings
 
-__all__ = ["main"]
+__all__ = ["create_cli", "main"]
 
 
-def main() -> None:
-    """The console script."""
+def create_cli() -> typer.Typer:
+    """The command line with all its commands."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.callback(invoke_without_command=True)(_serve)
     app.command("compile")(_compile)
     app.command("triton-repository")(_triton_repository)
     app.command("metrics")(_metrics)
     app.add_typer(keys_commands(), name="keys")
-    app()
+    return app
+
+
+def main() -> None:
+    """The console script."""
+    create_cli()()
 
 
 def _print_version(asked: bool) -> None:

@@ -37,7 +37,8 @@ DOCUMENTS = sorted(
         ROOT / "CHANGELOG.md",
         ROOT / "benchmarks" / "README.md",
         ROOT / "clients" / "README.md",
-        *(ROOT / "docs").glob("*.md"),
+        ROOT / "deploy" / "README.md",
+        *(ROOT / "docs").rglob("*.md"),
     ]
 )
 # Inline links and images; code is taken out before.
@@ -66,7 +67,8 @@ def test_every_relative_link_leads_to_a_file(document: Path) -> None:
 def test_the_index_of_the_documents_names_them_all() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     listed = set(LINK.findall(index))
-    written = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "howto").glob("*.md")]
+    written = {path.relative_to(ROOT / "docs").as_posix() for path in pages} - {"README.md"}
     assert written <= listed
 
 

@@ -1,0 +1,1 @@
+"""Pages of the site that are made from code, and those that lie outside docs/."""

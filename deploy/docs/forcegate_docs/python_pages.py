@@ -1,0 +1,94 @@
+"""The pages of the Python reference; mkdocstrings fills them from the sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["PYTHON_PAGES", "PythonPage", "python_page"]
+
+
+@dataclass(frozen=True)
+class PythonPage:
+    """A page and the modules on it."""
+
+    name: str
+    title: str
+    introduction: str
+    modules: tuple[str, ...]
+
+
+PYTHON_PAGES = (
+    PythonPage(
+        "client",
+        "The client in Python",
+        "What `forcegate_client` offers; [the client](../client.md) and "
+        "[molecular dynamics](../md.md) say how it is used. Units are those of ASE.",
+        (
+            "forcegate_client.calculator",
+            "forcegate_client.client",
+            "forcegate_client.structures",
+            "forcegate_client.answers",
+            "forcegate_client.monitor",
+            "forcegate_client.nve",
+            "forcegate_client.velocities",
+            "forcegate_client.drift",
+            "forcegate_client.retry",
+            "forcegate_client.errors",
+            "forcegate_client.testing",
+        ),
+    ),
+    PythonPage(
+        "dataset",
+        "Datasets in Python",
+        "`forcegate_client.dataset` reads and writes [the format](hdf5.md); it needs h5py "
+        "(`forcegate-client[data]`) and no torch.",
+        (
+            "forcegate_client.dataset.frames",
+            "forcegate_client.dataset.molecules",
+            "forcegate_client.dataset.schema",
+            "forcegate_client.dataset.store",
+            "forcegate_client.dataset.parts",
+            "forcegate_client.dataset.errors",
+        ),
+    ),
+    PythonPage(
+        "service",
+        "The gateway in Python",
+        "For those who embed the gateway, or add a runtime or an observer to it. "
+        "[The design](../design.md#the-gateway) says how the parts work together.",
+        (
+            "forcegate_service.app",
+            "forcegate_service.settings",
+            "forcegate_service.runtime",
+            "forcegate_service.runtimes",
+            "forcegate_service.card",
+            "forcegate_service.graph",
+            "forcegate_service.errors",
+            "forcegate_service.monitoring.observer",
+            "forcegate_service.testing",
+        ),
+    ),
+    PythonPage(
+        "trainer",
+        "The trainer in Python",
+        "The parts of [training](../training.md) and [validation](../validation/README.md) that "
+        "a script of your own might call; the command line covers the rest.",
+        (
+            "forcegate_trainer.painn.network",
+            "forcegate_trainer.painn.config",
+            "forcegate_trainer.training.config",
+            "forcegate_trainer.teachers.spec",
+            "forcegate_trainer.labelling",
+            "forcegate_trainer.export",
+            "forcegate_trainer.validation.settings",
+            "forcegate_trainer.validation.verdict",
+            "forcegate_trainer.errors",
+        ),
+    ),
+)
+
+
+def python_page(page: PythonPage) -> str:
+    """The Markdown that mkdocstrings reads."""
+    blocks = [f"::: {module}" for module in page.modules]
+    return "\n\n".join([f"# {page.title}", page.introduction, *blocks]) + "\n"

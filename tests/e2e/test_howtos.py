@@ -1,0 +1,103 @@
+"""The tutorial and the how-tos do what they say: each command and script in them is run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.readme import ROOT, blocks, commands
+from support.walkthrough import NOT_RUN, SERVE, Walkthrough, walkthrough
+
+HOWTO = ROOT / "docs" / "howto"
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walkthrough]:
+    """For pages whose reader has a server already."""
+    with walkthrough(tmp_path_factory.mktemp("clone")) as one:
+        one.run(SERVE)
+        yield one
+
+
+def test_every_command_that_is_not_run_is_still_in_a_document() -> None:
+    written = {line for page in (TUTORIAL, *HOWTO.glob("*.md")) for line in commands(page)}
+    assert set(NOT_RUN) <= written
+    assert "make install\n" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_how_to_is_followed_by_a_test_below() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert {page.name for page in HOWTO.glob("*.md")} == set(
+        re.findall(r'HOWTO / "([\w-]+\.md)"', source)
+    )
+
+
+def test_who_runs_dynamics_gets_there_by_the_how_to(clone: Walkthrough) -> None:
+    clone.follow(HOWTO / "molecular-dynamics.md")
+    (script,) = blocks("python", HOWTO / "molecular-dynamics.md")
+    kelvin, novelty = re.findall(r"[\d.]+", clone.printed[script])[:2]
+    assert 30 < float(kelvin) < 1500
+    assert 0.3 < float(novelty) < 20
+    assert "'md': 'approved'" in clone.printed[script]
+    summary = json.loads((clone.folder / "runs" / "nve" / "summary.json").read_text())
+    assert "drift_mev_per_atom_per_ps" in summary
+    assert (clone.folder / "runs" / "nvt" / "log.csv").stat().st_size > 0
+
+
+def test_who_comes_from_another_calculator_gets_a_reaction_path(clone: Walkthrough) -> None:
+    clone.follow(HOWTO / "migrate.md")
+    (script,) = blocks("python", HOWTO / "migrate.md")
+    energies = json.loads(clone.printed[script])
+    assert len(energies) == 5
+    # A group turns around a single bond: tenths of an eV at most.
+    assert max(energies) < 1.0
+
+
+def test_who_has_a_library_gets_every_frame_that_can_be_computed(clone: Walkthrough) -> None:
+    clone.follow(HOWTO / "screening.md")
+    script = blocks("python", HOWTO / "screening.md")[-1]
+    assert clone.printed[script].startswith("40 computed, 1 refused")
+    # Called again it finds everything done.
+    pieces = sorted((clone.folder / "results").iterdir())
+    written = [path.stat().st_mtime_ns for path in pieces]
+    clone.run_script(script)
+    assert [path.stat().st_mtime_ns for path in pieces] == written
+
+
+@pytest.mark.system
+def test_the_first_hour_works_as_written(tmp_path: Path) -> None:
+    with walkthrough(tmp_path) as clone:
+        clone.follow(TUTORIAL)
+        printed = "\n".join(clone.printed.values())
+        assert '"code":"element_unsupported"' in printed.replace('": "', '":"')
+        assert "'md': 'approved'" in printed
+        assert "forcegate_structures_total" in printed
+        assert 'forcegate_md_reports_total{model="painn_base",outcome="accepted"' in printed
+        assert (tmp_path / "runs" / "first" / "md" / "run.png").stat().st_size > 10_000
+
+
+@pytest.mark.system
+def test_who_makes_a_student_can_serve_it_in_the_end(tmp_path: Path) -> None:
+    with walkthrough(tmp_path) as clone:
+        clone.follow(HOWTO / "build-a-student.md")
+        report = tmp_path / "my_models" / "painn_ultra_tiny" / "1" / "report_quick" / "report.md"
+        assert "component R²" in report.read_text()
+        (models,) = [
+            text for line, text in clone.printed.items() if line.endswith("forcegate models")
+        ]
+        assert "painn_ultra_tiny" in models
+
+
+@pytest.mark.system
+def test_who_operates_a_gateway_gets_keys_and_health(tmp_path: Path) -> None:
+    with walkthrough(tmp_path) as clone:
+        clone.follow(HOWTO / "operate.md")
+        printed = clone.printed
+        assert any(text.startswith("fg_") for text in printed.values())
+        assert "forcegate_shadow_structures_total" in "\n".join(printed.values())
+        assert (tmp_path / "keys.json").stat().st_mode & 0o077 == 0
