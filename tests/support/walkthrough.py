@@ -25,6 +25,7 @@ NOT_RUN = {
     "docker compose --profile cpu up --build --detach": "there is no container engine in the "
     "tests; test_compose.py and test_containers.py hold its files to the code",
 }
+_EXIT_CODE = re.compile(r"# ends with exit code (\d+)$")
 _SAVED_AS = re.compile(r"Save it as `([^`]+)`")
 _PATIENCE_S = 600
 
@@ -63,14 +64,15 @@ class Walkthrough:
 
     def run(self, command: str) -> None:
         """One command line."""
-        words = shlex.split(command)
+        words = shlex.split(command, comments=True)
         is_server = words[0].endswith("forcegate-serve") and "--port" in words
         if is_server:
             self._start(words)
             return
         if self._port is not None:
             words = [word.replace(":8000", f":{self._port}") for word in words]
-        self.printed[command] = self._run(words, command)
+        told = _EXIT_CODE.search(command)
+        self.printed[command] = self._run(words, command, int(told[1]) if told else 0)
 
     def run_script(self, script: str, saved_as: str | None = None) -> None:
         """A block of Python: run, or only saved where the text says so."""
@@ -89,7 +91,7 @@ class Walkthrough:
         self._server = None
         return code
 
-    def _run(self, words: list[str], told: str) -> str:
+    def _run(self, words: list[str], told: str, exit_code: int = 0) -> str:
         done = subprocess.run(
             words,
             cwd=self.folder,
@@ -99,7 +101,7 @@ class Walkthrough:
             check=False,
             timeout=_PATIENCE_S,
         )
-        assert done.returncode == 0, f"{told}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == exit_code, f"{told}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def _start(self, words: list[str]) -> None:
