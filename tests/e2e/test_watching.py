@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
@@ -15,7 +14,7 @@ from forcegate_monitoring.generated import BOARDS
 from forcegate_monitoring.panels import Board
 from forcegate_service.fake import write_fake_model
 from support.deployment import ROOT
-from support.exported import metrics_in
+from support.exported import asked, metrics_in
 from support.killable import KillableGateway, killable
 from support.watchers import Alertmanager, Prometheus, notifications, until
 
@@ -113,12 +112,6 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             "the gateway was never seen",
         )
         yield watched
-
-
-def asked(expression: str, board: Board) -> str:
-    """What Grafana would ask, with everything chosen."""
-    expression = expression.replace(f"${board.variable}", ".+")
-    return re.sub(r"\[(\$__rate_interval|1h)\]", "[20s]", expression)
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-__all__ = ["metrics_in", "selectors_in"]
+from forcegate_monitoring.panels import Board
+
+__all__ = ["asked", "metrics_in", "selectors_in"]
 
 _METRIC = re.compile(r"\bforcegate_\w+")
 _SELECTOR = re.compile(r"\b(forcegate_\w+)\{([^}]*)\}")
@@ -21,3 +23,9 @@ def selectors_in(query: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Each metric that is selected by labels, and their values."""
     for name, labels in _SELECTOR.findall(query):
         yield name, dict(_LABEL.findall(labels))
+
+
+def asked(expression: str, board: Board) -> str:
+    """What Grafana would ask, with everything chosen."""
+    expression = expression.replace(f"${board.variable}", ".+")
+    return re.sub(r"\[(\$__rate_interval|1h)\]", "[20s]", expression)
