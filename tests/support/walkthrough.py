@@ -17,7 +17,7 @@ from support.readme import ROOT, all_blocks
 
 __all__ = ["NOT_RUN", "SERVE", "Walkthrough", "walkthrough"]
 
-BIN = Path(sys.executable).parent
+VENV = Path(sys.prefix)
 SERVE = ".venv/bin/forcegate-serve --port 8000"
 # Commands of the how-tos that are not run, each with the reason.
 NOT_RUN = {
@@ -48,8 +48,8 @@ class Walkthrough:
         }
         for name in ("examples", "model_repository"):
             shutil.copytree(ROOT / name, folder / name)
-        (folder / ".venv").mkdir()
-        (folder / ".venv" / "bin").symlink_to(BIN)
+        # As a whole: Python finds its libraries by the file beside bin/.
+        (folder / ".venv").symlink_to(VENV)
 
     def follow(self, document: Path) -> None:
         """Run every block of bash and Python of a document; each has to end well."""
