@@ -73,12 +73,12 @@ def plain(name: str, value: float, unit: str) -> Row:
 
 def at_most(name: str, value: float, limit: float, unit: str = "×") -> Row:
     """A number that should not exceed ``limit``."""
-    return Row(name, _rounded(value), unit, f"≤ {limit:g}", value <= limit)
+    return Row(name, _rounded(value), unit, f"≤ {limit:g}", bool(value <= limit))
 
 
 def at_least(name: str, value: float, limit: float, unit: str = "×") -> Row:
     """A number that should reach ``limit``."""
-    return Row(name, _rounded(value), unit, f"≥ {limit:g}", value >= limit)
+    return Row(name, _rounded(value), unit, f"≥ {limit:g}", bool(value >= limit))
 
 
 def absent(name: str, want: str | None = None, unit: str = "×") -> Row:

@@ -62,7 +62,7 @@ def measure_screening(
         whole, killed = (_rows(folder / run / "results.h5") for run in ("whole", "killed"))
     label = f"{subject.name}, {structures} structures"
     rate = structures / seconds
-    share = at_least(f"{label}: over in process", float(2 * rate / (before + after)), 0.9)
+    share = at_least(f"{label}: over in process", 2 * rate / (before + after), 0.9)
     found.add(if_calm([share], f"{subject.name}: structures/s in process", before, after))
     index, energy = killed
     lost = structures - len(np.unique(index))
@@ -70,7 +70,7 @@ def measure_screening(
         plain(f"{label}: screened, from first to last part", rate, "structures/s"),
         plain(f"{label}: in process, before", before, "structures/s"),
         plain(f"{label}: in process, after", after, "structures/s"),
-        at_most(f"{label}: memory of the client", float(memory), 500, "MiB"),
+        at_most(f"{label}: memory of the client", memory, 500, "MiB"),
         at_most(f"{label}, {broken} kills: lost", lost, 0, "structures"),
         at_most(f"{label}, {broken} kills: twice", len(index) - len(set(index)), 0, "structures"),
         at_most(

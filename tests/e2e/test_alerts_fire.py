@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +22,20 @@ from ase.md.verlet import VelocityVerlet
 from forcegate_client import Client, MDMonitor, RemoteCalculator
 from forcegate_client.blow_up import DynamicsBlewUp
 from forcegate_client.nve import draw_velocities
-from forcegate_monitoring.alerts import Limits, Windows, render_rules
+from forcegate_monitoring.alerts import render_rules
 from forcegate_monitoring.health_board import HEALTH
 from support.damaged import write_damaged
 from support.deployment import ROOT
 from support.exported import asked
 from support.killable import KillableGateway, killable
 from support.models import newest_version
-from support.watchers import Alertmanager, Prometheus, notifications, until
+from support.watchers import PATIENT, Alertmanager, Prometheus, notifications, short_windows, until
 
 pytestmark = pytest.mark.system
 
 STUDENT, DAMAGED = "painn_ultra_tiny", "painn_damaged"
 # Minutes become seconds. Seven short simulations have to fit into the window of drift.
-SHORT = Windows(
-    **{field.name: "6s" if field.name.endswith("_for") else "20s" for field in fields(Windows)}
-    | {"down_for": "15s", "drift": "40s"}
-)
-# Machines that run tests promise nothing about time: every step counts as quick enough.
-PATIENT = Limits(step_limit="30.0")
+SHORT = short_windows(drift="40s")
 ORDINARY = ("C2H6", "CH3CH2OH", "CH3COOH", "C6H6", "H3CNH2", "CH3CHO", "C4H4NH", "CH3OCH3")
 
 

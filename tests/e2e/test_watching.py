@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from typing import Any
 
 import httpx
 import pytest
 
-from forcegate_monitoring.alerts import Limits, Windows, render_rules
+from forcegate_monitoring.alerts import render_rules
 from forcegate_monitoring.generated import BOARDS
 from forcegate_monitoring.panels import Board
 from forcegate_service.fake import write_fake_model
 from support.deployment import ROOT
 from support.exported import asked, metrics_in
 from support.killable import KillableGateway, killable
-from support.watchers import Alertmanager, Prometheus, notifications, until
+from support.watchers import PATIENT, Alertmanager, Prometheus, notifications, short_windows, until
 
 pytestmark = pytest.mark.system
 
@@ -25,13 +24,7 @@ WATER = {
     "positions": [[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]],
 }
 # Minutes become seconds; what must last does so for a few looks.
-# Prometheus needs five seconds to know its targets, in which there is none.
-SHORT = Windows(
-    **{field.name: "6s" if field.name.endswith("_for") else "20s" for field in fields(Windows)}
-    | {"down_for": "15s"}
-)
-# Machines that run tests promise nothing about time: every step counts as quick enough.
-PATIENT = Limits(step_limit="30.0")
+SHORT = short_windows()
 # The longest window, and what must last after it.
 OVER = "30s"
 # What has nothing to count under a little good traffic of the toy model, which is not compiled, has

@@ -13,6 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,18 @@ from typing import Any
 import pytest
 import yaml
 
+from forcegate_monitoring.alerts import Limits, Windows
 from support.killable import HANG_S, free_port
 
-__all__ = ["Alertmanager", "Prometheus", "notifications", "tool", "until"]
+__all__ = [
+    "PATIENT",
+    "Alertmanager",
+    "Prometheus",
+    "notifications",
+    "short_windows",
+    "tool",
+    "until",
+]
 
 _PACKAGES = {
     "promtool": "prometheus",
@@ -31,6 +41,19 @@ _PACKAGES = {
     "prometheus-alertmanager": "prometheus-alertmanager",
 }
 _LOOK_S = 0.2
+
+
+# Machines that run tests promise nothing about time: every step counts as quick enough.
+PATIENT = Limits(step_limit="30.0")
+
+
+def short_windows(**longer: str) -> Windows:
+    """Minutes become seconds, and what must last does so for a few looks; except ``longer``.
+
+    Prometheus needs five seconds to know its targets, in which there is none.
+    """
+    short = {f.name: "6s" if f.name.endswith("_for") else "20s" for f in fields(Windows)}
+    return Windows(**short | {"down_for": "15s"} | longer)
 
 
 def tool(name: str) -> str:
