@@ -38,7 +38,8 @@ class Wanted:
 class _Measured:
     layout: Layout
     single: Traffic
-    large: Traffic
+    # One request in flight, and two.
+    large: tuple[Traffic, Traffic]
     # Whether the answers were.
     right: list[Row]
     # Part of a core, by the name of the process.
@@ -73,24 +74,25 @@ def _ask(subject: Subject, layout: Layout, seconds: float, log: Path) -> _Measur
     with start_gateway(subject, layout, log) as gateway:
         pids = gateway.pids
         many = send(gateway.address, single, _CLIENTS, seconds, layout.traffic, pids.values())
-        alone = send(gateway.address, large, 1, seconds, layout.traffic)
+        alone, pair = (send(gateway.address, large, n, seconds, layout.traffic) for n in (1, 2))
         gateway.require_whole()
     right: list[Row] = []
     with on_core(layout.inference):
-        for pool, traffic in ((single, many), (large, alone)):
+        for pool, traffic in ((single, many), (large, alone), (large, pair)):
             label = f"{subject.name}, {layout.name}, {_asking(traffic)}"
             right += [
                 at_most(f"{label}: not answered with 200", traffic.failed, 0, "requests"),
                 pool.agreement(traffic.samples, subject.in_process, label),
             ]
     cpu = {name: many.cpu[pid] for name, pid in pids.items()}
-    return _Measured(layout, many, alone, right, cpu)
+    return _Measured(layout, many, (alone, pair), right, cpu)
 
 
 def _asking(traffic: Traffic) -> str:
-    if traffic.clients == 1:
-        return f"a client with {traffic.copies} structures at a time"
-    return f"{traffic.clients} clients with a structure each"
+    if traffic.copies == 1:
+        return f"{traffic.clients} clients with a structure each"
+    requests = "a request" if traffic.clients == 1 else f"{traffic.clients} requests"
+    return f"{requests} of {traffic.copies} structures in flight"
 
 
 def _timed(
@@ -100,15 +102,20 @@ def _timed(
     share: float | None,
     large_share: float | None,
 ) -> list[Row]:
-    single, large = measured.single, measured.large
+    single = measured.single
     rate = sum(one.with_lists for one in baselines) / 2
     without_lists = sum(one.without_lists for one in baselines) / 2
-    many, alone = (f"{label}, {_asking(traffic)}" for traffic in (single, large))
+    every = [(single, share), *((traffic, large_share) for traffic in measured.large)]
+    many = f"{label}, {_asking(single)}"
     rows = [
-        _share(f"{many}: {_OVER}", single.structures_per_s / rate, share),
-        _share(f"{alone}: {_OVER}", large.structures_per_s / rate, large_share),
-        plain(f"{many}", single.structures_per_s, "structures/s"),
-        plain(f"{alone}", large.structures_per_s, "structures/s"),
+        *(
+            _share(f"{label}, {_asking(traffic)}: {_OVER}", traffic.structures_per_s / rate, wanted)
+            for traffic, wanted in every
+        ),
+        *(
+            plain(f"{label}, {_asking(traffic)}", traffic.structures_per_s, "structures/s")
+            for traffic, _ in every
+        ),
         plain(
             f"{many}: {_OVER} without neighbour lists",
             single.structures_per_s / without_lists,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
@@ -26,10 +26,12 @@ from forcegate_service.json_form import read_json, write_json
 from forcegate_service.metrics import Metrics
 from forcegate_service.monitoring.observer import HearsOfUnloading, Observer, Served
 from forcegate_service.negotiation import JSON, Form
-from forcegate_service.preparation import Prepared, prepare
+from forcegate_service.preparation import Preparation, Prepared
 from forcegate_service.registry import Registry
 from forcegate_service.request_record import note_structures
 from forcegate_service.runtimes import Runtimes
+from forcegate_service.scheduling.asked import Asked
+from forcegate_service.scheduling.batch_limit import Piece
 from forcegate_service.scheduling.budget import Budget, Reservation
 from forcegate_service.scheduling.dispatcher import Answer, Dispatcher
 from forcegate_service.scheduling.flow import Flow
@@ -210,26 +212,34 @@ class Gateway:
         note_structures(len(request.structures))
         version = self.models.find(request.model, request.version)
         self.models.policy.require_approved(version.card)
+        # A few atoms in a small cell may have many thousand images.
+        quick = small and not np.count_nonzero(request.structures.pbc)
         with version.in_use():
-            prepare = partial(self._prepare, request, version, problems)
-            # A few atoms in a small cell may have many thousand images.
-            quick = small and not np.count_nonzero(request.structures.pbc)
-            if quick and not problems and self._in_flight > 1:
-                prepared = await self._jointly.prepare(request, version, prepare)
-            else:
-                prepared = await self._run(quick, prepare)
-            seconds = sum(piece.seconds for piece in prepared.pieces)
-            self._guess.learn(form, len(body), seconds)
-            reservation.change_to(seconds)
-            answers = await self._infer(version, prepared, flow, reservation)
+            with Asked(self._dispatcher, version, flow) as asked:
+                if quick:
+                    prepared = await self._prepare_quickly(request, version, problems)
+                    seconds = sum(piece.seconds for piece in prepared.pieces)
+                    reservation.change_to(seconds)
+                    asked.submit(prepared.pieces)
+                else:
+                    begin = partial(self._begin, request, version, problems)
+                    preparation = await self._run(False, begin)
+                    while not preparation.complete:
+                        pieces = await self._run(False, partial(self._step, preparation, version))
+                        reservation.change_to(preparation.expected_s)
+                        asked.submit(pieces)
+                    prepared, seconds = preparation.prepared(), preparation.expected_s
+                self._guess.learn(form, len(body), seconds)
+                answers = await asked.answers(reservation)
             failed = failures(prepared, answers)
-            if self.observers:
-                # The answer leaves first.
-                seen = Served(version.card, prepared, answers, failed)
-                asyncio.get_running_loop().call_soon(self._observe, seen)
-            return await self._run(
-                small, partial(self._answer, version.card, prepared, answers, failed, answer_form)
-            )
+            answer = partial(self._answer, version.card, prepared, answers, failed, answer_form)
+            try:
+                return await self._run(small, answer)
+            finally:
+                if self.observers:
+                    # In the next turn of the loop: the answer leaves first.
+                    seen = Served(version.card, prepared, answers, failed)
+                    asyncio.get_running_loop().call_soon(self._observe, seen)
 
     def _observe(self, seen: Served) -> None:
         for observer in self.observers:
@@ -256,33 +266,36 @@ class Gateway:
         )
         return request, {}
 
-    def _prepare(
+    async def _prepare_quickly(
         self, request: PredictRequest, version: ServedVersion, problems: Problems
     ) -> Prepared:
-        try:
-            return prepare(request, version.card, version.limit, self.settings, problems)
-        except ForcegateError as error:
-            self.metrics.rejected(version.card, [error])
-            raise
+        def alone() -> Prepared:
+            preparation = self._begin(request, version, problems)
+            while not preparation.complete:
+                self._step(preparation, version)
+            return preparation.prepared()
 
-    async def _infer(
-        self,
-        version: ServedVersion,
-        prepared: Prepared,
-        flow: Flow,
-        reservation: Reservation,
-    ) -> list[Answer]:
-        futures = [self._dispatcher.submit(version, piece, flow) for piece in prepared.pieces]
-        answers = []
+        if not problems and self._in_flight > 1:
+            return await self._jointly.prepare(request, version, alone)
+        return alone()
+
+    def _begin(
+        self, request: PredictRequest, version: ServedVersion, problems: Problems
+    ) -> Preparation:
+        with self._counting_what_is_refused(version.card):
+            return Preparation(request, version.card, version.limit, self.settings, problems)
+
+    def _step(self, preparation: Preparation, version: ServedVersion) -> list[Piece]:
+        with self._counting_what_is_refused(version.card):
+            return preparation.step()
+
+    @contextmanager
+    def _counting_what_is_refused(self, card: ModelCard) -> Iterator[None]:
         try:
-            for future, piece in zip(futures, prepared.pieces, strict=True):
-                answers.append(await future)
-                reservation.settle(piece.seconds)
-        finally:
-            # Without effect on what is done; takes the rest out of the queue.
-            for future in futures:
-                future.cancel()
-        return answers
+            yield
+        except ForcegateError as error:
+            self.metrics.rejected(card, [error])
+            raise
 
     def _answer(
         self,

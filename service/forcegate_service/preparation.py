@@ -25,10 +25,11 @@ from forcegate_service.validation import (
     without,
 )
 
-__all__ = ["Prepared", "check_size", "close_contacts", "prepare"]
+__all__ = ["Preparation", "Prepared", "check_size", "close_contacts", "prepare"]
 
-# Graphs are built for so many atoms at a time, which bounds what their making needs.
-_CHUNK_ATOMS = 4096
+# Graphs are built for so many atoms at a time, which bounds what their making needs, and lets the
+# first ones be evaluated while the others are built.
+_CHUNK_ATOMS = 1024
 # Open structures up to this size make few pairs even if all atoms coincide.
 _HARMLESS_ATOMS = 150
 
@@ -62,6 +63,98 @@ def check_size(structures: int, atoms: int, settings: Settings) -> None:
             raise _too_large(f"{received} {what}", f"at most {limit}", f"too_many_{what}")
 
 
+class Preparation:
+    """Checks a request at once, and builds its graphs step by step, a batch at most each."""
+
+    def __init__(
+        self,
+        request: PredictRequest,
+        card: ModelCard,
+        limit: BatchLimit,
+        settings: Settings,
+        problems: Problems,
+    ) -> None:
+        """Everything but the distances between atoms is checked here.
+
+        ``problems`` are those found while decoding.
+
+        Raises:
+            PayloadTooLarge: if there are too many atoms, structures or pairs.
+            UnprocessableRequest: if a property is unknown.
+            InvalidStructure: for the first bad structure, unless ``on_error`` is ``partial``.
+        """
+        started = time.perf_counter()
+        batch = request.structures
+        check_size(len(batch), batch.total_atoms, settings)
+        check_properties(request.properties)
+        problems = check_structures(batch, card, request.properties) | problems
+        problems |= _too_crowded(batch, card, problems)
+        _raise_first(request, problems)
+        self._request, self._card, self._limit, self._settings = request, card, limit, settings
+        self._problems = problems
+        self._usable, self._index = without(batch, problems)
+        _check_pairs(self._usable, card, settings)
+        self._keep = np.ones(len(self._usable), dtype=np.bool_)
+        self._pieces: list[Piece] = []
+        self._chunks = _chunks(self._usable)
+        self._atoms = self._edges = 0
+        self._seconds = 0.0
+        self._graph_s = time.perf_counter() - started
+
+    @property
+    def complete(self) -> bool:
+        """Whether every graph is built."""
+        return not self._chunks
+
+    @property
+    def expected_s(self) -> float:
+        """Predicted time of all graphs, if those to come are like those that are built."""
+        return self._seconds * self._usable.total_atoms / max(self._atoms, 1)
+
+    def step(self) -> list[Piece]:
+        """The next graphs, of structures whose atoms keep their distance; not once complete.
+
+        Raises:
+            PayloadTooLarge: if there are too many pairs.
+            InvalidStructure: for a bad structure, unless ``on_error`` is ``partial``.
+        """
+        started = time.perf_counter()
+        chunk = self._chunks.pop(0)
+        batch = self._usable
+        batch = batch if len(chunk) == len(batch) else batch.select(chunk)
+        graph = build_graph(batch, self._card.cutoff)
+        self._atoms += len(graph.atomic_numbers)
+        self._edges += graph.n_edges
+        if self._edges > self._settings.max_edges:
+            raise _too_many_pairs(self._edges, self._settings)
+        close = close_contacts(graph, self._card.minimum_distance)
+        if close:
+            self._keep[chunk[list(close)]] = False
+            graph = keep_structures(graph, self._keep[chunk])
+            for b, distance in close.items():
+                index = int(self._index[chunk[b]])
+                self._problems[index] = _contact(distance, self._card, index)
+            _raise_first(self._request, self._problems)
+        pieces = self._limit.pieces(graph)
+        self._pieces += pieces
+        self._seconds += sum(piece.seconds for piece in pieces)
+        self._graph_s += time.perf_counter() - started
+        return pieces
+
+    def prepared(self) -> Prepared:
+        """All of it, once it is complete."""
+        index, keep = self._index, self._keep
+        warnings = composition_warnings(self._usable)
+        return Prepared(
+            request=self._request,
+            index=index[keep],
+            pieces=self._pieces,
+            problems=self._problems,
+            warnings={int(index[k]): texts for k, texts in warnings.items() if keep[k]},
+            graph_s=self._graph_s,
+        )
+
+
 def prepare(
     request: PredictRequest,
     card: ModelCard,
@@ -69,63 +162,11 @@ def prepare(
     settings: Settings,
     problems: Problems,
 ) -> Prepared:
-    """Check ``request`` and build its graphs, a batch at most each.
-
-    ``problems`` are those found while decoding.
-
-    Raises:
-        PayloadTooLarge: if there are too many atoms, structures or pairs.
-        UnprocessableRequest: if a property is unknown.
-        InvalidStructure: for the first bad structure, unless ``on_error`` is ``partial``.
-    """
-    started = time.perf_counter()
-    batch = request.structures
-    check_size(len(batch), batch.total_atoms, settings)
-    check_properties(request.properties)
-    problems = check_structures(batch, card, request.properties) | problems
-    problems |= _too_crowded(batch, card, problems)
-    _raise_first(request, problems)
-    usable, index = without(batch, problems)
-    _check_pairs(usable, card, settings)
-    pieces, keep = _graphs(usable, index, card, limit, settings, problems)
-    _raise_first(request, problems)
-    warnings = composition_warnings(usable)
-    return Prepared(
-        request=request,
-        index=index[keep],
-        pieces=pieces,
-        problems=problems,
-        warnings={int(index[k]): texts for k, texts in warnings.items() if keep[k]},
-        graph_s=time.perf_counter() - started,
-    )
-
-
-def _graphs(
-    batch: StructureBatch,
-    index: npt.NDArray[np.int64],
-    card: ModelCard,
-    limit: BatchLimit,
-    settings: Settings,
-    problems: Problems,
-) -> tuple[list[Piece], npt.NDArray[np.bool_]]:
-    """The graphs of all structures whose atoms keep their distance, and which those are."""
-    pieces: list[Piece] = []
-    keep = np.ones(len(batch), dtype=np.bool_)
-    edges = 0
-    for chunk in _chunks(batch):
-        whole = len(chunk) == len(batch)
-        graph = build_graph(batch if whole else batch.select(chunk), card.cutoff)
-        edges += graph.n_edges
-        if edges > settings.max_edges:
-            raise _too_many_pairs(edges, settings)
-        close = close_contacts(graph, card.minimum_distance)
-        if close:
-            keep[chunk[list(close)]] = False
-            graph = keep_structures(graph, keep[chunk])
-            for b, distance in close.items():
-                problems[int(index[chunk[b]])] = _contact(distance, card, int(index[chunk[b]]))
-        pieces += limit.pieces(graph)
-    return pieces, keep
+    """All steps of a ``Preparation`` at once; it says what is raised."""
+    preparation = Preparation(request, card, limit, settings, problems)
+    while not preparation.complete:
+        preparation.step()
+    return preparation.prepared()
 
 
 def _chunks(batch: StructureBatch) -> list[npt.NDArray[np.int64]]:

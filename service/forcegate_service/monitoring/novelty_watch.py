@@ -24,10 +24,12 @@ __all__ = ["NoveltyWatch"]
 _TOGETHER = 16
 _TOGETHER_ATOMS = 512
 _SMALL_ATOMS = 128
-# Of larger requests, structures of so many pieces at most, and atoms of each piece.
-_MOST_STRUCTURES = 256
-_MOST_PIECES = 8
-_MOST_ATOMS = 256
+# Of larger requests one structure in eight, but so many in any case and so many at most; of so many
+# pieces, one for so many structures; and so many atoms of each piece.
+_ONE_IN = 8
+_STRUCTURES = (32, 256)
+_STRUCTURES_OF_A_PIECE = 16
+_MOST_ATOMS = 64
 
 
 class _Waiting:
@@ -43,8 +45,9 @@ class NoveltyWatch:
     """Counts features of what is served; work and memory are bounded for every request.
 
     A request of up to 128 atoms is counted whole, together with fifteen others or when metrics are
-    read. Of a larger one at most 256 structures are looked at, evenly taken from at most eight of
-    the pieces that it was evaluated in, and 256 atoms of each piece.
+    read. Of a larger one every eighth structure is looked at, but 32 at least and 256 at most,
+    evenly taken from one of the pieces that it was evaluated in for each sixteen of them, and 64
+    atoms of each piece.
     """
 
     def __init__(
@@ -110,9 +113,11 @@ def _count_some(health: VersionHealth, seen: Served) -> None:
     pieces, answers = seen.prepared.pieces, seen.answers
     failed = np.array(list(seen.failed), dtype=np.int64)
     firsts = np.cumsum([0, *(len(piece.graph.n_atoms) for piece in pieces)])
-    looked_at = evenly(len(pieces), _MOST_PIECES)
+    least, most = _STRUCTURES
+    wanted = min(max(int(firsts[-1]) // _ONE_IN, least), most)
+    looked_at = evenly(len(pieces), wanted // _STRUCTURES_OF_A_PIECE)
     candidates = segments(firsts[looked_at], np.diff(firsts)[looked_at])
-    chosen = candidates[evenly(len(candidates), _MOST_STRUCTURES)]
+    chosen = candidates[evenly(len(candidates), wanted)]
     chosen = chosen[np.isin(seen.prepared.index[chosen], failed, invert=True)]
     bounds = np.searchsorted(chosen, firsts)
     for number in looked_at.tolist():

@@ -1,0 +1,113 @@
+"""Of a large request the first graphs are evaluated while the others are built."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from forcegate_service import preparation
+from forcegate_service.graph import Graph, build_graph
+from forcegate_service.scheduling.asked import Asked
+from forcegate_service.scheduling.batch_limit import Piece
+from forcegate_service.settings import Settings
+from forcegate_service.testing import gateway_client
+from support.staged import Gate, post, settled, staged, stretched
+
+pytestmark = pytest.mark.anyio
+
+# Of 1,200 atoms: more than are built at once.
+MANY = 400
+PATIENCE_S = 60.0
+
+
+def _waters(water: dict[str, Any]) -> list[dict[str, Any]]:
+    return [stretched(water, k % 40) for k in range(MANY)]
+
+
+async def test_inference_begins_before_the_last_graph_is_built(
+    settings: Settings, water: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated = threading.Event()
+    built: list[bool] = []
+
+    def build_when_evaluated(*arguments: Any) -> Graph:
+        # The first graph at once, each other one only when something was evaluated.
+        built.append(not built or evaluated.wait(PATIENCE_S))
+        return build_graph(*arguments)
+
+    async with staged(settings) as (client, runtime):
+        expected = (await post(client, *_waters(water))).json()["results"]
+        runtime.before = lambda graph: evaluated.set()
+        monkeypatch.setattr(preparation, "build_graph", build_when_evaluated)
+        response = await post(client, *_waters(water))
+    assert len(built) > 1
+    assert all(built)
+    assert response.json()["results"] == expected
+
+
+async def test_a_bad_structure_at_the_end_is_refused_as_one_at_the_beginning_is(
+    settings: Settings, water: dict[str, Any]
+) -> None:
+    collapsed = water | {"positions": [[0.0, 0.0, 0.0], [0.01, 0.0, 0.0], [-0.24, 0.93, 0.0]]}
+    structures = _waters(water)
+    async with gateway_client(settings) as client:
+        good = (await post(client, *structures)).json()["results"]
+        for at in (0, MANY):
+            mixed = [*structures[:at], collapsed, *structures[at:]]
+            refusal = await post(client, *mixed)
+            assert refusal.status_code == 422
+            assert (refusal.json()["code"], refusal.json()["structure"]) == ("atoms_too_close", at)
+            results = (await post(client, *mixed, on_error="partial")).json()["results"]
+            assert results.pop(at)["problem"]["code"] == "atoms_too_close"
+            assert results == good
+
+
+async def test_a_request_that_turns_out_too_large_leaves_nothing_behind(
+    settings: Settings, water: dict[str, Any]
+) -> None:
+    # Water has 6 edges: the first graph is within the limit, the second is beyond it.
+    limited = settings.model_copy(update={"max_edges": 6 * (MANY - 1)})
+    async with staged(limited) as (client, runtime):
+        refusal = await post(client, *_waters(water))
+        assert (refusal.status_code, refusal.json()["code"]) == (413, "too_many_pairs")
+        await post(client, water)
+        assert await _metric(client, "forcegate_admitted_seconds") == 0.0
+    assert sum(runtime.batches) <= MANY
+
+
+async def test_pieces_of_a_request_that_share_a_batch_take_its_time_once(
+    settings: Settings, water: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted: list[int] = []
+    submit = Asked.submit
+
+    def count(asked: Asked, pieces: Sequence[Piece]) -> None:
+        submit(asked, pieces)
+        submitted.extend(len(piece.graph.n_atoms) for piece in pieces)
+
+    monkeypatch.setattr(Asked, "submit", count)
+    async with staged(settings) as (client, runtime):
+        before = await _metric(client, "forcegate_runtime_busy_seconds_total")
+        gate = runtime.before = Gate()
+        first = asyncio.create_task(post(client, water))
+        await gate.entered()
+        second = asyncio.create_task(post(client, *_waters(water)))
+        while sum(submitted) < 1 + MANY:
+            await asyncio.sleep(0.001)
+        await settled()
+        gate.open()
+        timings = [(await answer).json()["timing"] for answer in (first, second)]
+        after = await _metric(client, "forcegate_runtime_busy_seconds_total")
+    assert len(submitted) > 2
+    assert runtime.batches == [1, MANY]
+    assert sum(timing["inference_s"] for timing in timings) == pytest.approx(after - before)
+
+
+async def _metric(client: httpx.AsyncClient, name: str) -> float:
+    lines = (await client.get("/metrics")).text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
