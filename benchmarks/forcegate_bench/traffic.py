@@ -33,21 +33,18 @@ _SAMPLE_SINGLE, _SAMPLE_BATCH = 97, 3
 class Traffic:
     """What so many ``clients`` got, with ``copies`` structures in each request.
 
-    ``failed`` are the requests that did not end with 200, outside of the clock's time too; ``cpu``
-    is the part of a core that each process took, this one included.
+    ``structures_per_s`` are those with an answer; ``failed`` are the requests that did not end with
+    200, outside of the clock's time too; ``cpu`` is the part of a core that each process took, this
+    one included.
     """
 
     clients: int
     copies: int
     outcomes: Outcomes
+    structures_per_s: float
     failed: int
     samples: Sequence[tuple[int, bytes]]
     cpu: dict[int, float] = field(default_factory=dict)
-
-    @property
-    def structures_per_s(self) -> float:
-        """Structures with an answer, for each second."""
-        return self.copies * self.outcomes.per_second()
 
     @property
     def own_cpu(self) -> float:
@@ -81,8 +78,9 @@ def send(
             loop.run(seconds), cpu_shares(pids, WARM_UP * seconds, counted)
         )
         outcomes = loop.record.answered_between(begin, begin + counted)
+        rate = pool.copies * loop.record.rate_between(begin, begin + counted)
         failed = sum(loop.record.all().others(200).values())
-        return Traffic(clients, pool.copies, outcomes, failed, loop.record.samples, cpu)
+        return Traffic(clients, pool.copies, outcomes, rate, failed, loop.record.samples, cpu)
 
     return drive(run(), core)
 

@@ -69,10 +69,11 @@ def test_a_folder_that_others_can_read_is_not_used(folder: Path) -> None:
 @pytest.mark.parametrize(
     "limits", [{"max_files": 3, "max_bytes": 1000}, {"max_files": 1000, "max_bytes": 30}]
 )
-def test_a_full_spool_takes_nothing_until_something_is_done(
+def test_a_full_spool_takes_nothing_until_something_is_done_and_a_second_has_passed(
     folder: Path, limits: dict[str, int]
 ) -> None:
-    spool = Spool(folder, **limits)
+    now = 0.0
+    spool = Spool(folder, **limits, clock=lambda: now)
     spool.open()
     for _ in range(3):
         spool.put(b"ten  bytes")
@@ -82,7 +83,19 @@ def test_a_full_spool_takes_nothing_until_something_is_done(
     claim = spool.claim()
     assert claim is not None
     claim.done()
+    with pytest.raises(SpoolFull):
+        spool.put(b"ten  bytes")
+    now = 1.0
     spool.put(b"ten  bytes")
+    with pytest.raises(SpoolFull):
+        spool.put(b"ten  bytes")
+
+
+def test_what_an_earlier_life_left_counts(folder: Path) -> None:
+    for _ in range(3):
+        Spool(folder, max_files=3).put(b"x")
+    with pytest.raises(SpoolFull):
+        Spool(folder, max_files=3).put(b"x")
 
 
 def test_a_half_written_file_is_nobody_s_and_goes_when_it_is_old(

@@ -81,7 +81,7 @@ class Capture:
 
     def served(self, seen: Served) -> None:
         """Look at what was answered; structures that are to be kept are copied here."""
-        if not len(seen.prepared.index):
+        if not self._may_trip(seen):
             return
         outcome = Outcome(seen)
         card = seen.card
@@ -113,6 +113,15 @@ class Capture:
     def close(self) -> None:
         """Write what is queued."""
         self._writer.close()
+
+    def _may_trip(self, seen: Served) -> bool:
+        """Whether a closer look is worth it, as it seldom is."""
+        if not len(seen.prepared.index):
+            return False
+        if seen.failed or self._thresholds.uncertainty is not None:
+            return True
+        limit = self._thresholds.novelty_of(seen.card)
+        return any(answer.output.atom_novelty.max() > limit for answer in seen.answers)
 
     def _tripped(self, seen: Served, outcome: Outcome) -> Iterator[tuple[int, CaptureReason]]:
         """Computed structures that are to be kept, each with its first reason."""

@@ -74,6 +74,8 @@ class Shadow:
         self._max_atoms = max_atoms
         self.compared = compared
         self._rng = rng or np.random.default_rng()
+        # So many come before the next one that is chosen.
+        self._passed_over = self._gap() - 1
         self._complaints = Complaints("structures for the teacher are dropped")
         # A card that is read again may have been validated meanwhile.
         self._card: ModelCard | None = None
@@ -88,8 +90,7 @@ class Shadow:
 
     def served(self, seen: Served) -> None:
         """Sample a request's structures; copying them is all that happens here."""
-        size = len(seen.prepared.index)
-        chosen = np.flatnonzero(self._rng.random(size) < self._fraction).tolist()
+        chosen = self._sample(len(seen.prepared.index))
         if not chosen:
             return
         if seen.card is not self._card:
@@ -133,6 +134,19 @@ class Shadow:
     def close(self) -> None:
         """Write what is queued."""
         self._writer.close()
+
+    def _sample(self, size: int) -> list[int]:
+        """Which of the next ``size`` structures are chosen, each with the same probability."""
+        chosen = []
+        while self._passed_over < size:
+            chosen.append(self._passed_over)
+            self._passed_over += self._gap()
+        self._passed_over -= size
+        return chosen
+
+    def _gap(self) -> int:
+        # As if a coin were thrown for each structure, at the price of one number for each chosen.
+        return int(self._rng.geometric(self._fraction))
 
     def _objection(self, card: ModelCard, outcome: Outcome, k: int) -> DropReason | None:
         if not isinstance(card.teacher.get("version"), str):

@@ -9,11 +9,12 @@ because a file that ends its reader each time must not do so for ever.
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import re
 import secrets
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ __all__ = ["Claim", "Spool", "SpoolFull"]
 _NAME = re.compile(r"(\d{20}-[0-9a-f]{8})\.(\d+)\.msgpack")
 # A writer is done with its temporary file long before.
 _ABANDONED_S = 60.0
+# A full spool that nobody empties is not counted for every file that finds no room.
+_LOOK_AGAIN_S = 1.0
 
 
 class SpoolFull(Exception):
@@ -60,11 +63,21 @@ class Claim:
 class Spool:
     """The files in ``folder``, at most ``max_files`` of together ``max_bytes``."""
 
-    def __init__(self, folder: Path, max_files: int = 1_000, max_bytes: int = 2**26) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_files: int = 1_000,
+        max_bytes: int = 2**26,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.folder = folder
         self._max_files = max_files
         self._max_bytes = max_bytes
         self._opened = False
+        # At most so much is in the folder: this process alone puts files there.
+        self._held_files = self._held_bytes = 0
+        self._look_again_at = -math.inf
+        self._clock = clock
 
     def open(self) -> None:
         """Make the folder, private, and throw away what dead writers left half-written.
@@ -77,6 +90,7 @@ class Spool:
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > _ABANDONED_S:
                     path.unlink()
+        self._look()
         self._opened = True
 
     def put(self, content: bytes) -> None:
@@ -88,8 +102,7 @@ class Spool:
         """
         if not self._opened:
             self.open()
-        sizes = [_size(path) for path in self._files()]
-        if len(sizes) >= self._max_files or sum(sizes) + len(content) > self._max_bytes:
+        if not self._has_room(len(content)):
             raise SpoolFull
         name = f"{time.time_ns():020d}-{secrets.token_hex(4)}.0.msgpack"
         aside = self.folder / f".{name}.tmp"
@@ -100,6 +113,8 @@ class Spool:
             aside.rename(self.folder / name)
         finally:
             aside.unlink(missing_ok=True)
+        self._held_files += 1
+        self._held_bytes += len(content)
 
     def contents(self) -> Iterator[bytes]:
         """What all files hold, claimed ones too."""
@@ -114,6 +129,20 @@ class Spool:
             if claim is not None:
                 return claim
         return None
+
+    def _has_room(self, size: int) -> bool:
+        """Looks into the folder only if there may be none, and then not for every file."""
+        if self._is_full(size) and self._clock() >= self._look_again_at:
+            self._look()
+            self._look_again_at = self._clock() + _LOOK_AGAIN_S
+        return not self._is_full(size)
+
+    def _look(self) -> None:
+        sizes = [_size(path) for path in self._files()]
+        self._held_files, self._held_bytes = len(sizes), sum(sizes)
+
+    def _is_full(self, size: int) -> bool:
+        return self._held_files >= self._max_files or self._held_bytes + size > self._max_bytes
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))

@@ -120,6 +120,20 @@ class TestRecord:
         assert record.all().others(200, 429) == {LOST: 1}
         assert record.all().seconds == pytest.approx(5.9)
 
+    @pytest.mark.parametrize("begin", [1.0, 1.1, 1.2])
+    def test_the_rate_of_long_requests_does_not_hang_on_where_a_count_begins(
+        self, begin: float
+    ) -> None:
+        record = Record()
+        for k in range(10):
+            # Two clients, whose answers come together.
+            record.note(200, 0.3 * k, 0.3 * (k + 1))
+            record.note(200, 0.3 * k, 0.3 * (k + 1))
+            record.note(429, 0.3 * k, 0.3 * k + 0.1)
+        assert record.rate_between(begin, begin + 1.0) == pytest.approx(2 / 0.3)
+        counts = {record.answered_between(at, at + 1.0).count() for at in (1.0, 1.1, 1.2)}
+        assert counts == {6, 8}
+
     def test_a_wait_that_nobody_had_is_no_number(self) -> None:
         record = Record()
         record.note(200, 0.0, 0.25)

@@ -102,7 +102,10 @@ def columns(rate: float, wait_ms: float, slowdowns: tuple[float, ...] = (1.0,)) 
         due = np.linspace(0.0, 0.5, answers)
         answered = due + 1e-3 * wait_ms * slowdown
         turns.append(Outcomes(1.0, np.full(answers, 200, dtype=np.int16), due, answered))
-    return {clients: [Traffic(clients, 1, turn, 0, []) for turn in turns] for clients in (1, 8)}
+    return {
+        clients: [Traffic(clients, 1, turn, turn.per_second(), 0, []) for turn in turns]
+        for clients in (1, 8)
+    }
 
 
 class TestComparisons:
