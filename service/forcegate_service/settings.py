@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         description="time after a batch for which the inference process stays awake for the next",
     )
     batch_edges: PositiveInt = Field(
-        20_000, description="edges and atoms that one batch holds at most"
+        60_000, description="edges and atoms that one batch holds at most"
     )
     batch_target_s: PositiveFloat = Field(
         0.05, description="predicted seconds that one batch holds at most"
