@@ -21,6 +21,7 @@ from forcegate_client.errors import ForcegateError
 from forcegate_docs.gateway import openapi_document
 from forcegate_service.cli import create_cli
 from forcegate_trainer.cli.app import create_app
+from support.browser import browser
 from support.readme import ROOT
 
 APPS = {
@@ -162,3 +163,20 @@ def _client_errors() -> list[type[ForcegateError]]:
 def test_the_search_finds_what_pages_say(site: Path) -> None:
     index = json.loads(page(site, "search/search_index.json"))
     assert any("RemoteCalculator" in entry["text"] for entry in index["docs"])
+
+
+@pytest.mark.system
+def test_the_search_works_from_a_folder_without_a_server(site: Path, tmp_path: Path) -> None:
+    with browser(tmp_path / "profile") as page:
+        page.open((site / "index.html").as_uri())
+        page.click('label[for="__search"]')
+        page.run(
+            "(() => { const box = document.querySelector('.md-search__input');"
+            " box.focus(); box.value = 'novelty';"
+            " box.dispatchEvent(new Event('input', {bubbles: true}));"
+            " box.dispatchEvent(new Event('keyup', {bubbles: true})); })()"
+        )
+        page.until("document.querySelectorAll('.md-search-result__item').length > 1")
+        assert "novelty" in page.text(".md-search-result__list").lower()
+        assert not page.errors
+        assert all(url.startswith(("file:", "data:", "blob:")) for url in page.requested)
