@@ -59,7 +59,8 @@ ENV PATH=/opt/forcegate/bin:$PATH \
 FROM base AS gateway-base
 # A new volume takes owner and mode of the folder that it is mounted over.
 RUN install --directory --owner=forcegate --group=forcegate --mode=0700 \
-    /var/lib/forcegate/keys /var/lib/forcegate/first-key /var/cache/forcegate
+    /var/lib/forcegate/keys /var/lib/forcegate/first-key /var/cache/forcegate \
+    /var/lib/forcegate/shadow /var/lib/forcegate/shadow-key
 COPY deploy/healthcheck.py /usr/local/lib/forcegate/healthcheck.py
 # What this checkout serves; mount another repository over it to serve that one.
 COPY model_repository/ /srv/model_repository/
@@ -100,6 +101,10 @@ FROM base AS trainer
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ \
     && rm -rf /var/lib/apt/lists/*
+# For `forcegate-train shadow`, which shares the first with a gateway. A new volume takes owner and
+# mode from whichever container comes first, so both images have the same.
+RUN install --directory --owner=forcegate --group=forcegate --mode=0700 \
+    /var/lib/forcegate/shadow /var/lib/forcegate/shadow-key
 COPY --from=build-trainer /opt/forcegate /opt/forcegate
 # Mount data, runs and model_repository here:
 #   docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/work" forcegate-trainer fit …

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from forcegate_client.errors import DocumentedError
+# So that their errors are known.
+import forcegate_client.blow_up
+import forcegate_client.dataset.errors
+import forcegate_client.screening.errors  # noqa: F401
+from forcegate_client.errors import DocumentedError, ForcegateError
 from forcegate_client.messages import PROPERTIES
 from forcegate_service import json_errors
 from forcegate_service.json_form import PredictBody, StructureBody
@@ -15,9 +21,13 @@ from forcegate_service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SERVICE = ROOT / "service" / "forcegate_service"
-WIRE = ROOT / "clients" / "forcegate_client" / "wire.py"
+CLIENT = ROOT / "clients" / "forcegate_client"
+WIRE = CLIENT / "wire.py"
 CODE = re.compile(r'(?:code=|default_code = |_each\(\s*[^"]*?|_reject\(\s*[^"]*?)"([a-z_]+)"')
 ROW = re.compile(r"^\| `(FORCEGATE_[A-Z_]+)` \| (?:`(--[a-z-]+)`)? ?\| (.+?) \|", re.MULTILINE)
+
+# What stands in results, by the place of its code among the arguments.
+FAILURES = {"RecordInvalid": 0, "Failure": 1}
 
 
 def rows() -> dict[str, tuple[str, str]]:
@@ -62,7 +72,7 @@ def codes() -> set[str]:
     return found | {cls.default_code for cls in _tree(DocumentedError)} - {"error"}
 
 
-def _tree(cls: type[DocumentedError]) -> list[type[DocumentedError]]:
+def _tree(cls: type[ForcegateError]) -> list[type[ForcegateError]]:
     return [child for sub in cls.__subclasses__() for child in (sub, *_tree(sub))]
 
 
@@ -73,6 +83,63 @@ def test_every_error_code_is_documented() -> None:
     # The pattern must not have gone blind.
     assert {"element_unsupported", "cell_singular", "not_ready"} <= found
     assert {code for code in found - internal if f"`{code}`" not in text} == set()
+
+
+def client_codes() -> set[str]:
+    """The codes that the client's package gives to errors of its own."""
+    found = set()
+    for path in CLIENT.rglob("*.py"):
+        # Both sides read messages, and a server for tests says what a real one would.
+        if path.relative_to(CLIENT).as_posix() in {"wire.py", "fields.py", "testing.py"}:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            found |= set(_codes_of(node))
+    served = {cls.default_code for cls in (DocumentedError, *_tree(DocumentedError))}
+    return found - served
+
+
+def _codes_of(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Call):
+        places = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
+        called = node.func.id if isinstance(node.func, ast.Name) else ""
+        if called in FAILURES:
+            places += node.args[FAILURES[called] :][:1]
+    elif isinstance(node, ast.AnnAssign | ast.Assign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        named = any(isinstance(name, ast.Name) and name.id == "default_code" for name in targets)
+        places = [node.value] if named and node.value is not None else []
+    else:
+        places = []
+    for place in places:
+        for part in ast.walk(place):
+            # The name of a field has one word.
+            if isinstance(part, ast.Constant) and "_" in str(part.value):
+                yield str(part.value)
+
+
+def test_the_client_s_own_codes_are_documented_and_no_other() -> None:
+    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    section = text.partition("\n## What the client says itself\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    documented = [code for row in rows for code in re.findall(r"`([a-z0-9_]+)`", row)]
+    assert len(documented) == len(set(documented))
+    # No blind pattern: a keyword, a class, a choice between two, and what stands in results.
+    seen = {"constraint_unsupported", "digest_changed", "relaxation_exploded", "smiles_invalid"}
+    assert seen <= client_codes()
+    assert set(documented) == client_codes()
+
+
+def test_the_classes_of_the_client_s_own_codes_are_those_that_are_named() -> None:
+    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    section = text.partition("\n## What the client says itself\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?`) \| `(\w+)`.* \| ", section, re.MULTILINE)
+    defined = {cls.__name__: cls for cls in (ForcegateError, *_tree(ForcegateError))}
+    of_code = {cls.default_code: name for name, cls in defined.items()}
+    assert len(rows) > 10
+    for codes_of_row, name in rows:
+        for code in re.findall(r"`([a-z0-9_]+)`", codes_of_row):
+            if code in of_code:
+                assert issubclass(defined[of_code[code]], defined[name]), code
 
 
 def test_every_property_is_documented() -> None:

@@ -25,7 +25,9 @@ from pathlib import Path
 
 import pytest
 
+from support.compose_file import make_keys, script_of
 from support.deployment import ROOT, Stage, dockerfile
+from support.shadow_worker import labels_what_is_put_aside
 
 # Fills virtual environments from the package index.
 pytestmark = pytest.mark.system
@@ -233,7 +235,7 @@ def test_the_embedded_gateway_predicts(tmp_path: Path) -> None:
         assert len(result["forces"]) == 3
 
 
-def test_the_trainer_has_its_commands_and_teachers(tmp_path: Path) -> None:
+def test_the_trainer_has_its_commands_and_labels_beside_a_gateway(tmp_path: Path) -> None:
     venv = install("trainer", tmp_path)
     settings = environment("trainer", venv)
     (script,) = json.loads(dockerfile()["trainer"].all("ENTRYPOINT")[-1])
@@ -242,3 +244,21 @@ def test_the_trainer_has_its_commands_and_teachers(tmp_path: Path) -> None:
     assert {"fit", "validate"} <= set(re.findall(r"\w+", shown))
     for module in ("torch", "tblite", "rdkit", "matplotlib", "tensorboard"):
         assert has(venv, module), module
+    # As Compose starts it beside a gateway, with the key that Compose made for it.
+    make_keys(tmp_path)
+    worker = {
+        **settings,
+        # Nothing of the environment that runs the tests.
+        "PYTHONPATH": "",
+        "FORCEGATE_SHADOW_DIR": str(tmp_path / "spool"),
+        "SHADOW_KEY_FILE": str(tmp_path / "shadow-key" / "key"),
+    }
+    labels_what_is_put_aside(
+        script_of("shadow"),
+        worker,
+        models=tmp_path / "models",
+        keys=tmp_path / "keys" / "keys.json",
+        key=(tmp_path / "first-key" / "key").read_text().strip(),
+        asked="http://forcegate:8000",
+        programs=venv / "bin",
+    )

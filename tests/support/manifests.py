@@ -12,13 +12,20 @@ __all__ = [
     "containers",
     "environment",
     "image_of",
+    "named",
     "of_kind",
     "options",
     "pod",
     "ports",
     "said",
     "selected",
+    "way",
 ]
+
+
+def way(overlay: str) -> str:
+    """How the gateways of an overlay evaluate models, ``cpu`` or ``gpu``, with a teacher or not."""
+    return overlay.removesuffix("-shadow")
 
 
 def of_kind(overlay: str, kind: str) -> dict[str, dict[str, Any]]:
@@ -37,8 +44,12 @@ def pod(overlay: str, name: str) -> dict[str, Any]:
 
 def container(overlay: str, name: str) -> dict[str, Any]:
     """The server of a deployment, which is named like it."""
-    (found,) = pod(overlay, name)["containers"]
-    assert found["name"] == name
+    return named(pod(overlay, name)["containers"], name)
+
+
+def named(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The one of a list's entries that has this name."""
+    (found,) = (entry for entry in entries if entry["name"] == name)
     return found
 
 

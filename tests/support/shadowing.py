@@ -21,11 +21,11 @@ WATER: dict[str, Any] = {
 
 
 def write_taught_model(
-    repository: Path, version: str = "1", force_rmse: float | None = None
+    repository: Path, version: str = "1", force_rmse: float | None = None, teacher: str = MORSE
 ) -> ModelCard:
-    """The toy model ``fake`` with a card that names Morse as its teacher."""
+    """The toy model ``fake`` with a card that names ``teacher``."""
     card = write_fake_model(repository, version=version)
-    record = parse_teacher(MORSE).record
+    record = parse_teacher(teacher).record
     update: dict[str, Any] = {
         "teacher": {
             "name": record.name, "version": record.version, "settings": dict(record.settings)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +14,14 @@ from compose_spec import PyCompose
 from forcegate_service.access.keyfile import read_keys
 from forcegate_service.access.keys import SCOPES
 from forcegate_service.settings import Settings
-from support.deployment import (
-    ROOT,
-    compose,
-    default_of,
-    dockerfile,
-    routes,
-    seconds,
-    set_variables,
-)
+from support.compose_file import SERVICES, environment, found_by, make_keys, mounts
+from support.deployment import ROOT, compose, default_of, dockerfile, routes, seconds
 from support.watchers import tool
 
-SERVICES: dict[str, Any] = compose()["services"]
 GATEWAYS = ("gateway", "gateway-embedded")
 PROFILES = ("cpu", "gpu")
+# The teacher comes on top of a gateway.
+STARTED = [{"cpu"}, {"gpu"}, {"cpu", "shadow"}, {"gpu", "shadow"}]
 BUILT = sorted(name for name, service in SERVICES.items() if "build" in service)
 MEMORY = {"m": 2**20, "g": 2**30}
 
@@ -39,38 +31,10 @@ def configuration(name: str) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def mounts(name: str) -> dict[str, tuple[str, bool]]:
-    """By place in the container: what is mounted there, and whether it can be written."""
-    split = [volume.split(":") for volume in SERVICES[name].get("volumes", [])]
-    return {inside: (outside, mode != ["ro"]) for outside, inside, *mode in split}
-
-
 def options_of(name: str) -> dict[str, str]:
     """The command line of a service: options by name."""
     words = [word for word in SERVICES[name]["command"] if word.startswith("--")]
     return {option: value for option, _, value in (word.partition("=") for word in words)}
-
-
-def names_of(name: str, network: str) -> set[str]:
-    """What others on a network may call a service."""
-    aliases = (SERVICES[name]["networks"][network] or {}).get("aliases", [])
-    return {name, *aliases}
-
-
-def found_by(asking: str, wanted: str, profile: str) -> list[str]:
-    """The services that a name leads to, once for each network that both are on."""
-    return [
-        name
-        for name, service in SERVICES.items()
-        for network in SERVICES[asking]["networks"]
-        if profile in service["profiles"] and network in service.get("networks", {})
-        if wanted in names_of(name, network)
-    ]
-
-
-def environment(name: str) -> dict[str, str]:
-    stage = dockerfile()[SERVICES[name]["build"]["target"]]
-    return set_variables(stage, SERVICES[name]["environment"])
 
 
 def test_it_is_a_compose_file() -> None:
@@ -88,10 +52,12 @@ def test_a_compose_file_with_a_wrong_word_is_none(right: str, wrong: str) -> Non
         PyCompose.from_yaml(text.replace(right, wrong)).validate()
 
 
-def test_every_service_belongs_to_profiles_that_can_be_started_alone() -> None:
-    assert all(set(service["profiles"]) <= set(PROFILES) for service in SERVICES.values())
-    for profile in PROFILES:
-        started = {name for name in SERVICES if profile in SERVICES[name]["profiles"]}
+def test_every_service_belongs_to_profiles_that_can_be_started_together() -> None:
+    assert set().union(*(service["profiles"] for service in SERVICES.values())) == {
+        *PROFILES, "shadow",
+    }  # fmt: skip
+    for profiles in STARTED:
+        started = {name for name in SERVICES if profiles & set(SERVICES[name]["profiles"])}
         assert len(started & set(GATEWAYS)) == 1
         published = [port for name in started for port in SERVICES[name].get("ports", [])]
         assert len(published) == len(set(published))
@@ -155,7 +121,7 @@ def test_no_container_may_do_more_than_it_needs(name: str) -> None:
     assert any(mounted.split(":")[0] == "/tmp" for mounted in service["tmpfs"])
 
 
-@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"keys"}))
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"keys", "shadow"}))
 def test_every_server_is_watched_and_started_again(name: str) -> None:
     assert SERVICES[name]["restart"] == "unless-stopped"
     # How to ask a gateway is said in its image.
@@ -318,32 +284,16 @@ def test_grafana_has_no_password_that_others_know() -> None:
     assert "/.env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
-def make_first_key(folder: Path) -> None:
-    service = SERVICES["keys"]
-    inside = list(mounts("keys"))
-    environment = dict(os.environ)
-    environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    for name, value in service["environment"].items():
-        (mounted,) = [place for place in inside if value.startswith(f"{place}/")]
-        environment[name] = f"{folder}/{inside.index(mounted)}{value.removeprefix(mounted)}"
-    # A dollar sign is written twice for Compose.
-    (script,) = (line.replace("$$", "$") for line in service["command"])
-    subprocess.run([*service["entrypoint"], script], env=environment, check=True, timeout=120)
-
-
 def test_the_first_start_makes_a_key_and_later_ones_leave_it(tmp_path: Path) -> None:
-    for index in range(len(mounts("keys"))):
-        (tmp_path / str(index)).mkdir()
-    make_first_key(tmp_path)
+    make_keys(tmp_path)
     written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    (keys,) = (path for path in written if path.suffix == ".json")
-    (key,) = (path for path in written if path != keys)
-    (record,) = read_keys(keys)[0].values()
+    key = tmp_path / "first-key" / "key"
+    record, *_ = read_keys(tmp_path / "keys" / "keys.json")[0].values()
     assert re.fullmatch(rf"fg_{record.id}_\S+\n", key.read_text())
     assert set(record.scopes) == set(SCOPES)
     assert key.stat().st_mode & 0o077 == 0
-    make_first_key(tmp_path)
-    assert {path: path.read_bytes() for path in written} == written
+    make_keys(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == written
 
 
 def test_no_server_sees_the_first_key() -> None:

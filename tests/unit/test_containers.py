@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from forcegate_service.settings import Settings
+from forcegate_trainer.teachers.spec import DEFAULT_TEACHER, TBLITE_ACCURACY
 from support.deployment import (
     ROOT,
     Stage,
@@ -147,6 +148,19 @@ def test_each_gateway_brings_what_its_runtime_needs_and_no_other_ones() -> None:
 @pytest.mark.parametrize("name", ["gateway-embedded", "trainer"])
 def test_what_compiles_at_run_time_has_a_compiler(name: str) -> None:
     assert any(" g++ " in f"{rest} " for rest in STAGES[name].all("RUN"))
+
+
+def test_the_trainer_has_the_teacher_that_the_cards_name() -> None:
+    # A worker with another version would leave every structure to somebody else.
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert "tblite" in set.union(*map(required_by, extras_of(built("trainer"))))
+    cards = list((ROOT / "model_repository").glob("*/*/model_card.json"))
+    assert cards
+    for card in cards:
+        teacher = json.loads(card.read_text(encoding="utf-8"))["teacher"]
+        assert teacher["name"] == DEFAULT_TEACHER
+        assert f"tblite=={teacher['version']}\n" in pins
+        assert teacher["settings"] == {"accuracy": TBLITE_ACCURACY}
 
 
 WITHOUT_TORCH = """
@@ -316,7 +330,7 @@ def test_the_document_names_what_exists() -> None:
     for service in re.findall(r"docker compose run --rm --entrypoint \S+ (\S+)", text):
         assert service in services
     for path in re.findall(r"--entrypoint (?:cat|rm) keys (\S+)", text):
-        assert path == services["keys"]["environment"]["FIRST_KEY_FILE"]
+        assert path.rstrip("`") in services["keys"]["environment"].values()
     for service in re.findall(r"`(?:docker compose --profile cpu )?restart (\S+)`", text):
         assert service in services
     for folder in re.findall(r"kubectl apply -k (\S+)", text):
