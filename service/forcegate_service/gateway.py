@@ -26,7 +26,7 @@ from forcegate_service.json_form import read_json, write_json
 from forcegate_service.metrics import Metrics
 from forcegate_service.monitoring.observer import HearsOfUnloading, Observer, Served
 from forcegate_service.negotiation import JSON, Form
-from forcegate_service.preparation import Preparation, Prepared
+from forcegate_service.preparation import Preparation, Prepared, prepare
 from forcegate_service.registry import Registry
 from forcegate_service.request_record import note_structures
 from forcegate_service.runtimes import Runtimes
@@ -270,10 +270,8 @@ class Gateway:
         self, request: PredictRequest, version: ServedVersion, problems: Problems
     ) -> Prepared:
         def alone() -> Prepared:
-            preparation = self._begin(request, version, problems)
-            while not preparation.complete:
-                self._step(preparation, version)
-            return preparation.prepared()
+            with self._counting_what_is_refused(version.card):
+                return prepare(request, version.card, version.limit, self.settings, problems)
 
         if not problems and self._in_flight > 1:
             return await self._jointly.prepare(request, version, alone)
