@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-__all__ = ["usable_cores"]
+__all__ = ["two_cores_with", "usable_cores"]
 
 _MEMBERSHIP = Path("/proc/self/cgroup")
 _HIERARCHY = Path("/sys/fs/cgroup")
@@ -23,6 +23,15 @@ def usable_cores() -> int:
     group = _group()
     quotas = [_quota(folder) for folder in (group, *group.parents)]
     return max(1, min([allowed, *(quota for quota in quotas if quota is not None)]))
+
+
+def two_cores_with(pid: int) -> bool:
+    """Whether this process and process ``pid`` may run at the same time, each on a core."""
+    try:
+        return len(os.sched_getaffinity(0) | os.sched_getaffinity(pid)) > 1
+    except (AttributeError, OSError):
+        # Not Linux, or it has just ended.
+        return (os.cpu_count() or 1) > 1
 
 
 def _group() -> Path:

@@ -79,7 +79,12 @@ class Gateway:
         self._dispatcher = Dispatcher(self.metrics)
         self._serving = Serving(settings, runtimes.load, self._dispatcher, metrics, self._unloaded)
         self._guess = LengthGuess()
-        self._jointly = JointPreparation(settings)
+        self._jointly = JointPreparation(
+            settings,
+            # On one core, fewer and larger batches take less of it.
+            lambda: self._dispatcher.idle and runtimes.apart(),
+            self._dispatcher.hand_over,
+        )
         self._in_flight = 0
         self._looking: asyncio.Task[None] | None = None
         self._pool = ThreadPoolExecutor(_PREPARING_THREADS, "forcegate-prepare")
@@ -217,10 +222,13 @@ class Gateway:
         with version.in_use():
             with Asked(self._dispatcher, version, flow) as asked:
                 if quick:
-                    prepared = await self._prepare_quickly(request, version, problems)
-                    seconds = sum(piece.seconds for piece in prepared.pieces)
-                    reservation.change_to(seconds)
-                    asked.submit(prepared.pieces)
+
+                    def ready(prepared: Prepared) -> None:
+                        reservation.change_to(prepared.seconds)
+                        asked.submit(prepared.pieces)
+
+                    prepared = await self._prepare_quickly(request, version, problems, ready)
+                    seconds = prepared.seconds
                 else:
                     begin = partial(self._begin, request, version, problems)
                     preparation = await self._run(False, begin)
@@ -267,15 +275,21 @@ class Gateway:
         return request, {}
 
     async def _prepare_quickly(
-        self, request: PredictRequest, version: ServedVersion, problems: Problems
+        self,
+        request: PredictRequest,
+        version: ServedVersion,
+        problems: Problems,
+        ready: Callable[[Prepared], None],
     ) -> Prepared:
         def alone() -> Prepared:
             with self._counting_what_is_refused(version.card):
                 return prepare(request, version.card, version.limit, self.settings, problems)
 
         if not problems and self._in_flight > 1:
-            return await self._jointly.prepare(request, version, alone)
-        return alone()
+            return await self._jointly.prepare(request, version, alone, ready)
+        prepared = alone()
+        ready(prepared)
+        return prepared
 
     def _begin(
         self, request: PredictRequest, version: ServedVersion, problems: Problems

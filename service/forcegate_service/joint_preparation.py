@@ -27,6 +27,9 @@ __all__ = ["JointPreparation"]
 
 # Together they stay below what is worth a thread.
 _MOST_ATOMS = 2048
+# So many that wait are enough for inference that has nothing to do. Without this, clients that are
+# answered together ask together, and inference and event loop only ever wait for each other.
+_ENOUGH = 8
 _PLAIN_PROPERTIES = frozenset({"energy", "forces", "uncertainty"})
 
 
@@ -35,31 +38,52 @@ class _Waiting:
     request: PredictRequest
     version: ServedVersion
     alone: Callable[[], Prepared]
+    ready: Callable[[Prepared], None]
     future: asyncio.Future[Prepared]
 
 
 class JointPreparation:
-    """Collects what arrives in one turn of the event loop; belongs to that loop."""
+    """Collects what arrives in one turn of the event loop; belongs to that loop.
 
-    def __init__(self, settings: Settings) -> None:
+    While ``idle()``, a few that wait are prepared at once, and ``hand_over()`` is called after.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        idle: Callable[[], bool] = lambda: False,
+        hand_over: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
+        self._idle, self._hand_over = idle, hand_over
         self._waiting: list[_Waiting] = []
         self._loop = asyncio.get_running_loop()
 
     async def prepare(
-        self, request: PredictRequest, version: ServedVersion, alone: Callable[[], Prepared]
+        self,
+        request: PredictRequest,
+        version: ServedVersion,
+        alone: Callable[[], Prepared],
+        ready: Callable[[Prepared], None] = lambda prepared: None,
     ) -> Prepared:
         """``request`` prepared for ``version``, with its like if it can be, else by ``alone()``.
 
+        ``ready`` is told of it at once, and this coroutine in a later turn of the loop.
+
         Raises:
-            ForcegateError: what ``alone`` raises.
+            ForcegateError: what ``alone`` or ``ready`` raises.
         """
         if not _plain(request, self._settings):
-            return alone()
+            prepared = alone()
+            ready(prepared)
+            return prepared
         future: asyncio.Future[Prepared] = self._loop.create_future()
         if not self._waiting:
             self._loop.call_soon(self._prepare_waiting)
-        self._waiting.append(_Waiting(request, version, alone, future))
+        self._waiting.append(_Waiting(request, version, alone, ready, future))
+        if len(self._waiting) >= _ENOUGH and self._idle():
+            self._prepare_waiting()
+            self._hand_over()
         return await future
 
     def _prepare_waiting(self) -> None:
@@ -103,7 +127,9 @@ def _settle(version: ServedVersion, together: Sequence[_Waiting], max_edges: int
         found = _prepare_all([one.request for one in together], version, max_edges)
     for k, one in enumerate(together):
         try:
-            one.future.set_result(one.alone() if found is None else found[k])
+            prepared = one.alone() if found is None else found[k]
+            one.ready(prepared)
+            one.future.set_result(prepared)
         except Exception as error:
             one.future.set_exception(error)
 

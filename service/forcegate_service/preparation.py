@@ -48,6 +48,11 @@ class Prepared:
     warnings: dict[int, list[str]] = field(default_factory=dict)
     graph_s: float = 0.0
 
+    @property
+    def seconds(self) -> float:
+        """Predicted time of all pieces."""
+        return sum(piece.seconds for piece in self.pieces)
+
 
 def check_size(structures: int, atoms: int, settings: Settings) -> None:
     """Raise if a request holds more than one request may hold.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forcegate_client.errors import ForcegateError
+from forcegate_service.cores import two_cores_with
 from forcegate_service.runtime import LoadedRuntime, RuntimeLoader
 from forcegate_service.settings import Settings
 
@@ -30,7 +31,8 @@ class Runtimes:
     """``load`` opens one version of a model; ``close`` gives back what all of them share.
 
     ``available`` tells whether anything could be evaluated now, ``reached`` returns when that is
-    so; ``lanes`` is how many batches are computed at the same time.
+    so; ``lanes`` is how many batches are computed at the same time; ``apart`` whether they are
+    computed on other cores than this process's.
     """
 
     load: RuntimeLoader
@@ -38,6 +40,7 @@ class Runtimes:
     available: Callable[[], bool] = lambda: True
     reached: Callable[[], Awaitable[None]] = _at_once
     lanes: Callable[[], int] = lambda: 1
+    apart: Callable[[], bool] = lambda: False
 
 
 def open_runtimes(settings: Settings, events: InferenceEvents) -> Runtimes:
@@ -67,7 +70,7 @@ def open_runtimes(settings: Settings, events: InferenceEvents) -> Runtimes:
             compilation.close()
         host.close()
 
-    return Runtimes(load, close)
+    return Runtimes(load, close, apart=lambda: two_cores_with(host.pid))
 
 
 def runtime_loader(settings: Settings) -> RuntimeLoader:
@@ -100,6 +103,7 @@ def _triton(settings: Settings) -> Runtimes:
         available=servers.available,
         reached=servers.reached,
         lanes=servers.lanes,
+        apart=lambda: True,
     )
 
 

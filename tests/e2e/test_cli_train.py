@@ -77,6 +77,19 @@ def test_a_run_is_continued_with_the_same_settings_and_refused_with_others(
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_run_is_extended_with_the_data_it_had_and_more(labelled: Path, tmp_path: Path) -> None:
+    run, more, out = tmp_path / "run", tmp_path / "more.h5", tmp_path / "extended"
+    write_dataset(more, labelled_dataset(frames_per_molecule=2, amplitude=0.05))
+    assert _train("fit", labelled, "--out", run, *SMALL, "--epochs", 1).returncode == 0
+    extending = ("fit", more, "--extend", run, "--out", out, *SMALL[2:], "--epochs", 1)
+    assert "--model beside --extend" in _refusal(*extending, "--model", "painn_tiny")
+    assert _train(*extending).returncode == 0
+    settings = json.loads((out / "config.json").read_text())
+    assert settings["datasets"] == [str(labelled), str(more)]
+    assert settings["model"] == "painn_ultra_tiny"
+    assert settings["start"]["folder"] == str(run)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_stopped_by_ctrl_c_loses_no_step_and_goes_on_when_called_again(
     labelled: Path, tmp_path: Path, workers: int

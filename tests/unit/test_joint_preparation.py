@@ -13,7 +13,7 @@ from ase.build import molecule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forcegate_client.errors import ForcegateError
+from forcegate_client.errors import ForcegateError, TooManyRequests
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_service.card import ModelCard
@@ -101,6 +101,10 @@ def _together(
         return outcomes  # type: ignore[return-value]
 
     return asyncio.run(ask()), lonely
+
+
+def _heard(prepared: Prepared) -> None:
+    """Nothing stands against it."""
 
 
 def _assert_alike(mine: Outcome, expected: Outcome) -> None:
@@ -199,3 +203,50 @@ def test_company_lifts_no_limit(runtime: FakeRuntime, limit: str) -> None:
     assert isinstance(expected[1], ForcegateError)
     for mine, wanted in zip(found, expected, strict=True):
         _assert_alike(mine, wanted)
+
+
+@pytest.mark.parametrize(("busy", "handed_over"), [(False, [8, 16]), (True, [])])
+def test_inference_that_has_nothing_to_do_gets_the_first_few_at_once(
+    runtime: FakeRuntime, busy: bool, handed_over: list[int]
+) -> None:
+    version = _version(runtime)
+    told: list[Prepared] = []
+    early: list[int] = []
+
+    async def ask() -> list[Prepared]:
+        joint = JointPreparation(LIMITS, lambda: not busy, lambda: early.append(len(told)))
+        asked = [
+            joint.prepare(
+                _request([GOOD[k % len(GOOD)]]),
+                version,
+                partial(pytest.fail, "prepared alone"),
+                told.append,
+            )
+            for k in range(20)
+        ]
+        return await asyncio.gather(*asked)
+
+    prepared = asyncio.run(ask())
+    # Those that are left at the end of the turn follow as ever.
+    assert early == handed_over
+    assert told == prepared
+
+
+def test_who_cannot_be_admitted_hears_of_it_and_the_others_go_on(runtime: FakeRuntime) -> None:
+    version = _version(runtime)
+
+    def refuse(prepared: Prepared) -> None:
+        raise TooManyRequests("work", expected="less", action="wait", retry_after_s=1.0)
+
+    async def ask() -> list[object]:
+        joint = JointPreparation(LIMITS)
+        asked = [
+            joint.prepare(_request([atoms]), version, partial(pytest.fail, "alone"), ready)
+            for atoms, ready in zip(GOOD[:3], (_heard, refuse, _heard), strict=True)
+        ]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    first, refused, last = asyncio.run(ask())
+    assert isinstance(refused, TooManyRequests)
+    assert isinstance(first, Prepared)
+    assert isinstance(last, Prepared)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from forcegate_service.cores import two_cores_with
 from forcegate_service.inference.channel import DONE, FAILED, Channel
 from forcegate_service.inference.memory import GraphMemory
 
@@ -60,18 +61,10 @@ def serve(
     try:
         channel.send(DONE, *greeting)
         while True:
-            message = channel.receive(awake_s if awake_s and _has_own_core() else 0.0)
+            message = channel.receive(awake_s if awake_s and two_cores_with(os.getppid()) else 0.0)
             channel.send(*worker.answer(message))
     except EOFError:
         return
-
-
-def _has_own_core() -> bool:
-    """Whether this process and the one that started it may use two cores."""
-    try:
-        return len(os.sched_getaffinity(0) | os.sched_getaffinity(os.getppid())) > 1
-    except (AttributeError, OSError):
-        return (os.cpu_count() or 1) > 1
 
 
 class _Worker:

@@ -106,7 +106,7 @@ class Dispatcher:
         if not self._submitted:
             # Once for a turn of the loop: woken for each, the thread would fight for the
             # interpreter with the loop that has more to submit.
-            self._loop.call_soon(self._hand_over)
+            self._loop.call_soon(self.hand_over)
         self._submitted.append(_Work(version, piece, flow, future, time.perf_counter()))
         return future
 
@@ -114,7 +114,7 @@ class Dispatcher:
         """Run ``function`` on the inference thread between two batches, e.g. to load a model."""
         future: asyncio.Future[T] = self._loop.create_future()
         # In the order in which all was asked for.
-        self._hand_over()
+        self.hand_over()
         self._inbox.put(_Call(function, future))
         return future
 
@@ -126,11 +126,17 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Finish what is queued, then end the thread."""
-        self._hand_over()
+        self.hand_over()
         self._inbox.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    def _hand_over(self) -> None:
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being evaluated, nor about to be."""
+        return not (self._submitted or self._evaluating) and self._inbox.empty()
+
+    def hand_over(self) -> None:
+        """Let the thread have what was submitted, without waiting for the end of this turn."""
         submitted, self._submitted = self._submitted, []
         if submitted:
             self._inbox.put(submitted)

@@ -16,6 +16,7 @@ from forcegate_trainer.training.files import CHECKPOINT_NAME, CONFIG_NAME, load_
 
 __all__ = ["fit_command"]
 
+_DEFAULT_MODEL = "painn_base"
 _OPTIMISER = "Optimiser"
 _LENGTH = "Length and validation"
 _WHERE = "Where it runs"
@@ -25,13 +26,19 @@ _DISTILLATION = "Distillation: what a larger student adds"
 def fit_command(
     datasets: Annotated[list[Path], typer.Argument(help="Labelled HDF5 datasets.")],
     out: Annotated[Path, typer.Option(help="Run folder: settings, metrics, checkpoints.")],
-    model: Annotated[str, typer.Option(help=f"One of {', '.join(PRESETS)}.")] = "painn_base",
+    model: Annotated[
+        str, typer.Option(help=f"One of {', '.join(PRESETS)}; {_DEFAULT_MODEL} by default.")
+    ] = "",
     elements: Annotated[
         str, typer.Option(help="Atomic numbers, comma-separated; the model's own by default.")
     ] = "",
     start_from: Annotated[
         Path | None,
         typer.Option(help="Run or version folder whose weights to begin with; same shape."),
+    ] = None,
+    extend: Annotated[
+        Path | None,
+        typer.Option(help="Run folder to go on from: its student, weights and data, and more."),
     ] = None,
     seed: Annotated[int, typer.Option()] = 0,
     epochs: Annotated[int, typer.Option(min=1, rich_help_panel=_LENGTH)] = 30,
@@ -133,12 +140,21 @@ def fit_command(
     from forcegate_trainer.distillation.mentor import find_mentor
     from forcegate_trainer.training.data import load_extra
     from forcegate_trainer.training.device import open_device
+    from forcegate_trainer.training.extension import extend as extension_of
     from forcegate_trainer.training.run import fit
     from forcegate_trainer.training.start import find_start
 
-    architecture = _architecture(model, elements)
     open_device(device, tf32=tf32)
     paths = tuple(map(str, datasets))
+    if extend is not None:
+        _refuse_beside_extend(model, elements, start_from)
+        extended = extension_of(extend, paths)
+        model, architecture = extended.model, extended.architecture
+        start, paths = extended.start, extended.datasets
+    else:
+        model = model or _DEFAULT_MODEL
+        architecture = _architecture(model, elements)
+        start = None if start_from is None else find_start(start_from, architecture)
     dataset = load_all(paths)
     weights = {
         "atomic_energy_weight": atomic_energy_weight,
@@ -170,13 +186,23 @@ def fit_command(
         tf32=tf32,
         validate_steps=validate_steps,
         patience=patience,
-        start=None if start_from is None else find_start(start_from, architecture),
+        start=start,
         extra=load_extra(tuple(map(str, extra)), dataset)[1] if extra else None,
         distillation=find_mentor(mentor, weights, rows, dataset),
     )
     _check_folder(out, config)
     with fit_progress(model, out) as (show, tell):
         fit(config, out, show, tell, curves=tensorboard)
+
+
+def _refuse_beside_extend(model: str, elements: str, start_from: Path | None) -> None:
+    given = {"--model": model, "--elements": elements, "--start-from": start_from}
+    beside = [name for name, value in given.items() if value]
+    if beside:
+        raise SettingsError(
+            f"received {' and '.join(beside)} beside --extend; expected none of them: they are "
+            "those of the run that is extended"
+        )
 
 
 def _architecture(model: str, elements: str) -> PaiNNConfig:
