@@ -230,7 +230,7 @@ def test_what_is_charged_is_not_relaxed_as_if_it_were_neutral() -> None:
 @pytest.mark.parametrize("task", ["single-point", "relax"])
 def test_shards_that_are_merged_are_the_whole(task: str) -> None:
     write("in.xyz", [molecule(name) for name in NAMES * 2])
-    options = ("in.xyz", "--task", task, "--fmax", str(FMAX))
+    options = ("in.xyz", "--task", task, "--fmax", str(FMAX), "--steps", "10")
     whole = screened(*options)
     assert whole["rows/index"].tolist() == list(range(2 * len(NAMES)))
     of_one = ("screen", *options, "--model", "toy", "--out", "parts", "--part-size", "2")
