@@ -1,7 +1,8 @@
 """What is left of the rate at which batches are relaxed in process when a gateway answers them.
 
 Five hundred molecules of the dataset, each atom moved, brought to their minima by the same
-relaxer: with the runtime in this process, before and after, and through a gateway on loopback.
+relaxer: with the runtime in this process and through a gateway on loopback, in turns. The first
+hundred are relaxed by ASE's FIRE as well, one at a time.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ def main(
     fake: Fake = False,
     dataset: Annotated[Path, typer.Option()] = Path("datasets/forcegate_v1.h5"),
     molecules: Annotated[int, typer.Option(min=1)] = 500,
-    steps: Annotated[int, typer.Option(min=1, help="Most steps for each.")] = 100,
+    steps: Annotated[int, typer.Option(min=1, help="Most steps for each.")] = 500,
     slots: Annotated[int, typer.Option(min=1, help="On their way at a time.")] = 256,
-    check: Annotated[int, typer.Option(min=0, help="So many with ASE's FIRE as well.")] = 20,
+    turns: Annotated[int, typer.Option(min=1, help="So often each way.")] = 2,
+    check: Annotated[int, typer.Option(min=0, help="So many with ASE's FIRE as well.")] = 100,
     core: Core = 0,
     other_core: OtherCore = 1,
     out: Annotated[Path, typer.Option()] = Path("benchmarks/results/relaxation.json"),
@@ -43,7 +45,7 @@ def main(
 
     torch.set_num_threads(1)
     out.parent.mkdir(parents=True, exist_ok=True)
-    task = Task(shaken_molecules(dataset, molecules), steps, slots, check)
+    task = Task(shaken_molecules(dataset, molecules), steps, slots, turns, check)
     with subject_of(model_repository, model, fake) as subject:
         found = measure_relaxation(subject, cores, task, out.with_suffix(".log"))
     write(out, "Relaxation in batches", describe(), found)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = [
+    "busy_s",
     "children",
     "command_line",
     "cpu_s",
@@ -25,6 +26,8 @@ _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
 # Fields of /proc/<pid>/stat after the name in brackets, which may hold anything.
 _STATE, _PARENT, _USER, _SYSTEM, _STARTED = 0, 1, 11, 12, 19
+# Of a core's line in /proc/stat; what guests took, which user time holds already, comes after it.
+_IDLE, _WAITING = 3, 4
 
 
 def children(pid: int) -> set[int]:
@@ -75,6 +78,16 @@ def cpu_s(pid: int) -> float:
     """Processor time that the process has taken so far, in steps of 10 ms; NaN if it ended."""
     fields = _stat(pid)
     return (int(fields[_USER]) + int(fields[_SYSTEM])) / _TICKS if fields else float("nan")
+
+
+def busy_s(cores: Iterable[int]) -> float:
+    """Time in which these cores did anything for anybody so far; on a virtual machine also what
+    its host took away.
+    """
+    wanted = {f"cpu{core}" for core in cores}
+    lines = (line.split() for line in (_PROC / "stat").read_text("utf-8").splitlines())
+    ticks = [list(map(int, line[1:9])) for line in lines if line and line[0] in wanted]
+    return sum(sum(times) - times[_IDLE] - times[_WAITING] for times in ticks) / _TICKS
 
 
 def resident_mib(pid: int) -> float:
