@@ -156,6 +156,20 @@ class TestLoopLag:
         assert at_once >= 2 * (0.5 - 0.05)
         assert soon >= 0.8 * 0.8 * 2 * (0.5 - 0.05)
 
+    def test_a_process_that_was_stopped_for_hours_sends_nobody_away_for_hours(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def look() -> float:
+            lag = LoopLag()
+            loop = asyncio.get_running_loop()
+            now = loop.time
+            monkeypatch.setattr(loop, "time", lambda: now() + 7200.0)
+            away = lag.seconds
+            lag.stop()
+            return away
+
+        assert asyncio.run(look()) == 2 * 5.0
+
 
 class TestFairQueue:
     def test_items_of_one_caller_fill_batches_in_order(self) -> None:

@@ -11,6 +11,9 @@ _PERIOD_S = 0.05
 _NOISE_S = 0.05
 # Each look forgets a part of the worst one before, so that a moment's calm does not open the gates.
 _KEPT = 0.8
+# A loop that was away for longer was stopped with its process or its machine: so much work waits
+# for nobody, and callers must not be sent away for as long.
+_MOST_S = 5.0
 
 
 class LoopLag:
@@ -25,7 +28,7 @@ class LoopLag:
     def seconds(self) -> float:
         """How long a request waits, about, before it is looked at and after it is computed."""
         overdue_s = self._loop.time() - self._due
-        lag_s = max(self._lag_s, overdue_s)
+        lag_s = min(_MOST_S, max(self._lag_s, overdue_s))
         # A request waits for its turn twice: when it comes, and with its answer.
         return 2.0 * lag_s if lag_s > _NOISE_S else 0.0
 
@@ -38,5 +41,5 @@ class LoopLag:
         self._timer = self._loop.call_at(self._due, self._look)
 
     def _look(self) -> None:
-        self._lag_s = max(_KEPT * self._lag_s, self._loop.time() - self._due)
+        self._lag_s = max(_KEPT * self._lag_s, min(_MOST_S, self._loop.time() - self._due))
         self._expect()
