@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Layout", "layouts", "on_core"]
+__all__ = ["Layout", "busy", "layouts", "on_core"]
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,19 @@ def on_core(core: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def busy(core: int) -> Iterator[None]:
+    """Plain Python keeps ``core`` at work; cores of a virtual machine may share more than a cache.
+
+    The event loop of a gateway keeps one as busy, which a baseline beside an idle core knows
+    nothing of.
+    """
+    spin = f"import os\nos.sched_setaffinity(0, {{{core}}})\nwhile True: sum(range(1000))"
+    process = subprocess.Popen([sys.executable, "-c", spin])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()

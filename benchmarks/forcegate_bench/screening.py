@@ -15,7 +15,7 @@ import numpy as np
 
 from forcegate_bench import procfs
 from forcegate_bench.calm import if_calm
-from forcegate_bench.cores import layouts, on_core
+from forcegate_bench.cores import busy, layouts, on_core
 from forcegate_bench.gateway import start_gateway
 from forcegate_bench.in_process import InProcess
 from forcegate_bench.rows import Findings, at_least, at_most, plain
@@ -59,6 +59,8 @@ def measure_screening(
             gateway.require_whole()
         with on_core(layout.inference):
             after = _rate(subject.in_process, open_library([library]))
+            with busy(layout.event_loop):
+                beside = _rate(subject.in_process, open_library([library]))
         whole, killed = (_rows(folder / run / "results.h5") for run in ("whole", "killed"))
     label = f"{subject.name}, {structures} structures"
     rate = structures / seconds
@@ -70,6 +72,7 @@ def measure_screening(
         plain(f"{label}: screened, from first to last part", rate, "structures/s"),
         plain(f"{label}: in process, before", before, "structures/s"),
         plain(f"{label}: in process, after", after, "structures/s"),
+        plain(f"{label}: in process, the other core busy", beside, "structures/s"),
         at_most(f"{label}: memory of the client", memory, 500, "MiB"),
         at_most(f"{label}, {broken} kills: lost", lost, 0, "structures"),
         at_most(f"{label}, {broken} kills: twice", len(index) - len(set(index)), 0, "structures"),
