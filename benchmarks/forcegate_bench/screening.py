@@ -27,7 +27,7 @@ __all__ = ["measure_screening"]
 
 _BATCHES = (32, 64, 128, 256)
 _MOST_ATOMS = 24
-_AT_ONCE = 4
+_AT_ONCE = 8
 _PART = 1024
 _SCREEN = "from forcegate_client.cli.app import main; main()"
 

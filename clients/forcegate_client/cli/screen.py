@@ -62,7 +62,7 @@ def screen(
     keep_forces: Annotated[bool, typer.Option("--keep-forces", help="Store all forces.")] = False,
     fmax: Annotated[float, typer.Option(min=0.0, help="relax: largest force left, eV/Å.")] = 0.05,
     steps: Annotated[int, typer.Option(min=1, help="relax: most steps.")] = 500,
-    at_once: Annotated[int, typer.Option(min=1, help="Most requests under way.")] = 4,
+    at_once: Annotated[int, typer.Option(min=1, help="Most requests under way.")] = 8,
     part_size: Annotated[int, typer.Option(min=1, help="Structures in a part file.")] = 1024,
     patience: Annotated[
         float, typer.Option(min=0.0, help="Seconds to wait for a server that is away.")

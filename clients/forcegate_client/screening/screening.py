@@ -59,7 +59,7 @@ def screen(
     task: Task | None = None,
     shard: Shard | None = None,
     part_size: int = 1024,
-    at_once: int = 4,
+    at_once: int = 8,
     patience_s: float = 600.0,
     progress: Callable[[Progress], None] | None = None,
 ) -> Screened:
