@@ -17,18 +17,20 @@ def main(
     ] = None,
     frames: Annotated[int, typer.Option(min=1000, help="Training frames.")] = 20_000,
     first_steps: Annotated[int, typer.Option(min=1000, help="Of version 1.")] = 6000,
-    more_steps: Annotated[int, typer.Option(min=1000, help="Of version 2 and the control.")] = 3000,
-    phase_s: Annotated[float, typer.Option(min=60, help="A phase of traffic.")] = 100.0,
+    more_steps: Annotated[int, typer.Option(min=1000, help="Of version 2 and the control.")] = 6000,
+    structures: Annotated[
+        int, typer.Option(min=600, help="Ordinary ones of a watch; twice as many follow.")
+    ] = 1000,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
-    """Make the turn, from the repository's root; a quarter of an hour on one core."""
+    """Make the turn, from the repository's root; about half an hour on two cores."""
     # Importing torch takes seconds, which --help need not wait for.
     from forcegate_wheel.plots import write_figures
     from forcegate_wheel.stages import Turn, turn
 
-    results = turn(Turn(out, frames, first_steps, more_steps, phase_s, seed))
+    results = turn(Turn(out, frames, first_steps, more_steps, structures, seed))
     write_figures(results, figures or out)
-    print((figures or out).joinpath("wheel.md").read_text(encoding="utf-8"))
+    print((figures or out).joinpath("tables.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

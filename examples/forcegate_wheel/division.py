@@ -25,7 +25,7 @@ __all__ = ["Division", "divide", "load_division", "monomers", "save_division", "
 
 # Of ordinary training molecules so many are traffic instead.
 _LIVE_SHARE = 0.1
-# K; like the dynamics that clients run, and like the test sets.
+# K; the molecules move from there as warm as clients let them.
 _WARMEST = 500.0
 
 
@@ -34,9 +34,9 @@ class Division:
     """Datasets that share no molecule, in no tautomer, except ``base``'s two splits in one file.
 
     ``base`` is what the first student is fitted to: training and validation molecules without the
-    group. ``ordinary`` is traffic without it, ``first`` and ``second`` are two waves of traffic
-    with it; all three are of the training split, so that what is captured may be trained on.
-    ``test_ordinary`` and ``test_group`` judge; the latter is of validation and test molecules.
+    group. Traffic without it begins from ``ordinary``, two waves of traffic with it from ``first``
+    and ``second``; all three are of the training split, so that what is captured may be trained
+    on. ``test_ordinary`` and ``test_group`` judge; the latter is of validation and test molecules.
     """
 
     base: Dataset
@@ -50,8 +50,8 @@ class Division:
 def divide(known: Dataset, test: Dataset, n_frames: int, seed: int) -> Division:
     """Divide the frames of ``known`` and ``test``; ``n_frames`` training frames at most.
 
-    Traffic is what students' dynamics visited at up to 500 K, so that its phases differ in the
-    group and in nothing else.
+    Traffic begins from what students' dynamics visited at up to 500 K, with the group or without,
+    so that it differs in the group and in nothing else.
     """
     group = keys_with_group([known.molecules, test.molecules])
 

@@ -12,7 +12,7 @@ __all__ = ["GROUP_NAME", "GROUP_SMARTS", "has_group", "keys_with_group", "parts_
 
 GROUP_NAME = "oxidised sulfur"
 # Sulfur with four or six bonds: sulfoxides, sulfones, sulfonamides, sulfonates and their nitrogen
-# relatives, and the same written with charges. Thiols, thioethers and thiophenes have two, and stay.
+# relatives, and the same written with charges. Thiols, thioethers, thiophenes have two, and stay.
 GROUP_SMARTS = "[$([#16;v4,v6]),$([#16;+1])]"
 
 

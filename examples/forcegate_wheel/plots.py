@@ -15,18 +15,29 @@ from forcegate_wheel.watch import ALERTS, Row
 
 __all__ = ["write_figures"]
 
-_STUDENTS = ("version 1", "version 2", "control")
+# As time goes: before; trained on without what was captured; with it.
+_STUDENTS = ("version 1", "control", "version 2")
 _COLOURS = {"1": ACCENT, "2": STUDENT, "version 1": ACCENT, "version 2": STUDENT, "control": "#999"}
 _DPI = 110
+# Titles of the two watches, and what the tables tell of their phases.
+_WATCHES = {"before": "before retraining", "after": "after retraining"}
+_FIGURES = {
+    "novel_share": ("share of novel structures", 3),
+    "shadow_rmse": ("force RMSE against the teacher, eV/Å", 3),
+    "shadow_ratio": ("that over the card's", 2),
+    "psi_novelty": ("PSI of the novelty", 2),
+    "psi_elements": ("PSI of the elements", 2),
+    "captured": ("captured so far", 0),
+}
 
 
 def write_figures(results: dict[str, Any], folder: Path) -> None:
-    """``timeline.png``, ``errors.png`` and ``wheel.md`` (tables) in ``folder``."""
+    """``timeline.png``, ``errors.png`` and ``tables.md`` in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     if results["before"] and results["after"]:
         _timeline(results).savefig(folder / "timeline.png", dpi=_DPI)
     _errors(results["errors"]).savefig(folder / "errors.png", dpi=_DPI)
-    (folder / "wheel.md").write_text(_tables(results), encoding="utf-8")
+    (folder / "tables.md").write_text(_tables(results), encoding="utf-8")
 
 
 def _timeline(results: dict[str, Any]) -> Figure:
@@ -47,7 +58,7 @@ def _timeline(results: dict[str, Any]) -> Figure:
         _states(alerts, rows)
         for axis in axes[:, column]:
             _phases(axis, rows, named=axis is share)
-        alerts.set_xlabel("seconds")
+        alerts.set_xlabel("structures asked of each version")
     axes[0, 0].set_ylabel("share of novel structures")
     axes[1, 0].set_ylabel("force error against the teacher,\nover the expected one")
     axes[0, 1].legend(frameon=False, loc="center left", fontsize=9)
@@ -56,7 +67,7 @@ def _timeline(results: dict[str, Any]) -> Figure:
 
 def _lines(axis: Axes, rows: Sequence[Row], name: str) -> None:
     for version in sorted({version for row in rows for version in row[name]}):
-        seen = [(row["t"], row[name][version]) for row in rows if version in row[name]]
+        seen = [(row["asked"], row[name][version]) for row in rows if version in row[name]]
         axis.plot(*zip(*seen, strict=True), color=_COLOURS[version], label=f"version {version}")
     axis.set_ylim(bottom=0)
 
@@ -69,9 +80,9 @@ def _states(axis: Axes, rows: Sequence[Row]) -> None:
         for row, following in zip(rows, [*rows[1:], rows[-1]], strict=True):
             state = row[alert].get(version, 0.0)
             if state:
-                width = following["t"] - row["t"]
+                width = following["asked"] - row["asked"]
                 colour = _COLOURS[version]
-                axis.barh(lane, width, 0.7, row["t"], align="center", color=colour, alpha=state)
+                axis.barh(lane, width, 0.7, row["asked"], align="center", color=colour, alpha=state)
     axis.set_ylim(len(lanes) - 0.4, -0.6)
     labels = [f"{alert.removeprefix('Forcegate')}, v{version}" for alert, version in lanes]
     axis.set_yticks(range(len(lanes)), labels, fontsize=8)
@@ -80,11 +91,11 @@ def _states(axis: Axes, rows: Sequence[Row]) -> None:
 def _phases(axis: Axes, rows: Sequence[Row], *, named: bool) -> None:
     names = list(dict.fromkeys(row["phase"] for row in rows))
     for name in names:
-        times = [row["t"] for row in rows if row["phase"] == name]
+        asked = [row["asked"] for row in rows if row["phase"] == name]
         if name != names[0]:
-            axis.axvline(times[0], color=INK, lw=0.8)
+            axis.axvline(asked[0], color=INK, lw=0.8)
         if named:
-            middle = (times[0] + times[-1]) / 2
+            middle = (asked[0] + asked[-1]) / 2
             axis.text(
                 middle, 1.0, name, ha="center", va="top", transform=axis.get_xaxis_transform()
             )
@@ -113,50 +124,55 @@ def _errors(errors: dict[str, Any]) -> Figure:
 
 
 def _tables(results: dict[str, Any]) -> str:
-    rows = [
+    errors = [
         [
             f"{judge} ({measured['version 1']['frames']} frames)",
             student,
-            number(found["force_rmse"], 3),
-            number(found["energy_mae_mev_per_atom"], 1),
-            number(100 * found["novel_share"], 1),
+            number(measured[student]["force_rmse"], 3),
+            number(measured[student]["energy_mae_mev_per_atom"], 1),
+            number(100 * measured[student]["novel_share"], 1),
         ]
         for judge, measured in results["errors"].items()
-        for student, found in measured.items()
+        for student in _STUDENTS
     ]
     headings = ("judged by", "student", "force RMSE, eV/Å", "energy MAE, meV/atom", "novel, %")
-    parts = [
-        table(headings, rows),
-        table(("phase", "seen", "version 1", "version 2"), _seen(results)),
-    ]
     frames = [(name, one["frames"], one["molecules"]) for name, one in results["frames"].items()]
-    parts.append(table(("data", "frames", "molecules"), frames))
-    parts.append(table(("step", "seconds"), list(results["seconds"].items())))
+    parts = [
+        "# A turn of the wheel, in figures",
+        "Written by `examples/wheel.py`; what they mean: [the wheel](../wheel.md).",
+        "## Errors, on what no student was trained on",
+        table(headings, errors),
+        "## What Prometheus saw at the end of each phase, and when an alert was told",
+        table(("phase", "figure", "version 1", "version 2"), _seen(results)),
+        "## Data",
+        table(("data", "frames", "molecules"), frames),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
 def _seen(results: dict[str, Any]) -> list[list[object]]:
-    """What each phase ended with, and for how long after its begin nobody was told."""
     found: list[list[object]] = []
-    for when in ("before", "after"):
+    for when, title in _WATCHES.items():
         rows: list[Row] = results[when]
         for phase in dict.fromkeys(row["phase"] for row in rows):
             here = [row for row in rows if row["phase"] == phase]
-            name = f"{when} retraining, {phase}"
-            for figure, digits in (
-                *(("novel_share", 3), ("shadow_ratio", 2), ("psi_novelty", 2)),
-                *(("psi_elements", 2), ("captured", 0)),
-            ):
+            name = f"{title}: {phase}"
+            for figure, (label, digits) in _FIGURES.items():
                 last = here[-1][figure]
                 if last:
-                    found.append([name, figure, *(number(last.get(v), digits) for v in ("1", "2"))])
-            for alert in ALERTS:
-                found.append([name, alert, *(_told(here, alert, v) for v in ("1", "2"))])
+                    found.append([name, label, *(number(last.get(v), digits) for v in ("1", "2"))])
+            found += [
+                [name, f"`{alert}`", *(_told(here, alert, v) for v in ("1", "2"))]
+                for alert in ALERTS
+            ]
     return found
 
 
-def _told(rows: Sequence[Row], alert: str, version: str) -> str:
+def _told(rows: Sequence[Row], alert: str, version: str) -> str | None:
+    """After how many structures of a phase an alert was told; None of a version that had none."""
+    if version not in rows[-1]["novel_share"]:
+        return None
     for row in rows:
         if row[alert].get(version) == 1.0:
-            return f"told after {row['t'] - rows[0]['t']:.0f} s"
+            return f"told after {row['asked'] - rows[0]['asked']} structures"
     return "silent"

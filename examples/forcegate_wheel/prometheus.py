@@ -33,7 +33,7 @@ class Asked:
         self._url = url
 
     def values(self, expression: str, *labels: str) -> dict[tuple[str, ...], float]:
-        """What an expression is now, by the values of ``labels``; nothing where nothing is known."""
+        """What an expression is now, by the values of ``labels``; without what is not known."""
         asked = urllib.parse.urlencode({"query": expression})
         with urllib.request.urlopen(f"{self._url}/api/v1/query?{asked}", timeout=30) as answer:
             found: list[Mapping[str, Any]] = json.load(answer)["data"]["result"]

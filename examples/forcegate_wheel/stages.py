@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -23,14 +21,17 @@ from forcegate_wheel.division import (
     load_division,
     monomers,
     save_division,
-    without,
 )
+from forcegate_wheel.traffic import Traffic, half_and_half, make_traffic
+from forcegate_wheel.trainer import run_trainer
 from forcegate_wheel.watch import Phase, Row, watch
 
 __all__ = ["Turn", "turn"]
 
 _MODEL = "painn_ultra_tiny"
 _DATA = Path("datasets")
+_PLANNED = ("frames", "first_steps", "more_steps", "structures", "seed")
+_JUDGES = ("test_ordinary", "test_group")
 _KNOWN, _TEST = _DATA / "forcegate_v1.h5", _DATA / "forcegate_v1_test.h5"
 
 
@@ -41,8 +42,8 @@ class Turn:
     folder: Path
     frames: int = 20_000
     first_steps: int = 6000
-    more_steps: int = 3000
-    phase_s: float = 100.0
+    more_steps: int = 6000
+    structures: int = 1000
     seed: int = 0
 
     @property
@@ -68,15 +69,18 @@ class Turn:
 def turn(plan: Turn) -> dict[str, Any]:
     """Do what is not done yet; returns what was found, which also lies in ``results.json``."""
     division = _timed(plan, "divide", lambda: _divided(plan))
-    base = str(plan.folder / "data" / "base.h5")
-    start = ("--start-from", str(plan.version(1)), "--learning-rate", "0.0015")
-
+    data = plan.folder / "data"
+    base = str(data / "base.h5")
+    traffic = _timed(plan, "make the traffic", lambda: make_traffic(
+        data, plan.folder / "traffic", plan.seed
+    ))  # fmt: skip
     _timed(plan, "train version 1", lambda: _student(
         plan, [base], "first", plan.models, plan.first_steps, "--learning-rate", "0.003"
     ))  # fmt: skip
     expect(plan.version(1), division.test_ordinary)
-    before = _timed(plan, "watch version 1", lambda: _before(plan, division))
+    before = _timed(plan, "watch version 1", lambda: _before(plan, traffic))
     _timed(plan, "label the capture", lambda: _label(plan))
+    start = ("--start-from", str(plan.version(1)), "--learning-rate", "0.002")
     _timed(plan, "train version 2", lambda: _student(
         plan, [base, str(plan.captured)], "second", plan.models, plan.more_steps, *start
     ))  # fmt: skip
@@ -85,13 +89,14 @@ def turn(plan: Turn) -> dict[str, Any]:
         plan, [base], "control", plan.control.parents[1], plan.more_steps, *start
     ))  # fmt: skip
     captured = load_dataset(plan.captured)
-    second = without(division.second, monomers(captured))
-    after = _timed(plan, "watch both versions", lambda: _after(plan, division, second))
-    errors = _timed(plan, "measure", lambda: _errors(plan, division, captured, second))
+    unseen = traffic.without(monomers(captured))
+    after = _timed(plan, "watch both versions", lambda: _after(plan, unseen))
+    errors = _timed(plan, "measure", lambda: _errors(plan, division, captured, unseen.second))
     results = {
-        "plan": {name: getattr(plan, name) for name in ("frames", "first_steps", "more_steps")},
-        "frames": {f.name: _size(getattr(division, f.name)) for f in fields(Division)}
-        | {"second": _size(second), "captured": _size(captured)},
+        "plan": {name: getattr(plan, name) for name in _PLANNED},
+        "frames": {name: _size(getattr(division, name)) for name in ("base", *_JUDGES)}
+        | {f"traffic, {f.name}": _size(getattr(traffic, f.name)) for f in fields(Traffic)}
+        | {"captured": _size(captured), "second wave, unseen": _size(unseen.second)},
         "capture": {"dropped": dict(captured.dropped)},
         "errors": errors,
         "before": before,
@@ -130,58 +135,64 @@ def _student(
     number = "2" if name == "second" else "1"
     if (repository / _MODEL / number).is_dir():
         return
-    _train(
+    run_trainer(
         *("fit", *data, "--out", str(run), "--model", _MODEL, "--steps", str(steps)),
         *("--warmup-steps", "300", "--validate-steps", "1000", "--no-tensorboard", *more),
     )
-    _train("export", str(run), "--out", str(repository), "--version", number)
+    run_trainer("export", str(run), "--out", str(repository), "--version", number)
 
 
-def _before(plan: Turn, division: Division) -> list[Row]:
+def _before(plan: Turn, traffic: Traffic) -> list[Row]:
     path = plan.folder / "before.json"
     if not path.is_file():
         folder, capture = plan.folder / "before", plan.folder / "captured"
         # An interrupted watch begins anew, with nothing captured.
         for left in (folder, capture):
             shutil.rmtree(left, ignore_errors=True)
-        expected = ModelCard.load(plan.version(1)).metrics["test"]["force_rmse"]
+        card = ModelCard.load(plan.version(1))
+        assert card.histograms is not None  # `export` counts
         settings = {
             "FORCEGATE_CAPTURE_DIR": str(capture),
-            "FORCEGATE_CAPTURE_FORCE_RMSE": f"{2 * expected:.4f}",
+            "FORCEGATE_CAPTURE_FORCE_RMSE": f"{2 * card.metrics['test']['force_rmse']:.4f}",
+            # What the alert counts; by default only what is beyond 99.9 % of the training set.
+            "FORCEGATE_CAPTURE_NOVELTY": f"{card.histograms.max_novelty_99:.4f}",
         }
-        phases = [
-            Phase("ordinary", division.ordinary, plan.phase_s),
-            Phase("with the group", division.first, plan.phase_s),
-        ]
+        phases = _phases(plan, traffic.ordinary, traffic.first, ("1",))
         _write(path, watch(plan.models, folder, phases, settings))
     found: list[Row] = _read(path, [])
     return found
 
 
-def _after(plan: Turn, division: Division, second: Dataset) -> list[Row]:
+def _after(plan: Turn, unseen: Traffic) -> list[Row]:
     path = plan.folder / "after.json"
     if not path.is_file():
         folder = plan.folder / "after"
         shutil.rmtree(folder, ignore_errors=True)
-        both = ("1", "2")
-        phases = [
-            Phase("ordinary", division.ordinary, plan.phase_s * 0.6, both),
-            Phase("with the group", second, plan.phase_s, both),
-        ]
+        phases = _phases(plan, unseen.ordinary, unseen.second, ("1", "2"))
         _write(path, watch(plan.models, folder, phases, {}))
     found: list[Row] = _read(path, [])
     return found
+
+
+def _phases(
+    plan: Turn, ordinary: Dataset, grouped: Dataset, versions: tuple[str, ...]
+) -> list[Phase]:
+    """A new interest comes beside the old ones: half of all structures have the group."""
+    mixed = half_and_half(ordinary, grouped, plan.seed)
+    return [
+        Phase("ordinary", ordinary, plan.structures, versions),
+        Phase("half with the group", mixed, 2 * plan.structures, versions),
+    ]
 
 
 def _label(plan: Turn) -> None:
     if plan.captured.is_file():
         return
     data = plan.folder / "data"
-    judges = [data / f"{name}.h5" for name in ("base", "test_ordinary", "test_group")]
-    _train(
+    judges = [data / f"{name}.h5" for name in ("base", *_JUDGES)]
+    run_trainer(
         *("label", "--from-capture", str(plan.folder / "captured"), "--out", str(plan.captured)),
         *(argument for path in judges for argument in ("--data", str(path))),
-        *("--workers", "1"),
     )
 
 
@@ -198,8 +209,8 @@ def _errors(plan: Turn, division: Division, captured: Dataset, second: Dataset) 
             raise ValueError(f"molecules of {name} were trained on: a fault of the division")
     students = {
         "version 1": plan.version(1),
-        "version 2": plan.version(2),
         "control": plan.control,
+        "version 2": plan.version(2),
     }
     return {
         judge: {student: _measured(folder, dataset) for student, folder in students.items()}
@@ -216,12 +227,6 @@ def _measured(version: Path, dataset: Dataset) -> dict[str, float]:
     novel = np.nan if card.histograms is None else card.histograms.max_novelty_99
     share = {"novel_share": float((found.max_novelty > novel).mean())}
     return {**found.metrics(everything), **share, "frames": len(dataset)}
-
-
-def _train(*arguments: str) -> None:
-    print("\n$ forcegate-train " + " ".join(arguments), flush=True)
-    program = str(Path(sys.executable).with_name("forcegate-train"))
-    subprocess.run([program, *arguments], check=True)
 
 
 def _size(dataset: Dataset) -> dict[str, int]:

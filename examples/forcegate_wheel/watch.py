@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,9 @@ from forcegate_client.client import Client
 from forcegate_client.dataset import Dataset
 from forcegate_trainer.demo.gateway import running_gateway
 from forcegate_trainer.training.graphs import structures_of
+from forcegate_wheel.progress import Progress
 from forcegate_wheel.prometheus import Asked, running_prometheus
+from forcegate_wheel.trainer import PROGRAM
 
 __all__ = ["ALERTS", "Phase", "Row", "watch"]
 
@@ -41,6 +42,7 @@ _QUERIES = {
     "shadow_window": "max by (version) (forcegate_shadow_window_structures)",
     "psi_novelty": 'max by (version) (forcegate_input_psi{{feature="max_novelty"}})',
     "psi_elements": 'max by (version) (forcegate_input_psi{{feature="elements"}})',
+    "compared": "sum by (version) (forcegate_shadow_structures_total)",
     "captured": "sum by (version) (forcegate_captured_structures_total)",
 }
 _LOOK_S = 2.0
@@ -51,15 +53,15 @@ _PAUSE_S = 0.33
 
 @dataclass(frozen=True)
 class Phase:
-    """Frames that clients ask about, of these versions (None: the newest), for some seconds.
+    """Frames that clients ask these versions about, until each was asked so many structures.
 
     Frames come in a random order, each once before any comes again.
     """
 
     name: str
     frames: Dataset
-    seconds: float
-    versions: tuple[str | None, ...] = (None,)
+    structures: int
+    versions: tuple[str, ...]
 
 
 def watch(
@@ -68,7 +70,8 @@ def watch(
     """Serve ``repository``, play ``phases``, and write down what Prometheus sees every two seconds.
 
     ``settings`` are ``FORCEGATE_*`` variables; shadowing goes on beside, by a worker of its own.
-    A row has the seconds since the start, the phase, and a mapping by version for each figure.
+    A row has the seconds since the start, the phase, the structures that were asked of each version
+    so far, and a mapping by version for each figure.
     """
     folder.mkdir(parents=True, exist_ok=True)
     spool = folder / "shadow"
@@ -92,34 +95,48 @@ def watch(
     ):
         if asked is None:
             print("no prometheus is installed: traffic goes, and no alert is evaluated", flush=True)
-        began = time.monotonic()
+        clock = _Clock()
         for number, phase in enumerate(phases):
-            _play(client, phase, number, began, asked, rows)
+            _play(client, phase, number, clock, asked, rows)
     return rows
 
 
+class _Clock:
+    """Seconds and structures since the start of a watch."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self.structures = 0
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+
 def _play(
-    client: Client, phase: Phase, number: int, began: float, asked: Asked | None, rows: list[Row]
+    client: Client, phase: Phase, number: int, clock: _Clock, asked: Asked | None, rows: list[Row]
 ) -> None:
     structures = structures_of(phase.frames)
     order = np.random.default_rng(number).permutation(len(phase.frames))
+    progress = Progress(phase.structures, phase.versions)
     stop = threading.Event()
 
     def look() -> None:
-        while not stop.wait(_LOOK_S):
-            if asked is not None:
-                seen = _seen(asked)
-                rows.append({"t": time.monotonic() - began, "phase": phase.name, **seen})
+        while asked is not None and not stop.wait(_LOOK_S):
+            now = {"t": clock.seconds(), "asked": clock.structures, "phase": phase.name}
+            rows.append(now | _seen(asked))
+            progress.compared(rows[-1]["compared"])
 
     looking = threading.Thread(target=look)
     looking.start()
+    at = 0
     try:
-        at, until = 0, time.monotonic() + phase.seconds
-        while time.monotonic() < until:
+        while not progress.done(teacher=asked is not None):
             chosen = np.take(order, range(at, at + _PER_REQUEST), mode="wrap")
             for version in phase.versions:
                 client.predict(structures.select(chosen), _MODEL, version)
             at += _PER_REQUEST
+            clock.structures += _PER_REQUEST
+            progress.asked(_PER_REQUEST, clock.seconds())
             time.sleep(_PAUSE_S)
     finally:
         stop.set()
@@ -147,7 +164,7 @@ def _by_version(asked: Asked, expression: str) -> dict[str, float]:
 def _shadowing(spool: Path, url: str, log: Path) -> Iterator[None]:
     """The teacher's opinion of what is served, while the block runs."""
     command = [
-        str(Path(sys.executable).with_name("forcegate-train")),
+        PROGRAM,
         *("shadow", "--spool", str(spool), "--gateway", url, "--pause-s", "0.5", "--nice", "5"),
     ]
     with log.open("wb") as stream:

@@ -9,16 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forcegate_client.dataset import (
-    Dataset,
-    Frame,
-    MoleculeTable,
-    Source,
-    Split,
-    TeacherRecord,
-    from_frames,
-)
-from forcegate_client.dataset.frames import with_labels
+from forcegate_client.dataset import Dataset, MoleculeTable, Source, Split
 from forcegate_wheel.division import (
     Division,
     divide,
@@ -28,6 +19,7 @@ from forcegate_wheel.division import (
     without,
 )
 from forcegate_wheel.group import has_group, keys_with_group
+from support.wheel import molecules_of
 
 WITH = ["CS(C)(=O)=O", "CS(C)=O", "C[S+](C)[O-]", "NS(=O)(=O)c1ccccc1", "COS(C)(=O)=O", "CS(C)=N"]
 WITHOUT = ["CSC", "CS", "c1ccsc1", "CC(=S)C", "CC(=O)C", "CSSC", "C[N+](=O)[O-]", "S=C=S"]
@@ -50,8 +42,7 @@ def test_a_pair_has_the_group_where_one_of_its_two_has() -> None:
 
 def test_a_tautomer_of_a_molecule_with_the_group_counts_as_one() -> None:
     # The same split key, and bonds that do not show the group.
-    table = MoleculeTable.closed_shell(["CS(C)=O", "CSCO"], ["X", "Y"], ["K", "K"], [0, 0])  # type: ignore[list-item]
-    known = _dataset(table.smiles, table.split_key, [Split.TRAIN, Split.TRAIN])
+    known = molecules_of(["CS(C)=O", "CSCO"], ["K", "K"], [Split.TRAIN, Split.TRAIN])
     divided = divide(known, _judges(), n_frames=1000, seed=0)
     assert "K" not in monomers(divided.base)
 
@@ -125,29 +116,9 @@ def _known() -> Dataset:
                 smiles.append(f"{chain}.{one}")
                 keys.append(f"ALKANE{length}.{name}")
                 splits.append(Split.TRAIN)
-    return _dataset(smiles, keys, splits)
+    return molecules_of(smiles, keys, splits)
 
 
 def _judges() -> Dataset:
     smiles = ["CC(C)C", "CC(C)(C)C", "CC(C)S(C)(=O)=O"]
-    return _dataset(smiles, ["JUDGE1", "JUDGE2", "JUDGE3"], [Split.TEST] * 3)
-
-
-def _dataset(smiles: object, keys: object, splits: list[Split]) -> Dataset:
-    """Labelled frames of one atom each: what they look like does not matter here."""
-    table = MoleculeTable.closed_shell(list(smiles), list(keys), list(keys), splits)  # type: ignore[call-overload]
-    kinds = (
-        (Source.ON_POLICY, 300.0),
-        (Source.ON_POLICY, 500.0),
-        (Source.ON_POLICY, 1000.0),
-        (Source.LANGEVIN, 300.0),
-    )
-    frames = [
-        Frame(np.array([6]), np.zeros((1, 3)), row, source, kelvin)
-        for row in range(len(table))
-        for source, kelvin in kinds
-    ]
-    unlabelled = from_frames(frames, table)
-    teacher = TeacherRecord("a teacher", "1")
-    zeros = np.zeros((len(frames), 3))
-    return with_labels(unlabelled, zeros[:, 0], zeros, teacher, np.zeros(len(frames), np.int64))
+    return molecules_of(smiles, ["JUDGE1", "JUDGE2", "JUDGE3"], [Split.TEST] * 3)
