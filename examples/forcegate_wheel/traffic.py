@@ -62,6 +62,7 @@ def half_and_half(ordinary: Dataset, grouped: Dataset, seed: int) -> Dataset:
     rng = np.random.default_rng(seed)
     n = min(len(ordinary), len(grouped))
     parts = [part.select(np.sort(rng.permutation(len(part))[:n])) for part in (ordinary, grouped)]
-    # Traffic is asked for, not learned from.
-    blank = {"energies": None, "forces": None, "virials": None, "teacher": None}
-    return concatenate([replace(part, **blank) for part in parts])
+    # Traffic is asked about and not learned from.
+    return concatenate([
+        replace(part, energies=None, forces=None, virials=None, teacher=None) for part in parts
+    ])  # fmt: skip

@@ -18,6 +18,7 @@ import numpy as np
 
 from forcegate_client.client import Client
 from forcegate_client.dataset import Dataset
+from forcegate_client.errors import TooManyRequests
 from forcegate_trainer.demo.gateway import running_gateway
 from forcegate_trainer.training.graphs import structures_of
 from forcegate_wheel.progress import Progress
@@ -132,8 +133,14 @@ def _play(
     try:
         while not progress.done(teacher=asked is not None):
             chosen = np.take(order, range(at, at + _PER_REQUEST), mode="wrap")
-            for version in phase.versions:
-                client.predict(structures.select(chosen), _MODEL, version)
+            try:
+                for version in phase.versions:
+                    client.predict(structures.select(chosen), _MODEL, version)
+            except TooManyRequests as refused:
+                # So a gateway speaks that stood still with the machine.
+                print(f"{phase.name}: {refused}", flush=True)
+                time.sleep(_LOOK_S)
+                continue
             at += _PER_REQUEST
             clock.structures += _PER_REQUEST
             progress.asked(_PER_REQUEST, clock.seconds())
