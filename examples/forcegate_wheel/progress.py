@@ -10,6 +10,8 @@ __all__ = ["LEAST_COMPARED", "Progress"]
 LEAST_COMPARED = 200
 # Between two requests. So long a pause empties the short windows of Prometheus and of the gateway.
 _PAUSE_S = 15.0
+# At a dozen a second these fill the windows again, and last longer than the alerts wait.
+_SETTLED = 800
 # A teacher that is so far behind does not come any more.
 _MOST = 8
 
@@ -17,8 +19,8 @@ _MOST = 8
 class Progress:
     """How far a phase has come that asks for ``wanted`` structures of each of ``versions``.
 
-    A machine that stood still for a while lets the phase begin anew, since its windows have
-    forgotten what was before.
+    After a machine that stood still for a while, so many come that the windows, which have
+    forgotten what was before, are full again.
     """
 
     def __init__(self, wanted: int, versions: tuple[str, ...]) -> None:
@@ -33,7 +35,8 @@ class Progress:
     def asked(self, structures: int, now: float) -> None:
         """So many more were answered, at ``now`` seconds."""
         if self._at is not None and now - self._at > _PAUSE_S:
-            self._asked, self._before = 0, self._compared
+            self._asked = min(self._asked, self._wanted - min(self._wanted, _SETTLED))
+            self._before = self._compared
         self._at = now
         self._asked += structures
         self._in_all += structures
