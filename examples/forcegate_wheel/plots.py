@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 
 from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, clean
 from forcegate_trainer.reports.tables import number, table
+from forcegate_wheel.rules import limits
 from forcegate_wheel.watch import ALERTS, Row
 
 __all__ = ["write_figures"]
@@ -52,15 +54,21 @@ def _timeline(results: dict[str, Any]) -> Figure:
             "version 1 alone" if title == "before" else "after retraining: both are asked the same"
         )
         _lines(share, rows, "novel_share")
-        share.axhline(0.1, color=INK, lw=0.8, ls=":")
         _lines(ratio, rows, "shadow_ratio")
-        ratio.axhline(1.5, color=INK, lw=0.8, ls=":")
+        for axis, limit in zip((share, ratio), limits(), strict=True):
+            axis.axhline(limit, color=INK, lw=0.8, ls=":")
+            axis.text(0, limit, " limit of the alert", fontsize=8, va="bottom")
         _states(alerts, rows)
         for axis in axes[:, column]:
             _phases(axis, rows, named=axis is share)
         alerts.set_xlabel("structures asked of each version")
+        alerts.set_title("alerts; pale while they wait for their time", fontsize=8, loc="left")
+        alerts.set_xlim(0, rows[-1]["asked"])
     axes[0, 0].set_ylabel("share of novel structures")
     axes[1, 0].set_ylabel("force error against the teacher,\nover the expected one")
+    for axis in axes[:2, 0]:
+        # Room for the names of the phases, and for a line that runs along the top.
+        axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
     axes[0, 1].legend(frameon=False, loc="center left", fontsize=9)
     return figure
 
@@ -69,7 +77,6 @@ def _lines(axis: Axes, rows: Sequence[Row], name: str) -> None:
     for version in sorted({version for row in rows for version in row[name]}):
         seen = [(row["asked"], row[name][version]) for row in rows if version in row[name]]
         axis.plot(*zip(*seen, strict=True), color=_COLOURS[version], label=f"version {version}")
-    axis.set_ylim(bottom=0)
 
 
 def _states(axis: Axes, rows: Sequence[Row]) -> None:
@@ -116,7 +123,7 @@ def _errors(errors: dict[str, Any]) -> Figure:
             at = [group + (shift - 1) * width for group in range(len(heights))]
             bars = axis.bar(at, heights, width, color=_COLOURS[student], label=student)
             axis.bar_label(bars, fmt=f"%.{digits}f", fontsize=7)
-        axis.set_xticks(range(len(errors)), [judge.replace(" ", "\n", 1) for judge in errors])
+        axis.set_xticks(range(len(errors)), [fill(judge, 16) for judge in errors])
         axis.tick_params(axis="x", labelsize=8)
         axis.set_ylabel(label)
     axes[0].legend(frameon=False, fontsize=8, loc="upper left")

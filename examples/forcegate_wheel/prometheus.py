@@ -6,7 +6,6 @@ import json
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -16,14 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SHORT", "Asked", "running_prometheus"]
+from forcegate_wheel.rules import short_rules
 
-# The committed rules look back an hour and wait for a quarter of one or half of one; with a minute
-# of each the same rules are seen at work within minutes.
-SHORT = {"drift": "40s", "drift_for": "14s", "shadow_for": "14s"}
+__all__ = ["Asked", "running_prometheus"]
+
 _EVERY = "2s"
 _START_TIMEOUT_S = 120.0
-_DASHBOARDS = Path(__file__).parents[2] / "deploy" / "monitoring"
 
 
 class Asked:
@@ -52,7 +49,7 @@ def running_prometheus(folder: Path, gateway: str) -> Iterator[Asked | None]:
         yield None
         return
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "rules.yml").write_text(_rules(), encoding="utf-8")
+    (folder / "rules.yml").write_text(short_rules(), encoding="utf-8")
     # Prometheus reads YAML, of which JSON is a part.
     described = {
         "global": {"scrape_interval": _EVERY, "evaluation_interval": _EVERY},
@@ -78,16 +75,6 @@ def running_prometheus(folder: Path, gateway: str) -> Iterator[Asked | None]:
         finally:
             process.terminate()
             process.wait()
-
-
-def _rules() -> str:
-    # The generator is a folder beside the rules, and no package of its own.
-    sys.path.insert(0, str(_DASHBOARDS))
-    try:
-        from forcegate_monitoring.alerts import Windows, render_rules
-    finally:
-        sys.path.remove(str(_DASHBOARDS))
-    return str(render_rules(Windows(**SHORT)))
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
