@@ -8,7 +8,7 @@ PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo test test-system bench bench-quick bench-load bench-soak bench-peers bench-gpu docs lint typing format clean triton monitoring
+.PHONY: help install demo wheel test test-system bench bench-quick bench-load bench-soak bench-peers bench-gpu docs lint typing format clean triton monitoring
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ install: $(VENV)/.installed ## make .venv with everything in it
 
 demo: install ## serve painn_base and run molecular dynamics of three molecules against it
 	$(BIN)/python -m forcegate_trainer.demo --out demo
+
+wheel: install ## hold a group out, be alerted, retrain from the capture (about half an hour)
+	$(BIN)/python examples/wheel.py --out runs/wheel
 
 test: install ## every test that needs no long-running server (≤ 12 minutes on two cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not system"

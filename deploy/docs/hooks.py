@@ -14,7 +14,7 @@ from forcegate_docs.navigation import completed
 from forcegate_docs.pages import generated_pages, openapi_json
 
 # Pages of parts that a checkout may lack.
-OPTIONAL = frozenset({"screening.md", "wheel.md"})
+OPTIONAL = frozenset({"screening.md"})
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
