@@ -241,13 +241,16 @@ class Gateway:
                 answers = await asked.answers(reservation)
             failed = failures(prepared, answers)
             answer = partial(self._answer, version.card, prepared, answers, failed, answer_form)
+            # What is counted is counted in the next turn of the loop: the answer leaves first.
+            soon = asyncio.get_running_loop().call_soon
             try:
-                return await self._run(small, answer)
+                encoded, structures, phases = await self._run(small, answer)
+                soon(self.metrics.served, version.card, structures)
+                soon(self.metrics.phases, phases, len(request.structures))
+                return encoded
             finally:
                 if self.observers:
-                    # In the next turn of the loop: the answer leaves first.
-                    seen = Served(version.card, prepared, answers, failed)
-                    asyncio.get_running_loop().call_soon(self._observe, seen)
+                    soon(self._observe, Served(version.card, prepared, answers, failed))
 
     def _observe(self, seen: Served) -> None:
         for observer in self.observers:
@@ -316,7 +319,8 @@ class Gateway:
         answers: list[Answer],
         failed: dict[int, ForcegateError],
         form: Form,
-    ) -> bytes:
+    ) -> tuple[bytes, int, dict[str, float]]:
+        """The encoded answer, the structures that have one in it, and the seconds by phase."""
         started = time.perf_counter()
         self.metrics.rejected(card, [*prepared.problems.values(), *failed.values()])
         away = [index for index, error in failed.items() if isinstance(error, RuntimeUnavailable)]
@@ -330,10 +334,8 @@ class Gateway:
             body = write_json(response, prepared.request.ids)
         else:
             body = encode_response(response)
-        self.metrics.served(card, len(response.predictions.index))
-        phases = response.timing | {"serialise_s": time.perf_counter() - started}
-        self.metrics.phases(phases, len(prepared.request.structures))
-        return body
+        phases = {**response.timing, "serialise_s": time.perf_counter() - started}
+        return body, len(response.predictions.index), phases
 
     async def _run(self, inline: bool, function: Callable[[], T]) -> T:
         if inline:

@@ -131,8 +131,9 @@ class Exchange:
             status, body = response.status_code, bytes(response.body)
             head = response.raw_headers
         head.append((RAW_REQUEST_ID, self._id))
-        self._account(status)
         self._reply(status, head, body)
+        # After it has left.
+        self._account(status)
 
     def _told(self, error: BaseException | None) -> ForcegateError:
         if isinstance(error, ForcegateError):

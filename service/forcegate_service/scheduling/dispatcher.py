@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
@@ -209,7 +210,7 @@ class Dispatcher:
             graph = merge([work.piece.graph for work in batch])
             output, faults = evaluate_isolated(version.runtime, graph)
             inference_s = time.perf_counter() - started
-            self._metrics.batch(len(output.energy), graph.n_edges, inference_s)
+            counted = partial(self._metrics.batch, len(output.energy), graph.n_edges, inference_s)
             if not faults:
                 atoms = len(graph.atomic_numbers)
                 version.limit.cost.observe(Timing(atoms, graph.n_edges, inference_s))
@@ -219,7 +220,7 @@ class Dispatcher:
             # every caller must hear of it.
             self._post([work.future for work in batch], [error] * len(batch))
         else:
-            self._post([work.future for work in batch], answers)
+            self._post([work.future for work in batch], answers, counted)
         finally:
             del self._evaluating[id(batch)]
 
@@ -230,22 +231,33 @@ class Dispatcher:
             outcome = error
         self._post([call.future], [outcome])
 
-    def _post(self, futures: Sequence[asyncio.Future[Any]], outcomes: Sequence[object]) -> None:
-        self._loop.call_soon_threadsafe(_settle, futures, outcomes)
+    def _post(
+        self,
+        futures: Sequence[asyncio.Future[Any]],
+        outcomes: Sequence[object],
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Let the loop settle ``futures``, and do ``then`` when whoever waited has gone on."""
+        self._loop.call_soon_threadsafe(self._settle, futures, outcomes, then)
+
+    def _settle(
+        self,
+        futures: Sequence[asyncio.Future[Any]],
+        outcomes: Sequence[object],
+        then: Callable[[], None],
+    ) -> None:
+        for future, outcome in zip(futures, outcomes, strict=True):
+            if future.done():
+                continue
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+        self._loop.call_soon(then)
 
 
 def _is_wanted(work: _Work) -> bool:
     return not work.future.cancelled()
-
-
-def _settle(futures: Sequence[asyncio.Future[Any]], outcomes: Sequence[object]) -> None:
-    for future, outcome in zip(futures, outcomes, strict=True):
-        if future.done():
-            continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
 
 
 def _divide(

@@ -11,7 +11,7 @@ import typer
 from forcegate_trainer.cli.fit_progress import fit_progress
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.painn.config import PRESETS, PaiNNConfig
-from forcegate_trainer.training.config import FitConfig
+from forcegate_trainer.training.config import FitConfig, Start
 from forcegate_trainer.training.files import CHECKPOINT_NAME, CONFIG_NAME, load_all
 
 __all__ = ["fit_command"]
@@ -146,6 +146,7 @@ def fit_command(
 
     open_device(device, tf32=tf32)
     paths = tuple(map(str, datasets))
+    start: Start | None
     if extend is not None:
         _refuse_beside_extend(model, elements, start_from)
         extended = extension_of(extend, paths)
