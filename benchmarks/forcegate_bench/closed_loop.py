@@ -87,6 +87,9 @@ class ClosedLoop:
         self._links.discard(link)
         if link.busy:
             self.record.note(LOST, link.due_s, time.perf_counter())
+        self._open_another()
+
+    def _open_another(self) -> None:
         reopening = asyncio.get_running_loop().create_task(self._open())
         reopening.add_done_callback(self._reopened)
 
@@ -109,6 +112,11 @@ class ClosedLoop:
             # Lost while it paused; another one asks in its place.
             return
         if time.perf_counter() < self._stop_at:
+            if link.closing:
+                self._links.discard(link)
+                link.close()
+                self._open_another()
+                return
             index = next(self._indices)
             link.ask(index, self._requests[index % len(self._requests)])
             return

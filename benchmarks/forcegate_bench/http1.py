@@ -9,6 +9,7 @@ __all__ = ["Address", "AnswerReader", "Unreadable", "advised_s", "post"]
 
 _LENGTH = b"\r\ncontent-length:"
 _RETRY = b'"retry_after_s":'
+_CLOSE = b"\r\nconnection: close"
 # Longer heads are none of a server that is measured here.
 _LONGEST_HEAD = 64 * 1024
 
@@ -60,6 +61,8 @@ class AnswerReader:
     """Cuts the answers of one connection out of its stream, one at a time."""
 
     def __init__(self) -> None:
+        # Whether the last answer was the last of its connection, as the server said in its head.
+        self.closing = False
         self._head = b""
         self._status = 0
         self._parts: list[bytes] = []
@@ -81,6 +84,7 @@ class AnswerReader:
                 return None
             self._head = b""
             self._status, self._missing = _status_and_length(data[:end])
+            self.closing = _CLOSE in data[:end].lower()
             data = data[end + 4 :]
         self._parts.append(data)
         self._missing -= len(data)

@@ -39,6 +39,11 @@ class Link(asyncio.Protocol):
         self.due_s = time.perf_counter() if due_s is None else due_s
         self._transport.write(request)
 
+    @property
+    def closing(self) -> bool:
+        """Whether the server ends the connection with the last answer, as with one that is old."""
+        return self._reader.closing
+
     def close(self) -> None:
         """Hang up; ``lost`` is not called."""
         self._owner = _NOBODY

@@ -1,7 +1,9 @@
 """What a load generator sends, reads and counts."""
 
+import asyncio
 import json
 import random
+from contextlib import suppress
 
 import httptools
 import numpy as np
@@ -9,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forcegate_bench.closed_loop import ClosedLoop
 from forcegate_bench.http1 import Address, AnswerReader, Unreadable, advised_s, post
 from forcegate_bench.open_loop import arrivals
-from forcegate_bench.record import LOST, Record, waits
+from forcegate_bench.record import LOST, Outcomes, Record, waits
 from forcegate_client.errors import TooManyRequests
 
 
@@ -140,3 +143,32 @@ class TestRecord:
         assert [row.value for row in waits("served", record.all())] == [250.0, 250.0]
         assert [row.value for row in waits("refused", record.all(), 429)] == [None, None]
         assert Record().all().per_second() == 0.0
+
+
+def test_a_connection_that_the_server_ends_with_an_answer_loses_no_request() -> None:
+    request = post("/", "text/plain", b"x")
+    ended: list[asyncio.Task[None]] = []
+
+    async def answer_two(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            for last in (b"", b"connection: close\r\n"):
+                await reader.readexactly(len(request))
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n" + last + b"\r\nok")
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ended.append(asyncio.ensure_future(answer_two(reader, writer)))
+
+    async def run() -> Outcomes:
+        async with await asyncio.start_server(answering, "127.0.0.1", 0) as server:
+            address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+            loop = ClosedLoop(address, [request], clients=2)
+            await loop.run(0.2)
+            await asyncio.gather(*ended)
+        return loop.record.all()
+
+    outcomes = asyncio.run(run())
+    assert outcomes.count(200) > 2 * 2
+    assert not outcomes.others(200)
