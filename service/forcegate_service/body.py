@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from forcegate_client.errors import PayloadTooLarge
+from forcegate_service.request_record import note_digest
 
 __all__ = ["declared_length", "read_body"]
 
@@ -30,6 +32,8 @@ def declared_length(headers: Mapping[str, str], limit: int) -> int:
 async def read_body(receive: Receive, limit: int, take: Callable[[int], None]) -> bytes:
     """The whole body, of at most ``limit`` bytes; ``take`` is asked for room for each part.
 
+    Its digest is noted for the answer, which thereby says what question it belongs to.
+
     Raises:
         PayloadTooLarge: as soon as it is longer.
         TooManyRequests: if ``take`` has no room.
@@ -37,6 +41,8 @@ async def read_body(receive: Receive, limit: int, take: Callable[[int], None]) -
     """
     chunks: list[bytes] = []
     size = 0
+    # Part by part: a body of 64 MiB at once would hold the event loop.
+    digest = hashlib.sha256()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -47,7 +53,9 @@ async def read_body(receive: Receive, limit: int, take: Callable[[int], None]) -
             raise _too_large(f"a body of more than {limit} bytes", limit)
         take(len(chunk))
         chunks.append(chunk)
+        digest.update(chunk)
         if not message.get("more_body", False):
+            note_digest(digest.hexdigest())
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

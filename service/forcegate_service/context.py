@@ -17,12 +17,22 @@ from forcegate_service.metrics import Metrics
 from forcegate_service.problems import problem_response, server_fault
 from forcegate_service.request_record import RequestRecord, current_record
 
-__all__ = ["RAW_REQUEST_ID", "REQUEST_ID", "RequestContext", "account", "request_id"]
+__all__ = [
+    "RAW_REQUEST_DIGEST",
+    "RAW_REQUEST_ID",
+    "REQUEST_DIGEST",
+    "REQUEST_ID",
+    "RequestContext",
+    "account",
+    "request_id",
+]
 
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
 RAW_REQUEST_ID = REQUEST_ID.lower().encode("ascii")
+REQUEST_DIGEST = "X-Request-Digest"
+RAW_REQUEST_DIGEST = REQUEST_DIGEST.lower().encode("ascii")
 # Not a key, which somebody might send in the wrong place: ids are logged.
 # Ids must not repeat, not even among replicas; nobody gains anything by guessing one.
 _PREFIX = os.urandom(8).hex().encode("ascii")
@@ -31,7 +41,8 @@ _ACCEPTED_ID = re.compile(rb"(?!.*fg_)[A-Za-z0-9._-]{1,64}")
 
 
 class RequestContext:
-    """ASGI middleware: names each request in its response, counts it, and outlives its errors.
+    """ASGI middleware: names each request and its body in the response, counts it, and outlives
+    its errors.
 
     It is passed by every prediction, so it works on the raw headers.
     """
@@ -46,17 +57,21 @@ class RequestContext:
             return
         started = time.perf_counter()
         name = request_id(scope["headers"])
+        record = RequestRecord()
         status: int | None = None
 
         async def send_named(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (RAW_REQUEST_ID, name)]
+                headers = [*message.get("headers", ()), (RAW_REQUEST_ID, name)]
+                if record.digest is not None:
+                    headers.append((RAW_REQUEST_DIGEST, record.digest))
+                message["headers"] = headers
             await send(message)
 
         token = current_request_id.set(name.decode("ascii"))
-        record_token = current_record.set(RequestRecord())
+        record_token = current_record.set(record)
         try:
             await self.app(scope, receive, send_named)
         except Exception:

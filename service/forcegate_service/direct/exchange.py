@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from forcegate_client.errors import DeadlineExceeded, ForcegateError
 from forcegate_service.access.caller import Access, Caller
 from forcegate_service.body import declared_length
-from forcegate_service.context import RAW_REQUEST_ID, account, request_id
+from forcegate_service.context import RAW_REQUEST_DIGEST, RAW_REQUEST_ID, account, request_id
 from forcegate_service.direct.head import Head
 from forcegate_service.direct.stepped import Stepped
 from forcegate_service.gateway import Gateway
@@ -22,7 +23,7 @@ from forcegate_service.logs import current_request_id
 from forcegate_service.negotiation import Form
 from forcegate_service.patience import out_of_time
 from forcegate_service.problems import problem_response, server_fault, stopped
-from forcegate_service.request_record import RequestRecord, current_record
+from forcegate_service.request_record import RequestRecord, current_record, note_digest
 from forcegate_service.scheduling.flow import Flow
 from forcegate_service.terms import Terms, flow_of
 
@@ -57,6 +58,7 @@ class Exchange:
         self._timer: asyncio.TimerHandle | None = None
         self._answering: Stepped[bytes] | None = None
         self._form: Form | None = None
+        self._record = RequestRecord()
 
     def begin(self, body: bytes) -> None:
         """Answer at once what can be answered at once; the rest follows from the event loop."""
@@ -81,7 +83,7 @@ class Exchange:
 
     def _begin(self, body: bytes) -> None:
         current_request_id.set(self._id.decode("ascii"))
-        current_record.set(RequestRecord())
+        current_record.set(self._record)
         try:
             self._caller = caller = self._access.identify(self._head.headers)
             self._access.require(caller, "predict")
@@ -101,6 +103,7 @@ class Exchange:
     async def _predict(self, body: bytes, terms: Terms, flow: Flow) -> bytes:
         with self._gateway.bodies.holding() as take:
             take(len(body))
+            note_digest(hashlib.sha256(body).hexdigest())
             return await self._gateway.predict(body, terms.form, terms.answer, flow)
 
     def _expire(self, seconds: float) -> None:
@@ -131,6 +134,8 @@ class Exchange:
             status, body = response.status_code, bytes(response.body)
             head = response.raw_headers
         head.append((RAW_REQUEST_ID, self._id))
+        if self._record.digest is not None:
+            head.append((RAW_REQUEST_DIGEST, self._record.digest))
         self._reply(status, head, body)
         # After it has left.
         self._account(status)
