@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from forcegate_client.atomic_write import write_atomically
 from forcegate_client.structures import StructureBatch
 from forcegate_service.errors import ModelRefused
 from forcegate_service.monitoring.histograms import TrainingHistograms
@@ -158,10 +159,12 @@ class ModelCard(BaseModel):
         return content
 
     def save(self, folder: Path) -> None:
-        """Write ``folder/model_card.json``, which is whole at every moment."""
-        aside = folder / f".{CARD_NAME}.partial"
-        aside.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        aside.replace(folder / CARD_NAME)
+        """Write ``folder/model_card.json``, which is whole at every moment.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        write_atomically(folder / CARD_NAME, self.model_dump_json(indent=1).encode() + b"\n")
 
 
 def _changed(path: Path, received: str, expected: str) -> ModelRefused:

@@ -5,6 +5,7 @@ from forcegate_client.dataset.errors import (
     DatasetError,
     DatasetMismatchError,
     DatasetNotFoundError,
+    DatasetNotWrittenError,
 )
 from forcegate_client.dataset.frames import Dataset, Frame, concatenate, from_frames
 from forcegate_client.dataset.molecules import MoleculeTable
@@ -18,6 +19,7 @@ __all__ = [
     "DatasetError",
     "DatasetMismatchError",
     "DatasetNotFoundError",
+    "DatasetNotWrittenError",
     "Flag",
     "Frame",
     "MoleculeTable",

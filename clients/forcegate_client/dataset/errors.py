@@ -26,3 +26,9 @@ class DatasetMismatchError(DatasetError):
     """Arrays, or several datasets, do not belong together."""
 
     default_code = "dataset_mismatch"
+
+
+class DatasetNotWrittenError(DatasetError):
+    """The disk has no room for the file, or the folder takes none; nothing there has changed."""
+
+    default_code = "dataset_not_written"

@@ -17,7 +17,7 @@ from typing import Any
 
 from forcegate_client.dataset.errors import DatasetCorruptError, DatasetMismatchError
 from forcegate_client.dataset.frames import Dataset, concatenate
-from forcegate_client.dataset.store import load_dataset, write_dataset
+from forcegate_client.dataset.store import load_dataset, put_file, write_dataset
 
 
 class PartedDataset:
@@ -40,13 +40,13 @@ class PartedDataset:
         if record.exists():
             try:
                 received = json.loads(record.read_text())
-            except json.JSONDecodeError:
-                # Killed while the very first file was written: nothing can depend on it yet.
-                received = self.job
+            except ValueError as error:
+                raise DatasetCorruptError(
+                    f"{record}: {error}", action=f"remove {self.folder} and begin again"
+                ) from error
             self._refuse_other_job(received, self.folder)
         if not self.is_finished:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            record.write_text(json.dumps(self.job, indent=1, sort_keys=True))
+            put_file(record, json.dumps(self.job, indent=1, sort_keys=True).encode())
 
     @property
     def is_finished(self) -> bool:

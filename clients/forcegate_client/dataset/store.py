@@ -1,14 +1,14 @@
 """Datasets on disk. A file is complete and verified, or it is not there.
 
-HDF5 files that are open for writing do not survive ``kill -9``; so none is ever changed in place.
-A file is written under another name, flushed to the disk and then renamed over the old one: a
-reader sees the state before or the state after. Work that grows over hours is kept in parts
+HDF5 files that are open for writing survive neither ``kill -9`` nor a full disk, on which the
+library ends the process. So a file is built in memory, and its bytes are written as a whole
+(:mod:`forcegate_client.atomic_write`). Work that grows over hours is kept in parts
 (:mod:`forcegate_client.dataset.parts`).
 """
 
 import hashlib
 import json
-import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from forcegate_client.atomic_write import write_atomically
 from forcegate_client.dataset.errors import (
     DatasetCorruptError,
     DatasetMismatchError,
     DatasetNotFoundError,
+    DatasetNotWrittenError,
 )
 from forcegate_client.dataset.frames import Dataset, concatenate
 from forcegate_client.dataset.molecules import MoleculeTable
@@ -39,25 +41,33 @@ Columns = dict[str, NDArray[Any]]
 WRITE_AGAIN = "write it again from its source"
 
 
-def write_dataset(path: str | Path, dataset: Dataset) -> None:
-    """Write the file, replacing one of that name as a whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    columns = _to_columns(dataset)
+def write_dataset(path: str | Path, dataset: Dataset, mode: int = 0o666) -> None:
+    """Write the file, replacing one of that name as a whole or not at all.
+
+    ``mode`` is that of the new file, less what the process's umask forbids.
+
+    Raises:
+        DatasetNotWrittenError: if there is no room for it, or the folder takes no files; a file
+            that was there before stays as it was.
+    """
+    put_file(Path(path), _to_hdf5(dataset), mode)
+
+
+def put_file(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file of a dataset, in a folder that is made if need be, as a whole or not at all.
+
+    Raises:
+        DatasetNotWrittenError: as :func:`write_dataset`.
+    """
     try:
-        with h5py.File(temporary, "w") as file:
-            for name, values in columns.items():
-                compression = {"compression": "gzip", "shuffle": True} if values.size else {}
-                stored = file.create_dataset(name, data=values, **compression)
-                stored.attrs["sha256"] = _checksum(name, values)
-            file.attrs.update(_attributes(dataset))
-            file.attrs["content_hash"] = _combined_hash(columns, dataset.teacher)
-        _flush(temporary)
-        temporary.replace(path)
-        _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content, mode)
+    except OSError as error:
+        raise DatasetNotWrittenError(
+            f"{path}, {len(content):,} bytes: {error.strerror or error}",
+            expected="room on a disk that this user can write to",
+            action="make room and do the same again, or choose another folder",
+        ) from error
 
 
 def append_dataset(path: str | Path, more: Dataset) -> Dataset:
@@ -124,6 +134,19 @@ def load_dataset(path: str | Path) -> Dataset:
 def content_hash(dataset: Dataset) -> str:
     """SHA-256 (hex) over arrays, molecule table and teacher; not over seed, job or code version."""
     return _combined_hash(_to_columns(dataset), dataset.teacher)
+
+
+def _to_hdf5(dataset: Dataset) -> bytes:
+    columns = _to_columns(dataset)
+    image = BytesIO()
+    with h5py.File(image, "w") as file:
+        for name, values in columns.items():
+            compression = {"compression": "gzip", "shuffle": True} if values.size else {}
+            stored = file.create_dataset(name, data=values, **compression)
+            stored.attrs["sha256"] = _checksum(name, values)
+        file.attrs.update(_attributes(dataset))
+        file.attrs["content_hash"] = _combined_hash(columns, dataset.teacher)
+    return image.getvalue()
 
 
 def _to_columns(dataset: Dataset) -> Columns:
@@ -240,12 +263,3 @@ def _combined_hash(columns: Columns, teacher: TeacherRecord | None) -> str:
     lines = [f"{name} {_checksum(name, columns[name])}" for name in sorted(columns)]
     lines.append("unlabelled" if teacher is None else teacher.to_json())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Have the operating system put a file, or the names in a folder, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from forcegate_client.atomic_write import write_atomically
 from forcegate_service.card import PROGRAM_NAME, ModelCard, file_digest
 from forcegate_service.errors import CompilationFailed
 
@@ -88,13 +89,24 @@ class PackageCache:
         return None
 
     def store(self, key: str, built: Path) -> Package:
-        """Move ``built``, made in this cache's folder, to its place."""
+        """Move ``built``, made in this cache's folder, to its place.
+
+        Raises:
+            CompilationFailed: if there is no room for the note beside it.
+        """
         digest = file_digest(built)
-        built.chmod(0o600)
-        built.replace(self._path(key))
-        aside = self._note(key).with_suffix(f".{os.getpid()}")
-        aside.write_text(json.dumps({"digest": digest}) + "\n", encoding="utf-8")
-        aside.replace(self._note(key))
+        note = json.dumps({"digest": digest}) + "\n"
+        try:
+            built.chmod(0o600)
+            built.replace(self._path(key))
+            write_atomically(self._note(key), note.encode())
+        except OSError as error:
+            self._path(key).unlink(missing_ok=True)
+            raise CompilationFailed(
+                f"the cache {self.folder}: {error.strerror}",
+                expected="room for a compiled model",
+                action="make room, or set FORCEGATE_CACHE_DIR",
+            ) from error
         self.clean(_KEPT)
         return Package(self._path(key), digest)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forcegate_client.dataset import DatasetError
 from forcegate_client.errors import PredictionNotFinite
 from forcegate_service.card import ModelCard
 from forcegate_service.monitoring.background import Background
@@ -150,7 +151,7 @@ class Capture:
         try:
             outcomes = self._store.add([one.structure for one in tripped])
         # Not only the disk: coordinates may be beyond what the format holds.
-        except (OSError, ValueError) as error:
+        except (OSError, DatasetError, ValueError) as error:
             self._complaints.tell(error)
             outcomes = ["write_failed"] * len(tripped)
         for one, dropped in zip(tripped, outcomes, strict=True):

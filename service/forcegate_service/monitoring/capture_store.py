@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from forcegate_client.atomic_write import TEMPORARY_FILES
 from forcegate_client.dataset import (
     Dataset,
     DatasetError,
@@ -86,7 +87,7 @@ class CaptureStore:
             OSError: if the folder cannot be used.
         """
         make_private(self.folder)
-        for leftover in self.folder.glob(".*.tmp"):
+        for leftover in self.folder.glob(TEMPORARY_FILES):
             leftover.unlink(missing_ok=True)
         troubles = []
         for path in sorted(self.folder.glob("*.h5")):
@@ -105,7 +106,8 @@ class CaptureStore:
         """Keep structures; for each why it was not kept, None if it was.
 
         Raises:
-            OSError: if nothing can be written; then none was kept.
+            DatasetNotWrittenError: if nothing can be written; then none was kept.
+            OSError: if the folder cannot be used.
         """
         if not self._opened:
             self.open()
@@ -154,8 +156,7 @@ class CaptureStore:
             more = replace(
                 concatenate([before, more]), job=_job([*_reasons(before), *_reasons(more)])
             )
-        write_dataset(path, more)
-        path.chmod(0o600)
+        write_dataset(path, more, 0o600)
         self._part = (path, more)
         with suppress(FileNotFoundError):
             self._sizes[path] = path.stat().st_size

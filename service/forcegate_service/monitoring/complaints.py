@@ -21,7 +21,8 @@ class Complaints:
     def tell(self, error: Exception) -> None:
         """Log ``error`` unless it was the last one too."""
         # A file's random name makes every error of the system another text.
-        said = f"{type(error).__name__} {error.errno}" if isinstance(error, OSError) else str(error)
+        cause = error.__cause__ or error
+        said = f"{type(cause).__name__} {cause.errno}" if isinstance(cause, OSError) else str(error)
         if said != self._said:
             self._said = said
             logger.error("%s: %s", self._what, error)

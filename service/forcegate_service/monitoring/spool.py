@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from forcegate_client.atomic_write import TEMPORARY_FILES, write_atomically
 from forcegate_service.monitoring.private_folder import make_private
 
 __all__ = ["Claim", "Spool", "SpoolFull"]
@@ -86,7 +87,7 @@ class Spool:
             OSError: if it cannot be used.
         """
         make_private(self.folder)
-        for path in self.folder.glob(".*.tmp"):
+        for path in self.folder.glob(TEMPORARY_FILES):
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > _ABANDONED_S:
                     path.unlink()
@@ -105,14 +106,7 @@ class Spool:
         if not self._has_room(len(content)):
             raise SpoolFull
         name = f"{time.time_ns():020d}-{secrets.token_hex(4)}.0.msgpack"
-        aside = self.folder / f".{name}.tmp"
-        try:
-            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(content)
-            aside.rename(self.folder / name)
-        finally:
-            aside.unlink(missing_ok=True)
+        write_atomically(self.folder / name, content, 0o600)
         self._held_files += 1
         self._held_bytes += len(content)
 
