@@ -87,8 +87,8 @@ class AsyncClient:
         Raises:
             ForcegateError: the class that the server raised, or ``ServerUnreachable``.
         """
-        request = asked(structures, model, version, properties, on_error, ids)
-        return await predict_in_parts_async(request, self._predict_once)
+        question = asked(structures, model, version, properties, on_error, ids)
+        return question.answered(await predict_in_parts_async(question.request, self._predict_once))
 
     async def models(self) -> list[dict[str, Any]]:
         """What the server offers: one entry for each model."""

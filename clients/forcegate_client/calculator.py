@@ -13,6 +13,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 
 from forcegate_client.client import Client
 from forcegate_client.connection import Timeouts
+from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import DigestChanged
 from forcegate_client.messages import PredictResponse
 from forcegate_client.retry import PATIENT, RetryPolicy
@@ -30,8 +31,8 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
     with three-dimensional periodicity. Without ``version`` the server's choice at the first step
     is kept for the life of the calculator. ``digest`` pins the weights from the start; otherwise
     those that answered first are expected ever after. With ``uncertainty=True``, ``results`` also
-    holds ``energy_uncertainty`` (eV) and ``max_novelty``. ``charge`` and ``multiplicity`` are read
-    from ``atoms.info``.
+    holds ``energy_uncertainty`` (eV) and ``max_novelty``. Charge and multiplicity are those of
+    ``electrons_of``.
 
     While a server that has answered before is away, the calculator waits for it, for days if need
     be, and logs so once a minute; ``retry`` sets other rules. Give ``client`` to share one.
@@ -78,7 +79,7 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
         if self.atoms is None:
             return list(all_changes)
         changes = [name for name in all_changes if _bits(self.atoms, name) != _bits(atoms, name)]
-        if not changes and self._electrons != _electrons(atoms):
+        if not changes and self._electrons != electrons_of(atoms):
             changes = ["info"]
         return changes
 
@@ -107,14 +108,14 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
         wanted = ["energy", "forces"]
         wanted += ["stress"] if periodic else []
         wanted += ["uncertainty"] if self._uncertainty else []
-        self._electrons = _electrons(self.atoms)
+        self._electrons = electrons_of(self.atoms)
         response = self.client.predict(self._batch_of(self.atoms), self.model, self.version, wanted)
         self._accept(response)
         self.results = _results(response)
 
     def _batch_of(self, atoms: Atoms) -> StructureBatch:
         """``atoms`` as they are sent; from one step to the next only positions are new."""
-        rest = (*(_bits(atoms, name) for name in ("numbers", "cell", "pbc")), _electrons(atoms))
+        rest = (*(_bits(atoms, name) for name in ("numbers", "cell", "pbc")), electrons_of(atoms))
         if self._batch is None or rest != self._batch_rest:
             self._batch, self._batch_rest = StructureBatch.from_atoms([atoms]), rest
         return replace(self._batch, positions=np.ascontiguousarray(atoms.positions, np.float64))
@@ -146,10 +147,6 @@ def _bits(atoms: Atoms, name: str) -> bytes | None:
     else:
         array = atoms.arrays.get(name)
     return None if array is None else array.tobytes()
-
-
-def _electrons(atoms: Atoms) -> tuple[int, int]:
-    return int(atoms.info.get("charge", 0)), int(atoms.info.get("multiplicity", 1))
 
 
 def _results(response: PredictResponse) -> dict[str, Any]:

@@ -81,8 +81,8 @@ class Client:
         Raises:
             ForcegateError: the class that the server raised, or ``ServerUnreachable``.
         """
-        request = asked(structures, model, version, properties, on_error, ids)
-        return predict_in_parts(request, self._predict_once)
+        question = asked(structures, model, version, properties, on_error, ids)
+        return question.answered(predict_in_parts(question.request, self._predict_once))
 
     def models(self) -> list[dict[str, Any]]:
         """What the server offers: one entry for each model."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 from ase import Atoms
 
 from forcegate_client.answers import Answer
 from forcegate_client.connection import Connection, Timeouts, shown
-from forcegate_client.errors import ServerUnreachable
+from forcegate_client.electrons import electrons_of
+from forcegate_client.errors import ForcegateError, ServerUnreachable, UnprocessableRequest
 from forcegate_client.http1 import Target
 from forcegate_client.messages import OnError, PredictRequest, PredictResponse
 from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import MEDIA_TYPE, decode_response
 
-__all__ = ["asked", "page", "predict_target", "prediction_in"]
+__all__ = ["Asked", "asked", "page", "predict_target", "prediction_in"]
+
+Int = npt.NDArray[np.int64]
 
 
 def predict_target(connection: Connection, timeouts: Timeouts) -> Target:
@@ -37,6 +43,34 @@ def page(connection: Connection, path: str) -> Target:
     return Target("GET", connection.endpoint(path), headers)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The request that the arguments of ``predict`` describe.
+
+    ``places`` [B] are those of its structures among all that were given; ``unsaid`` has the
+    problems of the others, whose charge or spin cannot be put into a request.
+    """
+
+    request: PredictRequest
+    places: Int
+    unsaid: Mapping[int, ForcegateError]
+
+    def answered(self, response: PredictResponse) -> PredictResponse:
+        """``response``, to ``request``, as one to all structures that were given."""
+        if not self.unsaid:
+            return response
+        found, places = response.predictions, self.places.tolist()
+        problems = {places[b]: p | {"structure": places[b]} for b, p in found.problems.items()}
+        problems |= {place: error.to_problem() for place, error in self.unsaid.items()}
+        predictions = replace(
+            found,
+            index=self.places[found.index],
+            problems={place: problems[place] for place in sorted(problems)},
+            warnings={places[b]: texts for b, texts in found.warnings.items()},
+        )
+        return replace(response, predictions=predictions)
+
+
 def asked(
     structures: StructureBatch | Atoms | Sequence[Atoms],
     model: str,
@@ -44,16 +78,23 @@ def asked(
     properties: Sequence[str],
     on_error: OnError,
     ids: Sequence[str] | None,
-) -> PredictRequest:
-    """The request that the arguments of ``predict`` describe."""
-    return PredictRequest(
-        structures=_as_batch(structures),
+) -> Asked:
+    """What to ask, and of which of the structures.
+
+    Raises:
+        InvalidStructure: if a charge or spin cannot be read, unless ``on_error`` is ``partial``.
+        UnprocessableRequest: if there is not one id for each structure.
+    """
+    batch, places, unsaid = _as_batch(structures, on_error)
+    request = PredictRequest(
+        structures=batch,
         model=model,
         version=version,
         properties=tuple(properties),
         on_error=on_error,
-        ids=None if ids is None else tuple(ids),
+        ids=None if ids is None else _ids_of(ids, places, len(batch) + len(unsaid)),
     )
+    return Asked(request, places, unsaid)
 
 
 def prediction_in(answer: Answer, target: Target) -> PredictResponse:
@@ -71,9 +112,31 @@ def prediction_in(answer: Answer, target: Target) -> PredictResponse:
     return decode_response(answer.content)
 
 
-def _as_batch(structures: StructureBatch | Atoms | Sequence[Atoms]) -> StructureBatch:
+def _ids_of(ids: Sequence[str], places: Int, size: int) -> tuple[str, ...]:
+    if len(ids) != size:
+        raise UnprocessableRequest(
+            f"{len(ids)} ids for {size} structures",
+            expected="one id for each structure",
+            action="correct ids or leave them out",
+            code="shape_mismatch",
+        )
+    return tuple(ids[place] for place in places.tolist())
+
+
+def _as_batch(
+    structures: StructureBatch | Atoms | Sequence[Atoms], on_error: OnError
+) -> tuple[StructureBatch, Int, dict[int, ForcegateError]]:
     if isinstance(structures, StructureBatch):
-        return structures
-    if isinstance(structures, Atoms):
-        return StructureBatch.from_atoms([structures])
-    return StructureBatch.from_atoms(list(structures))
+        return structures, np.arange(len(structures)), {}
+    given = [structures] if isinstance(structures, Atoms) else list(structures)
+    unsaid: dict[int, ForcegateError] = {}
+    if on_error == "partial":
+        for place, atoms in enumerate(given):
+            try:
+                electrons_of(atoms)
+            except ForcegateError as error:
+                error.structure = place
+                unsaid[place] = error
+    places = [place for place in range(len(given)) if place not in unsaid]
+    batch = StructureBatch.from_atoms([given[place] for place in places])
+    return batch, np.array(places, dtype=np.int64), unsaid

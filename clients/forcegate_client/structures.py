@@ -22,6 +22,9 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from forcegate_client.electrons import NEUTRAL_SINGLET, electrons_of
+from forcegate_client.errors import ForcegateError
+
 __all__ = ["StructureBatch"]
 
 Int = npt.NDArray[np.int64]
@@ -89,15 +92,20 @@ class StructureBatch:
 
     @classmethod
     def from_atoms(cls, structures: Sequence[Atoms]) -> StructureBatch:
-        """Collect ASE structures; charge and multiplicity come from ``atoms.info`` if given."""
+        """Collect ASE structures; charge and multiplicity are those of ``electrons_of``.
+
+        Raises:
+            InvalidStructure: if those of one cannot be read; ``structure`` is its index.
+        """
+        electrons = _electrons(structures)
         return cls.from_arrays(
             n_atoms=[len(atoms) for atoms in structures],
             atomic_numbers=_concatenate([atoms.numbers for atoms in structures], (0,)),
             positions=_concatenate([atoms.positions for atoms in structures], (0, 3)),
             cells=np.array([atoms.cell.array for atoms in structures]).reshape(-1, 3, 3),
             pbc=np.array([atoms.pbc for atoms in structures], dtype=np.bool_).reshape(-1, 3),
-            charges=[int(atoms.info.get("charge", 0)) for atoms in structures],
-            multiplicities=[int(atoms.info.get("multiplicity", 1)) for atoms in structures],
+            charges=[charge for charge, _ in electrons],
+            multiplicities=[multiplicity for _, multiplicity in electrons],
         )
 
     def __len__(self) -> int:
@@ -142,7 +150,7 @@ class StructureBatch:
         )
 
     def to_atoms(self) -> list[Atoms]:
-        """One ASE structure each."""
+        """One ASE structure each; ``info`` says what is not a neutral singlet."""
         bounds = self.offsets
         return [
             Atoms(
@@ -150,6 +158,7 @@ class StructureBatch:
                 positions=self.positions[bounds[b] : bounds[b + 1]],
                 cell=self.cells[b],
                 pbc=self.pbc[b],
+                info=_info(int(self.charges[b]), int(self.multiplicities[b])),
             )
             for b in range(len(self))
         ]
@@ -176,6 +185,23 @@ class StructureBatch:
                     f"{name} has shape {received}, expected {shape} for {size} structures "
                     f"with {total} atoms in all"
                 )
+
+
+def _electrons(structures: Sequence[Atoms]) -> list[tuple[int, int]]:
+    found = []
+    for index, atoms in enumerate(structures):
+        try:
+            found.append(electrons_of(atoms))
+        except ForcegateError as error:
+            error.structure = index
+            raise
+    return found
+
+
+def _info(charge: int, multiplicity: int) -> dict[str, int]:
+    if (charge, multiplicity) == NEUTRAL_SINGLET:
+        return {}
+    return {"charge": charge, "multiplicity": multiplicity}
 
 
 def _open_neutral(size: int) -> tuple[Float, Bool, Int, Int]:

@@ -123,7 +123,7 @@ def test_a_step_that_failed_does_not_lend_its_predecessors_elements_to_the_next(
     atoms.get_forces()
     atoms.numbers[0] = 14
     atoms.info["charge"] = "none"
-    with pytest.raises(ValueError, match="none"):
+    with pytest.raises(InvalidStructure, match="none"):
         atoms.get_forces()
     atoms.info["charge"] = 0
     atoms.get_forces()

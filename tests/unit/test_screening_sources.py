@@ -43,6 +43,27 @@ def test_extended_xyz_gives_what_ase_gives(tmp_path: Path) -> None:
     assert chunk.structures.charges.tolist() == [0, 0, -1, 0]
 
 
+def test_charges_and_spins_of_xyz_are_those_that_a_calculator_would_read(tmp_path: Path) -> None:
+    path = tmp_path / "in.extxyz"
+    plain = "Properties=species:S:1:pos:R:3"
+    comments = [
+        f"{plain} Total_Charge=-1",
+        f"{plain} spin=3",
+        f"{plain} charge=cation",
+        f"{plain} charge=0 net_charge=1",
+        f"{plain}:initial_magmoms:R:1",
+    ]
+    path.write_text("".join(f"2\n{c}\nH 0 0 0 1.0\nH 0 0 0.8 1.0\n" for c in comments))
+    chunk = library(path).read(0, 5)
+    assert chunk.index.tolist() == [0, 1, 4]
+    assert chunk.structures.charges.tolist() == [-1, 0, 0]
+    assert chunk.structures.multiplicities.tolist() == [1, 3, 3]
+    assert [failure.code for failure in chunk.failures] == [
+        "charge_invalid",
+        "charge_contradictory",
+    ]
+
+
 def test_a_broken_frame_fails_alone_at_its_number(tmp_path: Path) -> None:
     path = tmp_path / "in.xyz"
     path.write_text(

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.constraints import FixAtoms
 
+from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import InvalidStructure
 
 __all__ = ["fixed_atoms"]
@@ -18,9 +19,10 @@ def fixed_atoms(atoms: Atoms) -> Bool:
     """[N]; which atoms are held where they are.
 
     Raises:
-        InvalidStructure: if there are no atoms, a position is not finite, or a constraint is
-            anything but ``FixAtoms``.
+        InvalidStructure: if there are no atoms, a position is not finite, charge or spin cannot be
+            read, or a constraint is anything but ``FixAtoms``.
     """
+    electrons_of(atoms)
     if len(atoms) == 0:
         raise InvalidStructure("no atoms", expected="at least one", code="no_atoms")
     if not np.isfinite(atoms.positions).all():

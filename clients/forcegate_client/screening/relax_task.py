@@ -41,31 +41,27 @@ class Relax:
 
     def run(self, structures: StructureBatch, evaluate: Evaluate) -> Computed:
         """Relax all of them, then ask for energy, uncertainty and novelty of the minima."""
-        fit = (structures.charges == 0) & (structures.multiplicities == 1)
         problems: dict[int, dict[str, Any]] = {}
-        # ``Atoms`` would lose the charge: what the server refuses has to reach it as it is.
-        if not fit.all():
-            (unfit,) = np.nonzero(~fit)
-            refused = evaluate(structures.select(unfit), self.properties)
-            problems = {int(unfit[row]): dict(p) for row, p in refused.problems.items()}
-        (neutral,) = np.nonzero(fit)
-        atoms = structures.select(neutral).to_atoms()
 
         def forces_of(batch: StructureBatch) -> Predictions:
             return evaluate(batch, ("energy", "forces"))
 
         relaxed = sorted(
             relax_batched(
-                atoms, forces_of, fmax=self.fmax, max_steps=self.max_steps, slots=self.slots
+                structures.to_atoms(),
+                forces_of,
+                fmax=self.fmax,
+                max_steps=self.max_steps,
+                slots=self.slots,
             ),
             key=lambda one: one.index,
         )
         for one in relaxed:
             if one.problem is not None:
-                problems[int(neutral[one.index])] = dict(one.problem)
+                problems[one.index] = dict(one.problem)
         good = [one for one in relaxed if one.problem is None]
         good_batch = StructureBatch.from_atoms([one.atoms for one in good])
-        place = neutral[np.array([one.index for one in good], dtype=np.int64)]
+        place = np.array([one.index for one in good], dtype=np.int64)
         judged = SinglePoint(self.keep_forces).run(good_batch, evaluate if good else _nothing)
         kept = [good[row] for row in judged.index.tolist()]
         columns = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from ase import Atoms
 from ase.io import iread
 
+from forcegate_client.errors import ForcegateError
 from forcegate_client.screening.chunk import Chunk, Failure
 from forcegate_client.screening.errors import InputUnreadable
 from forcegate_client.screening.sources.base import collect, one_line
@@ -57,6 +58,9 @@ class AseFile:
             self._next += 1
             try:
                 found.append((index, StructureBatch.from_atoms([atoms]), ""))
+            except ForcegateError as error:
+                error.structure = None
+                failures.append(Failure(index, error.code, str(error)))
             except (ValueError, TypeError) as error:
                 failures.append(Failure(index, "record_unreadable", one_line(error)))
         return collect(start, stop, found, failures, labelled=False)

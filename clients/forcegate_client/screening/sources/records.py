@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from forcegate_client.errors import ForcegateError
 from forcegate_client.screening.chunk import Chunk, Failure
 from forcegate_client.screening.sources.base import collect, one_line
 from forcegate_client.structures import StructureBatch
@@ -55,6 +56,9 @@ class RecordFile:
                 record = file.read(last - first)
                 try:
                     found.append((index, *self.parse(record)))
+                except ForcegateError as error:
+                    error.structure = None
+                    failures.append(Failure(index, error.code, str(error)))
                 except RecordInvalid as error:
                     failures.append(Failure(index, error.code, str(error)))
                 except Exception as error:

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from ase.io.extxyz import read_xyz
 
+from forcegate_client.electrons import SPOKEN_OF
 from forcegate_client.screening.sources.records import RecordInvalid
 from forcegate_client.structures import StructureBatch
 
@@ -17,7 +18,7 @@ __all__ = ["parse_frame"]
 
 _NUMBERS = {symbol.encode(): number for symbol, number in atomic_numbers.items()}
 # What says more than elements and positions is left to ASE.
-_SPECIAL = re.compile(rb"lattice|pbc|cell|charge|multiplicity", re.IGNORECASE)
+_SPECIAL = re.compile(rb"lattice|pbc|cell|" + SPOKEN_OF.pattern, re.IGNORECASE)
 _OPEN = b'pbc="F F F"'
 _USUAL = re.compile(rb"^Properties=species:S:1:pos:R:3[:\s]|\sProperties=species:S:1:pos:R:3[:\s]")
 
