@@ -15,6 +15,10 @@ import torch
 from hypothesis import settings
 
 from forcegate_service.rounding import round_alike_in_every_batch
+from support.signals import take_signals_as_at_a_terminal
+
+# Before any fixture starts a process, and in every worker of pytest-xdist.
+take_signals_as_at_a_terminal()
 
 # No test asserts wall time, and none depends on the luck of a run.
 settings.register_profile("forcegate", deadline=None, derandomize=True)
