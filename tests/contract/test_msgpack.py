@@ -9,7 +9,8 @@ import httpx
 import msgpack
 import numpy as np
 import pytest
-from ase.build import bulk, molecule
+from ase import Atoms
+from ase.build import molecule
 
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
@@ -149,7 +150,7 @@ async def test_nan_positions_are_refused(client: httpx.AsyncClient) -> None:
 
 
 async def test_an_element_beyond_the_card_is_refused(client: httpx.AsyncClient) -> None:
-    batch = StructureBatch.from_atoms([molecule("H2O"), bulk("Fe")])
+    batch = StructureBatch.from_atoms([molecule("H2O"), Atoms("Fe")])
     problem = refused(
         await post(client, encode_request(water_request(structures=batch))),
         422,

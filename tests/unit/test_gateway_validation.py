@@ -31,6 +31,7 @@ def card(tmp_path: Path) -> ModelCard:
 
 def test_each_structure_is_told_its_own_problem(card: ModelCard) -> None:
     charged, iron = molecule("H2O"), bulk("Fe")
+    iron.set_initial_magnetic_moments(None)
     charged.info["charge"] = 1
     flat = Atoms("C", cell=[[5, 0, 0], [5, 0, 0], [0, 0, 5]], pbc=True)
     batch = StructureBatch.from_atoms([molecule("CH4"), charged, iron, flat, molecule("NH3")])

@@ -54,7 +54,11 @@ def _too_close() -> Atoms:
 
 GOOD = [molecule(name) for name in ("H2O", "CH4", "C6H6", "CH3CH2OH", "C2F4")]
 # An odd number of electrons, no hydrogen at all, far away, a single atom.
-REMARKABLE = [molecule("CH3"), Atoms("C3", np.eye(3) * 1.4), Atoms("N2", [[0, 0, 0], [0, 0, 99]])]
+REMARKABLE = [
+    Atoms("CH3", molecule("CH3").positions),
+    Atoms("C3", np.eye(3) * 1.4),
+    Atoms("N2", [[0, 0, 0], [0, 0, 99]]),
+]
 BAD = [
     _charged(),
     _too_close(),
