@@ -37,12 +37,14 @@ A property that was not asked for is left out; a structure that failed has no ro
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 import msgpack
 import numpy as np
 import numpy.typing as npt
 
+from forcegate_client.bounded_map import Fields, read_map
 from forcegate_client.errors import (
     MalformedBody,
     PayloadTooLarge,
@@ -51,8 +53,8 @@ from forcegate_client.errors import (
 from forcegate_client.fields import (
     buffer,
     by_index,
-    check_fields,
     map_field,
+    require_fields,
     shown,
     text_field,
     unpack,
@@ -82,17 +84,11 @@ SCHEMA = 1
 
 Float = npt.NDArray[np.float64]
 
-_REQUEST_FIELDS = {"schema", "model", "version", "properties", "on_error", "structures"}
-_STRUCTURE_FIELDS = {
-    "n_atoms",
-    "atomic_numbers",
-    "positions",
-    "cells",
-    "pbc",
-    "charges",
-    "multiplicities",
-    "ids",
-}
+_COLUMNS = (
+    *("n_atoms", "atomic_numbers", "positions", "cells", "pbc", "charges", "multiplicities"),
+)
+# More than there are properties: whoever repeats them may.
+_MOST_PROPERTIES = 1000
 _RESULT_COLUMNS = {"energy": 1, "stress": 6, "energy_uncertainty": 1, "max_novelty": 1}
 
 
@@ -134,11 +130,13 @@ def decode_request(
 
     Raises:
         MalformedBody: if the body is not a msgpack map.
-        UnprocessableRequest: if fields are missing, unknown, of the wrong type or length.
+        UnprocessableRequest: if fields are missing, unknown, repeated, of the wrong type or length.
         PayloadTooLarge: if there are more structures or atoms than the limits allow.
     """
-    message = unpack(body)
-    check_fields(message, _REQUEST_FIELDS, required={"schema", "model", "structures"})
+    # Each structure has eight bytes at least.
+    longest = len(body) // 8 if max_structures is None else max_structures
+    message = read_map(body, _request_fields(longest))
+    require_fields(message, ("schema", "model", "structures"))
     if not _is_schema(message["schema"]):
         raise UnprocessableRequest(
             f"schema {shown(message['schema'])}",
@@ -149,7 +147,7 @@ def decode_request(
     structures = message["structures"]
     if not isinstance(structures, dict):
         raise wrong_type("structures", structures, "a map")
-    check_fields(structures, _STRUCTURE_FIELDS, required={"n_atoms", "atomic_numbers", "positions"})
+    require_fields(structures, ("n_atoms", "atomic_numbers", "positions"))
     return PredictRequest(
         structures=_decode_structures(structures, max_structures, max_atoms),
         model=text_field(message, "model"),
@@ -228,6 +226,15 @@ def decode_response(body: bytes) -> PredictResponse:
             **columns,
         ),
     )
+
+
+@lru_cache(maxsize=4)
+def _request_fields(max_structures: int) -> Fields:
+    return {
+        **dict.fromkeys(("schema", "model", "version", "on_error")),
+        "properties": _MOST_PROPERTIES,
+        "structures": {**dict.fromkeys(_COLUMNS), "ids": max_structures},
+    }
 
 
 def _as_bytes(atomic_numbers: npt.NDArray[np.int64]) -> bytes:

@@ -22,7 +22,8 @@ from forcegate_service.buffered import BodyBuffer
 from forcegate_service.card import ModelCard
 from forcegate_service.errors import ModelAbsent, nobody_evaluates
 from forcegate_service.joint_preparation import JointPreparation
-from forcegate_service.json_form import read_json, write_json
+from forcegate_service.json_answer import write_json
+from forcegate_service.json_request import read_json
 from forcegate_service.metrics import Metrics
 from forcegate_service.monitoring.observer import HearsOfUnloading, Observer, Served
 from forcegate_service.negotiation import JSON, Form

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from forcegate_client.errors import ForcegateError, MalformedBody, UnprocessableRequest
+from forcegate_client.errors import UnprocessableRequest
+from forcegate_service.json_body import shown
 
 __all__ = ["explain"]
 
@@ -18,8 +19,9 @@ _REQUEST_FIELDS = {
     "structures": "a list of structures",
 }
 _STRUCTURE_FIELDS = {
-    "id": "a string or null",
+    "id": "a string of at most 1000 characters, or null",
     "atomic_numbers": "a list of integers such as [8, 1, 1]",
+    "symbols": 'a list of strings such as ["O", "H", "H"]',
     "positions": "a list of [x, y, z] in Å",
     "cell": "three lattice vectors [[x, y, z], [x, y, z], [x, y, z]] in Å, or null",
     "pbc": "true, false, or a list of three of them",
@@ -31,16 +33,13 @@ _CODES = {
     "missing": "field_missing",
     "too_long": "shape_mismatch",
     "too_short": "shape_mismatch",
+    "string_too_long": "value_out_of_range",
 }
 
 
-def explain(error: ValidationError) -> ForcegateError:
+def explain(error: ValidationError) -> UnprocessableRequest:
     """The error to answer with: that of the first field which cannot be read."""
     first = error.errors(include_url=False, include_context=False)[0]
-    if first["type"] == "json_invalid" or not first["loc"]:
-        return MalformedBody(
-            first["msg"], expected="one JSON object, in UTF-8", action="see /docs for an example"
-        )
     place = first["loc"]
     structure = place[1] if place[0] == "structures" and len(place) > 1 else None
     in_structure = len(place) > 2 and structure is not None
@@ -49,8 +48,8 @@ def explain(error: ValidationError) -> ForcegateError:
     code = _code(first, field)
     received = {
         "field_missing": f"no field {field!r}",
-        "field_unknown": f"unknown field {_shorten(field)}",
-    }.get(code, f"{_path(place, fields)}: {_shorten(first['input'])}")
+        "field_unknown": f"unknown field {shown(field)}",
+    }.get(code, f"{_path(place, fields)}: {shown(first['input'])}")
     listed = f"the fields {', '.join(fields)}"
     described = fields.get(field, "a documented field")
     if structure is not None and not in_structure:
@@ -58,7 +57,7 @@ def explain(error: ValidationError) -> ForcegateError:
     return UnprocessableRequest(
         received,
         expected=listed if code.startswith("field_") else described,
-        action="see /docs for an example",
+        action="correct the field; GET /docs shows an example of each",
         code=code,
         structure=structure if isinstance(structure, int) else None,
     )
@@ -84,8 +83,3 @@ def _path(place: tuple[int | str, ...], fields: dict[str, str]) -> str:
         if isinstance(part, int) or part in names
     ]
     return "".join(shown).lstrip(".")
-
-
-def _shorten(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -6,7 +6,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from forcegate_service.json_form import PredictAnswer, PredictBody
+from forcegate_service.json_answer import PredictAnswer
+from forcegate_service.json_request import PredictBody
 from forcegate_service.monitoring.md_report import MDReportBody
 from forcegate_service.monitoring.shadow_results import ShadowResults
 from forcegate_service.negotiation import JSON, MSGPACK

@@ -139,7 +139,7 @@ def _from_status(
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
-    # Raised for path and query parameters only: bodies are read by json_form and wire.
+    # Raised for path and query parameters only: bodies are read by json_request and wire.
     assert isinstance(error, RequestValidationError)
     return problem_response(
         UnprocessableRequest(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 # Slow MD loops send a request a minute; a shorter life would cut their connection each time.
 _KEEP_ALIVE_S = 120
+# New objects between two looks for garbage; Python's own is 700.
+_GARBAGE_THRESHOLD = 50_000
 
 
 class _CannotStartError(Exception):
@@ -78,6 +81,10 @@ def serve(settings: Settings) -> int:
     failures: list[Exception] = []
 
     def on_ready() -> None:
+        # What is loaded stays: nothing is gained by looking through it for garbage again and again
+        # while a large body is read, which makes objects by the hundred thousand.
+        gc.freeze()
+        gc.set_threshold(_GARBAGE_THRESHOLD)
         host, port = listener.getsockname()[:2]
         if settings.port_file is not None:
             settings.port_file.write_text(f"{port}\n", encoding="utf-8")

@@ -16,6 +16,7 @@ from forcegate_service.testing import gateway_client
 pytestmark = pytest.mark.anyio
 
 PREDICT = "/v1/predict"
+JSON = "application/json"
 CUBE = [[10.0, 0, 0], [0, 10.0, 0], [0, 0, 10.0]]
 FLAT = [[10.0, 0, 0], [20.0, 0, 0], [0, 0, 10.0]]
 SLIVER = [[10.0, 0, 0], [9.999, 0.01, 0], [0, 0, 10.0]]
@@ -85,6 +86,13 @@ STRUCTURES: dict[str, tuple[dict[str, Any], str]] = {
     "a fractional charge": ({"charge": 0.5}, "type_mismatch"),
     "pbc as a number": ({"pbc": 1}, "type_mismatch"),
     "an id that is no string": ({"id": 7}, "type_mismatch"),
+    "an id that is a document": ({"id": "x" * 2000}, "value_out_of_range"),
+    "symbols that are numbers": ({"symbols": [8, 1, 1]}, "type_mismatch"),
+    "a symbol of no element": ({"symbols": ["O", "H", "Hx"]}, "element_unsupported"),
+    "a symbol outside the card": ({"symbols": ["Fe", "H", "H"]}, "elements_contradictory"),
+    "symbols that contradict the numbers": ({"symbols": ["H", "O", "H"]}, "elements_contradictory"),
+    "fewer symbols than positions": ({"symbols": ["O", "H"]}, "shape_mismatch"),
+    "neither numbers nor symbols": ({"atomic_numbers": None}, "field_missing"),
 }
 
 
@@ -109,6 +117,43 @@ async def test_numbers_beyond_the_finite_are_refused(
     problem = refused(response, 422, "not_finite")
     assert problem["structure"] == 0
     assert "atom 1" in problem["received"]
+
+
+async def test_symbols_stand_for_atomic_numbers(
+    client: httpx.AsyncClient, water: dict[str, Any]
+) -> None:
+    named = {"symbols": ["O", "H", "H"], "positions": water["positions"]}
+    body = {"model": "fake", "structures": [water, named, water | named]}
+    first, *others = (await client.post(PREDICT, json=body)).json()["results"]
+    assert others == [first, first]
+    iron = named | {"symbols": ["Fe", "H", "H"]}
+    body = {"model": "fake", "structures": [water, iron], "on_error": "partial"}
+    results = (await client.post(PREDICT, json=body)).json()["results"]
+    assert results[0] == first
+    assert results[1]["problem"]["code"] == "element_unsupported"
+
+
+REPEATED = {
+    "in the request": ('{"model": "fake", "model": "other", "structures": []}', "'model'"),
+    "in a structure": (
+        '{"model": "fake", "structures": [{"atomic_numbers": [1], "positions": [[0, 0, 0]], '
+        '"positions": [[1, 0, 0]]}]}',
+        "'positions'",
+    ),
+    "of the same value": ('{"model": "fake", "model": "fake", "structures": []}', "'model'"),
+    "spelled in another way": (
+        '{"model": "fake", "mod\\u0065l": "a", "structures": []}',
+        "'model'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+async def test_a_field_that_is_given_twice_is_refused(name: str, client: httpx.AsyncClient) -> None:
+    body, field = REPEATED[name]
+    for path in (PREDICT, "/v1/md/reports", "/v1/shadow/results"):
+        response = await client.post(path, content=body, headers={"content-type": JSON})
+        assert field in refused(response, 422, "field_repeated")["received"]
 
 
 async def test_an_unknown_element_is_named_beside_the_known_ones(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from forcegate_client.blow_up import BlowUp
-from forcegate_client.errors import DocumentedError, MalformedBody, UnprocessableRequest
+from forcegate_client.errors import UnprocessableRequest
+from forcegate_service.json_body import JSONBounds, read_object, shown
 
 __all__ = ["EnsembleName", "MDReportBody", "read_report"]
 
 EnsembleName = Literal["nve", "nvt", "npt", "other"]
 
+# Its few bytes bound it well enough.
+_BOUNDS = JSONBounds(objects=4096, lists=4096, values=4096, strings=4096)
 _MOST = 1e6
 Energy = Annotated[float, Field(ge=-_MOST, le=_MOST, allow_inf_nan=False)]
 Size = Annotated[float, Field(ge=0.0, le=_MOST, allow_inf_nan=False)]
@@ -113,13 +117,14 @@ def read_report(body: bytes) -> MDReportBody:
         MalformedBody: if it is not a JSON object.
         UnprocessableRequest: if a field is missing, unknown or not what it should be.
     """
+    document = read_object(body, _BOUNDS)
     try:
-        return MDReportBody.model_validate_json(body)
+        return MDReportBody.model_validate(document)
     except ValidationError as error:
         raise _explain(error.errors(include_url=False, include_context=False)[0]) from None
 
 
-def _explain(first: ErrorDetails) -> DocumentedError:
+def _explain(first: ErrorDetails) -> UnprocessableRequest:
     kind, place = first["type"], first["loc"]
     help_: dict[str, Any] = {"action": "see /docs for the fields of a report"}
     if kind == "contradiction":
@@ -129,26 +134,19 @@ def _explain(first: ErrorDetails) -> DocumentedError:
             code="report_contradictory",
             **help_,
         )
-    if kind == "json_invalid" or not place:
-        return MalformedBody(first["msg"], expected="one JSON object, in UTF-8", **help_)
     name = str(place[0])
-    code = _CODES.get(kind) or ("value_out_of_range" if kind in _OUT_OF_RANGE else "type_mismatch")
+    # An integer that is longer than any double is read as infinity.
+    too_long = isinstance(first["input"], float) and math.isinf(first["input"])
+    out_of_range = kind in _OUT_OF_RANGE or too_long
+    code = _CODES.get(kind) or ("value_out_of_range" if out_of_range else "type_mismatch")
     if code == "field_missing":
         received, expected = f"no field {name!r}", f"the fields {', '.join(_names())}"
     elif code == "field_unknown":
-        received, expected = f"unknown field {_short(name)}", f"the fields {', '.join(_names())}"
+        received, expected = f"unknown field {shown(name)}", f"the fields {', '.join(_names())}"
     else:
-        received, expected = f"{name}: {_short(first['input'])}", first["msg"].lower()
+        received, expected = f"{name}: {shown(first['input'])}", first["msg"].lower()
     return UnprocessableRequest(received, expected=expected, code=code, **help_)
 
 
 def _names() -> list[str]:
     return list(MDReportBody.model_fields)
-
-
-def _short(value: object) -> str:
-    if isinstance(value, int) and value.bit_length() > 1000:
-        # Python refuses to write out numbers of thousands of digits.
-        return f"a number of {value.bit_length()} bits"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from forcegate_client.errors import ForcegateError, MalformedBody, UnprocessableRequest
+from forcegate_client.errors import UnprocessableRequest
+from forcegate_service.json_body import JSONBounds, read_object
 
 __all__ = [
     "MOST_RESULTS",
@@ -95,6 +96,10 @@ class ShadowReceipt(BaseModel):
     refused: int = 0
 
 
+# A result has five fields.
+_BOUNDS = JSONBounds(
+    objects=4 * MOST_RESULTS, lists=16, values=32 * MOST_RESULTS, strings=32 * MOST_RESULTS
+)
 _CODES = {
     "extra_forbidden": "field_unknown",
     "missing": "field_missing",
@@ -107,21 +112,19 @@ def read_results(body: bytes) -> ShadowResults:
 
     Raises:
         MalformedBody: if it is no JSON object.
+        PayloadTooLarge: if it holds more values than results have.
         UnprocessableRequest: if a field is missing, unknown, of another type or out of bounds.
     """
+    document = read_object(body, _BOUNDS)
     try:
-        return ShadowResults.model_validate_json(body)
+        return ShadowResults.model_validate(document)
     except ValidationError as error:
         raise _explained(error) from error
 
 
-def _explained(error: ValidationError) -> ForcegateError:
+def _explained(error: ValidationError) -> UnprocessableRequest:
     first = error.errors(include_url=False, include_context=False)[0]
     expected = "results as `forcegate-train shadow` of this release sends them"
-    if first["type"] == "json_invalid" or not first["loc"]:
-        return MalformedBody(
-            first["msg"], expected="one JSON object, in UTF-8", action="see /docs for its fields"
-        )
     place = ".".join(str(part)[:40] for part in first["loc"])
     return UnprocessableRequest(
         f"{place}: {first['msg']}",

@@ -1,0 +1,126 @@
+"""A msgpack map that nobody vouches for: read field by field, and no more made than is known.
+
+A msgpack list of a byte an element would become a list of seventy bytes an element, and a head of
+five bytes asks for room for four billion. Here a list or a map is made only in the field that holds
+one, and only as long as it may be; everything else is a number, a text or a buffer, which are no
+larger than their bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import msgpack
+
+from forcegate_client.errors import MalformedBody, PayloadTooLarge, UnprocessableRequest
+from forcegate_client.fields import shown
+
+__all__ = ["Fields", "read_map"]
+
+# What a map may hold: for each field None for a single value, a number for a list of at most so
+# many of them, or the fields of a map within.
+Fields: TypeAlias = "Mapping[str, int | Fields | None]"
+
+_EXPECTED = "one complete msgpack map"
+_ACTION = "send the body that the forcegate client makes, untruncated"
+
+
+def read_map(body: bytes, fields: Fields) -> dict[str, Any]:
+    """The msgpack map in ``body``, whose fields are among ``fields``.
+
+    Raises:
+        MalformedBody: if it is no msgpack map, or not only that.
+        UnprocessableRequest: if a field is unknown, or there twice, or holds a list or a map where
+            none belongs.
+        PayloadTooLarge: if a list is too long.
+    """
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=max(len(body), 1),
+        read_size=max(len(body), 1),
+        raw=False,
+        # Without containers there is no depth, and nothing grows.
+        max_array_len=0,
+        max_map_len=0,
+    )
+    unpacker.feed(body)
+    try:
+        if not _is_map(body, 0):
+            raise ValueError(f"a msgpack {shown(unpacker.unpack())} and no map")
+        message = _Reader(body, unpacker).map(fields)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise MalformedBody(
+            f"{len(body)} bytes that cannot be read ({type(error).__name__}: {error})",
+            expected=_EXPECTED,
+            action=_ACTION,
+        ) from error
+    surplus = len(body) - unpacker.tell()
+    if surplus:
+        raise MalformedBody(f"{surplus} bytes after the map", expected=_EXPECTED, action=_ACTION)
+    return message
+
+
+class _Reader:
+    def __init__(self, body: bytes, unpacker: Any) -> None:
+        self._body, self._unpacker = body, unpacker
+
+    def map(self, fields: Fields) -> dict[str, Any]:
+        message: dict[str, Any] = {}
+        for _ in range(self._unpacker.read_map_header()):
+            name = self._unpacker.unpack()
+            if name not in fields:
+                raise UnprocessableRequest(
+                    f"unknown field {shown(name)[:80]}",
+                    expected=f"only {', '.join(sorted(fields))}",
+                    action="remove or rename the field",
+                    code="field_unknown",
+                )
+            if name in message:
+                raise UnprocessableRequest(
+                    f"the field {name!r} twice in one map",
+                    expected="each field once",
+                    action="leave one of them out",
+                    code="field_repeated",
+                )
+            message[name] = self._value(name, fields[name])
+        return message
+
+    def _value(self, name: str, field: int | Fields | None) -> Any:
+        at = self._unpacker.tell()
+        if _is_map(self._body, at):
+            if isinstance(field, Mapping):
+                return self.map(field)
+            raise _container(name, "a map")
+        if _is_list(self._body, at):
+            if isinstance(field, int):
+                return self._list(name, field)
+            raise _container(name, "a list")
+        return self._unpacker.unpack()
+
+    def _list(self, name: str, longest: int) -> list[Any]:
+        size = self._unpacker.read_array_header()
+        if size > longest:
+            raise PayloadTooLarge(
+                f"{size} {name}",
+                expected=f"at most {longest} in one request",
+                action="split the request into smaller ones",
+                code="too_many_values",
+            )
+        return [self._value(f"{name}[{index}]", None) for index in range(size)]
+
+
+def _is_map(body: bytes, at: int) -> bool:
+    return at < len(body) and (0x80 <= body[at] <= 0x8F or body[at] in (0xDE, 0xDF))
+
+
+def _is_list(body: bytes, at: int) -> bool:
+    return at < len(body) and (0x90 <= body[at] <= 0x9F or body[at] in (0xDC, 0xDD))
+
+
+def _container(name: str, received: str) -> UnprocessableRequest:
+    return UnprocessableRequest(
+        f"{name} with {received} in it",
+        expected="what docs/wire-format.md says of the field",
+        action="correct the field",
+        code="on_error_unknown" if name == "on_error" else "type_mismatch",
+    )
