@@ -8,20 +8,29 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from ase import Atoms
 
-from forcegate_client.answers import Answer, check_status, error_of_transport, read_json
+from forcegate_client.answers import Answer, error_of_transport
 from forcegate_client.connection import Connection, Timeouts, shown
 from forcegate_client.direct import KEEPALIVE_EXPIRY_S
-from forcegate_client.errors import ForcegateError, ServerUnreachable
-from forcegate_client.exchange import asked, page, predict_target, prediction_in
+from forcegate_client.errors import ForcegateError, ServerUnreachable, WrongAnswer
+from forcegate_client.exchange import (
+    asked,
+    card_in,
+    models_in,
+    page,
+    predict_target,
+    prediction_in,
+)
 from forcegate_client.http1 import Body, Target
 from forcegate_client.messages import OnError, PredictRequest, PredictResponse
 from forcegate_client.retry import AsyncWaiter, RetryPolicy, Transient
 from forcegate_client.splitting import predict_in_parts_async
 from forcegate_client.structures import StructureBatch
+from forcegate_client.verification import blaming, check_answer, new_request_id
 from forcegate_client.wire import encode_request
 
 __all__ = ["AsyncClient"]
@@ -92,11 +101,11 @@ class AsyncClient:
 
     async def models(self) -> list[dict[str, Any]]:
         """What the server offers: one entry for each model."""
-        return list((await self._get("/v1/models"))["models"])
+        return models_in(await self._get("/v1/models"))
 
     async def model(self, name: str) -> dict[str, Any]:
         """What the server tells about model ``name``: its card."""
-        return await self._get(f"/v1/models/{name}")
+        return card_in(await self._get(f"/v1/models/{quote(name, safe='')}"), name)
 
     async def ready(self) -> bool:
         """Whether the server would answer a prediction now; asks once, without retries."""
@@ -125,11 +134,17 @@ class AsyncClient:
         await self.close()
 
     async def _predict_once(self, request: PredictRequest) -> PredictResponse:
-        answer = await self._with_retries(self._predict_target, encode_request(request))
-        return prediction_in(answer, self._predict_target)
+        body = encode_request(request)
+        try:
+            with blaming(request):
+                answer = await self._with_retries(self._predict_target, body)
+            return prediction_in(answer, self._predict_target, request)
+        except WrongAnswer:
+            await self._distrust()
+            raise
 
-    async def _get(self, path: str) -> dict[str, Any]:
-        return read_json(await self._with_retries(page(self.connection, path)))
+    async def _get(self, path: str) -> Answer:
+        return await self._with_retries(page(self.connection, path))
 
     async def _with_retries(self, target: Target, body: bytes | None = None) -> Answer:
         return await self._waiter.call(lambda: self._send(target, body), lambda: self._answered)
@@ -142,34 +157,37 @@ class AsyncClient:
             ForcegateError: if not.
         """
         session = self._open()
+        request_id = new_request_id()
         async with session.places:
             try:
                 async with asyncio.timeout(self.timeouts.total_s):
-                    answer = await self._exchange(session.http, target, body)
+                    answer = await self._exchange(session.http, target, request_id, body)
             except TimeoutError as error:
                 late = httpx.ReadTimeout(self.timeouts.exceeded)
                 raise error_of_transport(late, shown(target.url)) from error
             except httpx.TransportError as error:
                 raise error_of_transport(error, shown(target.url)) from error
         try:
-            check_status(answer)
+            check_answer(answer, request_id, body, target.url)
         except Transient as failure:
             # A proxy may speak for a server that is away; only the server itself counts as one.
             self._answered |= not isinstance(failure.error, ServerUnreachable)
             raise
+        except WrongAnswer:
+            await self._distrust()
+            raise
         self._answered = True
         return answer
 
+    async def _distrust(self) -> None:
+        """Ask nobody again on connections that have given a wrong answer."""
+        if self._given is None:
+            await self.close()
+
     async def _exchange(
-        self, http: httpx.AsyncClient, target: Target, body: bytes | None
+        self, http: httpx.AsyncClient, target: Target, request_id: str, body: bytes | None
     ) -> Answer:
-        request = httpx.Request(
-            target.method,
-            target.url,
-            headers=target.headers,
-            content=body,
-            extensions={"timeout": self.timeouts.for_httpx()},
-        )
+        request = target.request(request_id, body, self.timeouts)
         response = await http.send(request, stream=True)
         content = Body(target.url)
         try:

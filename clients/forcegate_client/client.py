@@ -7,20 +7,29 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from ase import Atoms
 
-from forcegate_client.answers import Answer, check_status, error_of_transport, read_json
+from forcegate_client.answers import Answer, error_of_transport
 from forcegate_client.connection import Connection, Timeouts, shown
-from forcegate_client.errors import ForcegateError, ServerUnreachable
-from forcegate_client.exchange import asked, page, predict_target, prediction_in
+from forcegate_client.errors import ForcegateError, ServerUnreachable, WrongAnswer
+from forcegate_client.exchange import (
+    asked,
+    card_in,
+    models_in,
+    page,
+    predict_target,
+    prediction_in,
+)
 from forcegate_client.http1 import Target
 from forcegate_client.messages import OnError, PredictRequest, PredictResponse
 from forcegate_client.retry import RetryPolicy, Transient, Waiter
 from forcegate_client.splitting import predict_in_parts
 from forcegate_client.structures import StructureBatch
 from forcegate_client.transport import Transport, open_transport
+from forcegate_client.verification import blaming, check_answer, new_request_id
 from forcegate_client.wire import encode_request
 
 __all__ = ["Client"]
@@ -86,11 +95,11 @@ class Client:
 
     def models(self) -> list[dict[str, Any]]:
         """What the server offers: one entry for each model."""
-        return list(self._get("/v1/models")["models"])
+        return models_in(self._get("/v1/models"))
 
     def model(self, name: str) -> dict[str, Any]:
         """What the server tells about model ``name``: its card."""
-        return self._get(f"/v1/models/{name}")
+        return card_in(self._get(f"/v1/models/{quote(name, safe='')}"), name)
 
     def ready(self) -> bool:
         """Whether the server would answer a prediction now; asks once, without retries."""
@@ -138,11 +147,17 @@ class Client:
         self.close()
 
     def _predict_once(self, request: PredictRequest) -> PredictResponse:
-        answer = self._with_retries(self._predict_target, encode_request(request))
-        return prediction_in(answer, self._predict_target)
+        body = encode_request(request)
+        try:
+            with blaming(request):
+                answer = self._with_retries(self._predict_target, body)
+            return prediction_in(answer, self._predict_target, request)
+        except WrongAnswer:
+            self._distrust()
+            raise
 
-    def _get(self, path: str) -> dict[str, Any]:
-        return read_json(self._with_retries(page(self.connection, path)))
+    def _get(self, path: str) -> Answer:
+        return self._with_retries(page(self.connection, path))
 
     def _with_retries(self, target: Target, body: bytes | None = None) -> Answer:
         return self._waiter.call(lambda: self._send(target, body), lambda: self._answered)
@@ -154,18 +169,27 @@ class Client:
             Transient: if another attempt may succeed.
             ForcegateError: if not.
         """
+        request_id = new_request_id()
         try:
-            answer = self._transport().send(target, body)
+            answer = self._transport().send(target, request_id, body)
         except httpx.TransportError as error:
             raise error_of_transport(error, shown(target.url)) from error
         try:
-            check_status(answer)
+            check_answer(answer, request_id, body, target.url)
         except Transient as failure:
             # A proxy may speak for a server that is away; only the server itself counts as one.
             self._answered |= not isinstance(failure.error, ServerUnreachable)
             raise
+        except WrongAnswer:
+            self._distrust()
+            raise
         self._answered = True
         return answer
+
+    def _distrust(self) -> None:
+        """Ask nobody again on connections that have given a wrong answer."""
+        if self.owns_transport:
+            self.close()
 
     def _transport(self) -> Transport:
         process = os.getpid()

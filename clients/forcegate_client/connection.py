@@ -11,9 +11,11 @@ import httpx
 
 from forcegate_client.errors import ServerUnreachable
 
-__all__ = ["DEFAULT_URL", "Connection", "Timeouts", "shown"]
+__all__ = ["DEFAULT_URL", "REQUEST_ID", "Connection", "Timeouts", "shown"]
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+REQUEST_ID = "X-Request-ID"
+"""The header that names a request, and comes back with its answer."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class DirectTransport:
         self._idle: deque[_Link] = deque()
         self._closed = False
 
-    def send(self, target: Target, body: bytes | None = None) -> Answer:
+    def send(self, target: Target, request_id: str, body: bytes | None = None) -> Answer:
         """One request and its answer.
 
         Raises:
@@ -54,7 +54,7 @@ class DirectTransport:
         deadline = self._clock() + self._timeouts.total_s
         link = self._idle_link() or self._connect()
         try:
-            whole = link.write(target.message(body), deadline)
+            whole = link.write(target.message(request_id, body), deadline)
             answer, reusable = read_answer(lambda: link.read(deadline), target.url)
         except BaseException:
             link.close()

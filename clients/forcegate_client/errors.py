@@ -28,6 +28,7 @@ __all__ = [
     "Unauthorized",
     "UnprocessableRequest",
     "UnsupportedMediaType",
+    "WrongAnswer",
     "error_from_problem",
 ]
 
@@ -225,6 +226,13 @@ class DigestChanged(ForcegateError):
 
     default_code = "digest_changed"
     title = "The served model changed"
+
+
+class WrongAnswer(ForcegateError):
+    """An answer that is not one to what was asked: of another request, or not whole."""
+
+    default_code = "answer_mismatch"
+    title = "The answer does not belong to the question"
 
 
 def _documented(base: type[DocumentedError]) -> list[type[DocumentedError]]:

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
-from forcegate_client.answers import Answer
+from forcegate_client.answers import Answer, read_json
 from forcegate_client.connection import Connection, Timeouts, shown
 from forcegate_client.electrons import electrons_of
-from forcegate_client.errors import ForcegateError, ServerUnreachable, UnprocessableRequest
+from forcegate_client.errors import (
+    ForcegateError,
+    MalformedBody,
+    ServerUnreachable,
+    UnprocessableRequest,
+    WrongAnswer,
+)
 from forcegate_client.http1 import Target
-from forcegate_client.messages import OnError, PredictRequest, PredictResponse
+from forcegate_client.messages import DEFAULT_MODEL, OnError, PredictRequest, PredictResponse
 from forcegate_client.structures import StructureBatch
+from forcegate_client.verification import check_predictions
 from forcegate_client.wire import MEDIA_TYPE, decode_response
 
-__all__ = ["Asked", "asked", "page", "predict_target", "prediction_in"]
+__all__ = [
+    "Asked",
+    "asked",
+    "card_in",
+    "models_in",
+    "page",
+    "predict_target",
+    "prediction_in",
+]
 
 Int = npt.NDArray[np.int64]
 
@@ -97,11 +113,12 @@ def asked(
     return Asked(request, places, unsaid)
 
 
-def prediction_in(answer: Answer, target: Target) -> PredictResponse:
-    """The response in a successful answer from ``target``.
+def prediction_in(answer: Answer, target: Target, request: PredictRequest) -> PredictResponse:
+    """The response in a successful answer from ``target``, which is one to ``request``.
 
     Raises:
         ServerUnreachable: if it is of another media type.
+        WrongAnswer: if it cannot be read, or does not fit ``request``.
     """
     if answer.content_type != MEDIA_TYPE:
         raise ServerUnreachable(
@@ -109,7 +126,64 @@ def prediction_in(answer: Answer, target: Target) -> PredictResponse:
             expected=MEDIA_TYPE,
             action="check that the URL is that of a forcegate server",
         )
-    return decode_response(answer.content)
+    try:
+        response = decode_response(answer.content)
+    except (MalformedBody, UnprocessableRequest) as error:
+        # Their classes speak of requests: whoever catches those would blame a structure.
+        raise WrongAnswer(
+            error.received,
+            expected=error.expected,
+            action="check the URL, what stands before the server, and its version",
+            code="answer_unreadable",
+        ) from error
+    check_predictions(response, request)
+    return response
+
+
+def models_in(answer: Answer) -> list[dict[str, Any]]:
+    """The models in an answer of ``/v1/models``.
+
+    Raises:
+        WrongAnswer: if it is something else.
+    """
+    models = read_json(answer).get("models")
+    if not isinstance(models, list) or not all(map(_is_entry, models)):
+        raise _not_models("something else than a list of models", "name, versions, digest, status")
+    return models
+
+
+def card_in(answer: Answer, name: str) -> dict[str, Any]:
+    """The card in an answer of ``/v1/models/{name}``.
+
+    Raises:
+        WrongAnswer: if it is something else, or the card of another model.
+    """
+    card = read_json(answer)
+    elements = card.get("elements")
+    if not isinstance(elements, list) or not elements or not all(type(z) is int for z in elements):
+        raise _not_models("something else than a card", "the elements of the model")
+    if card.get("name") != name and name != DEFAULT_MODEL:
+        raise _not_models(f"the card of {card.get('name')!r:.80}", f"that of {name!r}")
+    return card
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    texts = (entry.get("name"), entry.get("default_version"), entry.get("digest"))
+    versions, status = entry.get("versions"), entry.get("status")
+    if not isinstance(versions, list) or not isinstance(status, dict):
+        return False
+    return all(isinstance(text, str) for text in (*texts, *versions, *status, *status.values()))
+
+
+def _not_models(received: str, expected: str) -> WrongAnswer:
+    return WrongAnswer(
+        received,
+        expected=expected,
+        action="check the URL, what stands before the server, and its version",
+        code="answer_unreadable",
+    )
 
 
 def _ids_of(ids: Sequence[str], places: Int, size: int) -> tuple[str, ...]:

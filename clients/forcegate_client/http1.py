@@ -16,7 +16,7 @@ import httpx
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from forcegate_client.answers import Answer
-from forcegate_client.connection import shown
+from forcegate_client.connection import REQUEST_ID, Timeouts, shown
 from forcegate_client.errors import ServerUnreachable
 
 __all__ = ["MAX_BODY_BYTES", "MAX_HEAD_BYTES", "Body", "Target", "join_body", "read_answer"]
@@ -27,6 +27,7 @@ MAX_HEAD_BYTES = 100 * 1024
 MAX_BODY_BYTES = 256 * 1024 * 1024
 
 _PIECE_BYTES = 64 * 1024
+_REQUEST_ID = REQUEST_ID.encode("ascii")
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,22 @@ class Target:
         lines = [f"{name}: {value}".encode("ascii") for name, value in self.headers.items()]
         return b"\r\n".join([*start, *lines, b""])
 
-    def message(self, body: bytes | None) -> bytes:
+    def message(self, request_id: str, body: bytes | None) -> bytes:
         """The whole request; in one piece, so that a small one leaves in one packet."""
+        head = b"%s%s: %s\r\n" % (self.head, _REQUEST_ID, request_id.encode("ascii"))
         if body is None:
-            return self.head + b"\r\n"
-        return b"%sContent-Length: %d\r\n\r\n%s" % (self.head, len(body), body)
+            return head + b"\r\n"
+        return b"%sContent-Length: %d\r\n\r\n%s" % (head, len(body), body)
+
+    def request(self, request_id: str, body: bytes | None, timeouts: Timeouts) -> httpx.Request:
+        """The same for httpx; the session would merge URL, headers and limits at every step."""
+        return httpx.Request(
+            self.method,
+            self.url,
+            headers={**self.headers, REQUEST_ID: request_id},
+            content=body,
+            extensions={"timeout": timeouts.for_httpx()},
+        )
 
 
 class Body:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from forcegate_client.structures import StructureBatch
 
 __all__ = [
+    "COLUMNS_OF",
+    "DEFAULT_MODEL",
     "PROPERTIES",
     "UNITS",
     "OnError",
@@ -22,6 +24,15 @@ __all__ = [
 ]
 
 PROPERTIES = ("energy", "forces", "stress", "uncertainty")
+COLUMNS_OF = {
+    "energy": ("energy",),
+    "forces": ("forces",),
+    "stress": ("stress",),
+    "uncertainty": ("energy_uncertainty", "max_novelty"),
+}
+"""The columns of ``Predictions`` that each property is answered with."""
+# A server answers to this name with the model of its choice, and says which it is.
+DEFAULT_MODEL = "default"
 UNITS = {
     "energy": "eV",
     "forces": "eV/Å",

@@ -21,6 +21,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
+from forcegate_client.connection import REQUEST_ID
 from forcegate_client.errors import (
     DocumentedError,
     ForcegateError,
@@ -31,6 +32,7 @@ from forcegate_client.errors import (
 from forcegate_client.md_reports import PATH as REPORTS_PATH
 from forcegate_client.messages import Predictions, PredictRequest, PredictResponse
 from forcegate_client.structures import StructureBatch
+from forcegate_client.verification import REQUEST_DIGEST, digest_of
 from forcegate_client.wire import MEDIA_TYPE, decode_request, encode_response
 
 __all__ = ["FakeClock", "FakeServer", "html_page", "problem", "serve"]
@@ -88,9 +90,13 @@ class FakeServer:
     def answer(self, request: httpx.Request) -> httpx.Response:
         """The good answer, whatever the script says."""
         try:
-            return self._route(request)
+            answer = self._route(request)
         except ForcegateError as error:
-            return problem(error)
+            answer = problem(error)
+        answer.headers[REQUEST_ID] = request.headers.get(REQUEST_ID, "unnamed")
+        if request.content:
+            answer.headers[REQUEST_DIGEST] = digest_of(request.content)
+        return answer
 
     def _route(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
@@ -179,7 +185,7 @@ def serve(server: FakeServer, port: int = 0) -> Iterator[str]:
             url = f"http://{self.headers['Host']}{self.path}"
             answer = server.handle(httpx.Request(self.command, url, headers=headers, content=body))
             self.send_response(answer.status_code)
-            for name in ("Content-Type", "Retry-After"):
+            for name in ("Content-Type", "Retry-After", REQUEST_ID, REQUEST_DIGEST):
                 if name in answer.headers:
                     self.send_header(name, answer.headers[name])
             self.send_header("Content-Length", str(len(answer.content)))

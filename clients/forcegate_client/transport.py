@@ -19,7 +19,7 @@ __all__ = ["HttpxTransport", "Transport", "has_proxy", "open_transport"]
 class Transport(Protocol):
     """Sends requests to one server, for one process; may be shared by threads."""
 
-    def send(self, target: Target, body: bytes | None = None) -> Answer:
+    def send(self, target: Target, request_id: str, body: bytes | None = None) -> Answer:
         """One request, without retries; redirects are answers.
 
         Raises:
@@ -73,7 +73,7 @@ class HttpxTransport:
         self._timeouts = timeouts
         self._clock = clock
 
-    def send(self, target: Target, body: bytes | None = None) -> Answer:
+    def send(self, target: Target, request_id: str, body: bytes | None = None) -> Answer:
         """One request and its answer.
 
         Raises:
@@ -81,14 +81,7 @@ class HttpxTransport:
             ServerUnreachable: if the answer is too large.
         """
         deadline = self._clock() + self._timeouts.total_s
-        # Made here: the session would merge URL, headers and timeouts again at every step.
-        request = httpx.Request(
-            target.method,
-            target.url,
-            headers=target.headers,
-            content=body,
-            extensions={"timeout": self._timeouts.for_httpx()},
-        )
+        request = target.request(request_id, body, self._timeouts)
         response = self._session.send(request, stream=True)
 
         def in_time() -> Iterator[bytes]:

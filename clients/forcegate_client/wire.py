@@ -198,6 +198,7 @@ def decode_response(body: bytes) -> PredictResponse:
             expected=f"a forcegate response with schema {SCHEMA}",
             action="check the URL and the server's version",
         )
+    _check_units(message.get("units"))
     results = message["results"]
     index = buffer(results, "index", "<i4").astype(np.int64)
     n_atoms = buffer(results, "n_atoms", "<i4", rows=len(index)).astype(np.int64)
@@ -347,6 +348,16 @@ def _ids(value: Any, size: int) -> tuple[str, ...] | None:
 def _is_schema(value: Any) -> bool:
     # True and 1.0 equal 1 and are no schema.
     return type(value) is int and value == SCHEMA
+
+
+def _check_units(units: Any) -> None:
+    """Numbers in other units are other numbers; a newer server may name more."""
+    if units == UNITS:
+        return
+    if not isinstance(units, dict) or any(units.get(name) != unit for name, unit in UNITS.items()):
+        raise wrong_response(
+            f"units {shown(units)}", ", ".join(f"{name} in {unit}" for name, unit in UNITS.items())
+        )
 
 
 def _warnings(results: Mapping[str, Any]) -> dict[int, list[str]]:

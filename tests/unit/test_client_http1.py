@@ -186,9 +186,11 @@ def test_compression_that_nobody_asked_for_is_undone() -> None:
 
 def test_a_request_names_its_host_and_the_length_of_its_body() -> None:
     target = Target("POST", httpx.URL("http://me:secret@[::1]:8000/a%20b?c=d"), {"X-A": "1"})
-    assert target.message(b"body") == (
-        b"POST /a%20b?c=d HTTP/1.1\r\nHost: [::1]:8000\r\nX-A: 1\r\nContent-Length: 4\r\n\r\nbody"
+    assert target.message("run-7", b"body") == (
+        b"POST /a%20b?c=d HTTP/1.1\r\nHost: [::1]:8000\r\nX-A: 1\r\nX-Request-ID: run-7\r\n"
+        b"Content-Length: 4\r\n\r\nbody"
     )
     assert (
-        Target("GET", URL, {}).message(None) == b"GET /v1/predict HTTP/1.1\r\nHost: gateway\r\n\r\n"
+        Target("GET", URL, {}).message("run-7", None)
+        == b"GET /v1/predict HTTP/1.1\r\nHost: gateway\r\nX-Request-ID: run-7\r\n\r\n"
     )
