@@ -48,7 +48,7 @@ SHAKE = 0.05  # Å
 def labelled_frames() -> Any:
     """Shaken conformers whose labels are random numbers: they cost what true ones do."""
     from forcegate_client.dataset import Frame, MoleculeTable, Source, Split, TeacherRecord
-    from forcegate_client.dataset.frames import from_frames, with_labels
+    from forcegate_client.dataset.frames import Labels, from_frames, with_labels
     from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
 
     rng = np.random.default_rng(0)
@@ -63,7 +63,7 @@ def labelled_frames() -> Any:
     bare = from_frames(frames, table)
     forces = rng.normal(size=bare.positions.shape)
     energies, teacher = rng.normal(size=len(bare)), TeacherRecord("random numbers", "0")
-    return with_labels(bare, energies, forces, teacher, bare.flags)
+    return with_labels(bare, Labels(energies, forces), teacher, bare.flags)
 
 
 def candidates(dataset: Any) -> dict[str, Callable[[int], object]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from forcegate_client.dataset import Dataset, concatenate, load_dataset
+from forcegate_client.dataset import Dataset, concatenate, load_dataset, without_labels
 from forcegate_wheel.division import without
 from forcegate_wheel.trainer import run_trainer
 
@@ -63,6 +63,4 @@ def half_and_half(ordinary: Dataset, grouped: Dataset, seed: int) -> Dataset:
     n = min(len(ordinary), len(grouped))
     parts = [part.select(np.sort(rng.permutation(len(part))[:n])) for part in (ordinary, grouped)]
     # Traffic is asked about and not learned from.
-    return concatenate([
-        replace(part, energies=None, forces=None, virials=None, teacher=None) for part in parts
-    ])  # fmt: skip
+    return concatenate([without_labels(part) for part in parts])

@@ -7,13 +7,14 @@ from ase.build import molecule
 from forcegate_client.dataset import (
     Dataset,
     Frame,
+    Labels,
     MoleculeTable,
     Source,
     Split,
     TeacherRecord,
     from_frames,
+    with_labels,
 )
-from forcegate_client.dataset.frames import with_labels
 from forcegate_trainer.teachers import make_teacher
 
 # Together they hold every element of the students.
@@ -42,4 +43,6 @@ def labelled_dataset(frames_per_molecule: int = 6, amplitude: float = 0.04) -> D
     table = MoleculeTable.closed_shell(names, names, names, splits)
     bare = from_frames(frames, table, seed=0)
     teacher = TeacherRecord("tblite:GFN2-xTB", "test", {"accuracy": 0.1})
-    return with_labels(bare, np.array(energies), np.concatenate(forces), teacher, bare.flags)
+    return with_labels(
+        bare, Labels(np.array(energies), np.concatenate(forces)), teacher, bare.flags
+    )

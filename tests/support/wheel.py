@@ -9,13 +9,14 @@ import numpy as np
 from forcegate_client.dataset import (
     Dataset,
     Frame,
+    Labels,
     MoleculeTable,
     Source,
     Split,
     TeacherRecord,
     from_frames,
+    with_labels,
 )
-from forcegate_client.dataset.frames import with_labels
 
 __all__ = ["molecules_of"]
 
@@ -37,4 +38,4 @@ def molecules_of(smiles: Sequence[str], keys: Sequence[str], splits: Sequence[Sp
     teacher = TeacherRecord("a teacher", "1")
     zeros = np.zeros((len(frames), 3))
     unlabelled = from_frames(frames, table)
-    return with_labels(unlabelled, zeros[:, 0], zeros, teacher, np.zeros(len(frames), np.int64))
+    return with_labels(unlabelled, Labels(zeros[:, 0], zeros), teacher, unlabelled.flags)

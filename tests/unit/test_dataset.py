@@ -22,6 +22,7 @@ from forcegate_client.dataset import (
     DatasetMismatchError,
     DatasetNotFoundError,
     Frame,
+    Labels,
     MoleculeTable,
     Source,
     Split,
@@ -30,16 +31,17 @@ from forcegate_client.dataset import (
     concatenate,
     from_frames,
     load_dataset,
+    with_labels,
     write_dataset,
 )
-from forcegate_client.dataset.frames import with_labels
 from forcegate_client.dataset.parts import PartedDataset
 from forcegate_client.dataset.schema import quantise_positions
 
 TEACHER = TeacherRecord("tblite:GFN2-xTB", "0.8.0", {"accuracy": 0.1})
 ARRAYS = (
     "n_atoms", "atomic_numbers", "positions", "cells", "pbc", "molecule_id", "source",
-    "temperature", "flags", "energies", "forces", "virials",
+    "temperature", "flags", "fragment", "energies", "forces", "virials", "charges",
+    "force_spread", "separated_energies",
 )  # fmt: skip
 
 
@@ -69,7 +71,16 @@ def labelled(seed: int = 0, molecules: MoleculeTable | None = None) -> Dataset:
     dataset = unlabelled(seed, molecules)
     rng = np.random.default_rng(seed + 1)
     forces = rng.normal(size=dataset.positions.shape)
-    return with_labels(dataset, rng.normal(size=4) * 1e3, forces, TEACHER, np.array([0, 1, 0, 0]))
+    charges = rng.normal(scale=0.3, size=len(forces))
+    charges[0] = np.nan
+    labels = Labels(
+        energies=rng.normal(size=4) * 1e3,
+        forces=forces,
+        charges=charges,
+        force_spread=rng.uniform(size=4).astype(np.float32).astype(np.float64),
+        separated_energies=np.array([np.nan, -3.0, np.nan, np.nan]),
+    )
+    return with_labels(dataset, labels, TEACHER, np.array([0, 1, 0, 0]))
 
 
 def assert_same(first: Dataset, second: Dataset) -> None:

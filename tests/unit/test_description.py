@@ -18,15 +18,16 @@ from forcegate_client.dataset import (
     Dataset,
     DatasetMismatchError,
     Frame,
+    Labels,
     MoleculeTable,
     Source,
     Split,
     TeacherRecord,
     from_frames,
     load_dataset,
+    with_labels,
     write_dataset,
 )
-from forcegate_client.dataset.frames import with_labels
 from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.description.composition import composition_of
 from forcegate_trainer.description.files import describe_files
@@ -71,7 +72,7 @@ def labelled(dataset: Dataset, beyond: np.ndarray | float = 0.0) -> Dataset:
     per_atom = np.array([PER_ELEMENT[z] for z in dataset.atomic_numbers.tolist()])
     energies = np.add.reduceat(per_atom, dataset.offsets[:-1]) + beyond
     forces = np.tile([3.0, 4.0, 0.0], (len(dataset.atomic_numbers), 1))
-    return with_labels(dataset, energies, forces, TEACHER, dataset.flags)
+    return with_labels(dataset, Labels(energies, forces), TEACHER, dataset.flags)
 
 
 def test_molecules_pairs_frames_and_atoms_are_counted_apart() -> None:

@@ -31,7 +31,7 @@ from forcegate_trainer.labelling import label_file
 from forcegate_trainer.molecules.identity import identify
 from forcegate_trainer.sampling import SamplingSettings, sample_file
 from forcegate_trainer.sampling.structures import bonded_pairs, hydrogenated
-from forcegate_trainer.teachers import make_teacher, parse_teacher
+from forcegate_trainer.teachers import Answer, make_teacher, parse_teacher
 from forcegate_trainer.teachers.checks import bonds, count_fragments, drop_reason, proton_moved
 
 TEACHER = "tblite:GFN2-xTB"
@@ -235,8 +235,19 @@ def test_fragments_are_counted() -> None:
 
 
 def test_labels_that_are_not_numbers_are_dropped() -> None:
-    results = {"energy": np.nan, "forces": np.zeros((1, 3))}
-    assert drop_reason(np.array([2]), np.zeros((1, 3)), results, 1, 1.35) == "not_finite"
+    answer = Answer(np.nan, np.zeros((1, 3)))
+    assert drop_reason(np.array([2]), np.zeros((1, 3)), answer, 1, 1.35) == "not_finite"
+
+
+@pytest.mark.parametrize(
+    ("spread", "largest", "reason"),
+    [(0.31, 1.0, "spread_too_large"), (0.31, 3.0, None), (0.29, 1.0, None), (None, 1.0, None)],
+)
+def test_a_teacher_that_contradicts_itself_is_not_believed(
+    spread: float | None, largest: float, reason: str | None
+) -> None:
+    answer = Answer(-1.0, np.array([[largest, 0.0, 0.0]]), force_spread=spread)
+    assert drop_reason(np.array([2]), np.zeros((1, 3)), answer, 1, 1.35) == reason
 
 
 def lennard_jones() -> Calculator:
@@ -288,7 +299,10 @@ def test_a_failing_teacher_loses_only_the_frames_it_fails_for(
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
-        ("gfn2", "expected 'tblite:GFN2-xTB', 'orb:<model>' or 'package.module:factory'"),
+        (
+            "gfn2",
+            "expected 'aimnet2', 'tblite:GFN2-xTB', 'orb:<model>' or 'package.module:factory'",
+        ),
         ("tblite:GFN7", "tblite with one of GFN2-xTB, GFN1-xTB"),
         ("orb:orb-v3-conservative-omol", "pip install orb-models"),
         ("no.such.module:factory", "cannot be imported"),

@@ -47,6 +47,7 @@ def _dataset() -> Dataset:
         source=np.zeros(frames, dtype=np.int64),
         temperature=np.full(frames, 300.0),
         flags=np.zeros(frames, dtype=np.int64),
+        fragment=np.zeros(atoms_in_all, dtype=np.int64),
         molecules=MoleculeTable.closed_shell(names, names, names, [Split.TRAIN] * frames),
         energies=rng.normal(size=frames),
         forces=rng.normal(size=(atoms_in_all, 3)),

@@ -12,15 +12,16 @@ from ase import Atoms
 from forcegate_client.dataset import (
     Dataset,
     Frame,
+    Labels,
     MoleculeTable,
     Source,
     Split,
     TeacherRecord,
     from_frames,
     load_dataset,
+    with_labels,
     write_dataset,
 )
-from forcegate_client.dataset.frames import with_labels
 from forcegate_service.card import ModelCard, file_digest
 from forcegate_service.fake import FakeRuntime, write_fake_model
 from forcegate_trainer.errors import SettingsError, TeacherError
@@ -89,7 +90,7 @@ def _dataset(
     if not labelled:
         return bare
     record = TeacherRecord(TEACHER, "test", {"accuracy": 0.1})
-    return with_labels(bare, np.array(energies), np.concatenate(forces), record, bare.flags)
+    return with_labels(bare, Labels(np.array(energies), np.concatenate(forces)), record, bare.flags)
 
 
 @pytest.fixture(scope="module")

@@ -1,35 +1,39 @@
 """Labels: a teacher's energies and forces for every frame of a dataset."""
 
+from __future__ import annotations
+
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from ase import Atoms
-from ase.calculators.calculator import BaseCalculator, CalculatorError
 from numpy.typing import NDArray
 from rich.console import Console
 
-from forcegate_client.dataset import Dataset, Flag, Source, load_dataset
-from forcegate_client.dataset.frames import with_labels
+from forcegate_client.dataset import (
+    Dataset,
+    Flag,
+    Labels,
+    Source,
+    load_dataset,
+    with_labels,
+    without_labels,
+)
 from forcegate_service.monitoring.capture_store import UNIDENTIFIED
-from forcegate_trainer.distillation.labels import answers, potential
+from forcegate_trainer.complexes import label_complexes, with_fragments
 from forcegate_trainer.errors import LabelError, SettingsError
 from forcegate_trainer.resumable import run_in_pieces
 from forcegate_trainer.sampling.structures import bonded_pairs, hydrogenated
-from forcegate_trainer.teachers import parse_teacher
+from forcegate_trainer.teachers import Answer, parse_teacher
 from forcegate_trainer.teachers.checks import (
     STRETCHED_BOND_FACTOR,
     THERMAL_BOND_FACTOR,
     drop_reason,
     proton_moved,
 )
-from forcegate_trainer.teachers.spec import Teacher
-
-FRAMES_OF_A_PIECE = 96
+from forcegate_trainer.training.graphs import structures_of
 
 
 @dataclass(frozen=True)
@@ -75,14 +79,20 @@ def label_dataset(
     *,
     accuracy: float,
     workers: int,
+    relabel: bool = False,
     console: Console | None = None,
 ) -> Dataset:
-    """What :func:`label_file` does, of frames in memory; ``source`` names them in errors."""
+    """What :func:`label_file` does, of frames in memory; ``source`` names them in errors.
+
+    ``relabel`` throws away labels that there are.
+    """
     teacher = parse_teacher(teacher_spec, accuracy)
+    if relabel:
+        frames = without_labels(frames)
     if frames.is_labelled:
         raise SettingsError(
             f"received {source}, which has labels of {frames.teacher}; expected frames without "
-            "labels, as `forcegate-train sample` writes them"
+            "labels, as `forcegate-train sample` writes them; --relabel labels them anew"
         )
     if not len(frames):
         raise SettingsError(f"received {source}, which holds no frames; sample some first")
@@ -95,10 +105,11 @@ def label_dataset(
         "command": "label",
         "input": frames.content_hash(),
         "teacher": teacher.record.to_json(),
-        "frames_of_a_piece": FRAMES_OF_A_PIECE,
+        "frames_of_a_piece": teacher.frames_of_a_piece,
     }
     pieces = [
-        LabelTask(frames.select(indices), teacher_spec, accuracy) for indices in _pieces(frames)
+        LabelTask(frames.select(indices), teacher_spec, accuracy)
+        for indices in _pieces(frames, teacher.frames_of_a_piece)
     ]
     return run_in_pieces(
         out,
@@ -116,84 +127,62 @@ def label_dataset(
 def label_frames(task: LabelTask) -> Dataset:
     """The labelled frames of a task; frames not worth keeping are counted by reason instead."""
     teacher = parse_teacher(task.teacher, task.accuracy)
-    frames = task.frames
+    frames = with_fragments(task.frames)
+    structures = structures_of(frames)
+    replies = list(teacher.label(structures, frames.molecule_id))
+    complexes = label_complexes(frames, structures, replies, teacher)
     kept: list[int] = []
-    energies: list[float] = []
-    forces: list[NDArray[np.float64]] = [np.empty((0, 3))]
-    flags: list[int] = []
+    answers: list[Answer] = []
     dropped: Counter[str] = Counter()
-    for frame, answer in _answers(frames, teacher):
-        if isinstance(answer, LabelError):
-            dropped[answer.reason] += 1
+    for frame, reply in enumerate(complexes.replies):
+        reason = reply.reason if isinstance(reply, LabelError) else _objection(frames, frame, reply)
+        if reason is not None:
+            dropped[reason] += 1
             continue
+        assert isinstance(reply, Answer)
         kept.append(frame)
-        energies.append(float(answer["energy"]))
-        forces.append(answer["forces"])
-        flags.append(_flags(frames, frame))
+        answers.append(reply)
+    rows = np.array(kept, dtype=np.int64)
+    chosen = frames.select(rows)
+    flags = [_flags(chosen, frame) for frame in range(len(chosen))]
     labelled = with_labels(
-        frames.select(np.array(kept, dtype=np.int64)),
-        np.array(energies, dtype=np.float64),
-        np.concatenate(forces),
+        chosen,
+        _labels(answers, chosen.n_atoms, complexes.separated_energies[rows]),
         teacher.record,
-        np.array(flags, dtype=np.int64),
+        np.array(flags, dtype=np.int64) | complexes.flags[rows],
     )
     return replace(labelled, dropped=dict(dropped))
 
 
-def _answers(
-    frames: Dataset, teacher: Teacher
-) -> Iterator[tuple[int, Mapping[str, Any] | LabelError]]:
-    """Energy (eV) and forces [n,3] (eV/Å) of each frame, or why it is to be dropped.
-
-    A student is asked about many frames at once, any other teacher about one after the other.
-    """
-    if teacher.student is not None:
-        for frame, answer in answers(frames, potential(teacher.student)):
-            error = _objection(frames, frame, answer)
-            yield frame, error or answer
-        return
-    for run in _same_molecule(frames):
-        calculator = teacher.calculator()
-        for frame in run:
-            found = _calculate(frames, frame, calculator)
-            if isinstance(found, LabelError):
-                # After a failure the electronic state is no start for the next frame.
-                calculator = teacher.calculator()
-            yield frame, found
-
-
-def _calculate(
-    frames: Dataset, frame: int, calculator: BaseCalculator
-) -> Mapping[str, Any] | LabelError:
-    where = frames.atoms_of(frame)
-    numbers, positions = frames.atomic_numbers[where], frames.positions[where]
-    atoms = Atoms(
-        numbers, positions, cell=frames.cells[frame], pbc=frames.pbc[frame], calculator=calculator
+def _labels(
+    answers: list[Answer], n_atoms: NDArray[np.int64], separated: NDArray[np.float64]
+) -> Labels:
+    unknown = [np.full(n, np.nan) for n in n_atoms.tolist()]
+    charges = [
+        blank if answer.charges is None else answer.charges
+        for answer, blank in zip(answers, unknown, strict=True)
+    ]
+    spreads = [np.nan if a.force_spread is None else a.force_spread for a in answers]
+    return Labels(
+        energies=np.array([answer.energy for answer in answers], dtype=np.float64),
+        forces=np.concatenate([np.empty((0, 3)), *(answer.forces for answer in answers)]),
+        charges=np.concatenate([np.empty(0), *charges]),
+        force_spread=np.array(spreads, dtype=np.float64),
+        separated_energies=separated,
     )
-    try:
-        forces = atoms.get_forces()
-        energy = float(atoms.get_potential_energy())
-    except CalculatorError as error:
-        reason = "scf_not_converged" if "not converged" in str(error) else "teacher_failed"
-        return LabelError(f"the teacher failed: {error}", reason)
-    answer = {**calculator.results, "energy": energy, "forces": forces}
-    return _objection(frames, frame, answer) or answer
 
 
-def _objection(frames: Dataset, frame: int, answer: Mapping[str, Any]) -> LabelError | None:
+def _objection(frames: Dataset, frame: int, answer: Answer) -> str | None:
     """Why a frame with this answer is not worth learning; None if it is."""
     where = frames.atoms_of(frame)
     row = int(frames.molecule_id[frame])
-    worthless = drop_reason(
+    return drop_reason(
         frames.atomic_numbers[where],
         frames.positions[where],
         answer,
         frames.molecules.smiles[row].count(".") + 1,
         STRETCHED_BOND_FACTOR if frames.source[frame] == Source.STRETCH else THERMAL_BOND_FACTOR,
     )
-    if worthless is None:
-        return None
-    return LabelError(f"the frame is not worth learning: {worthless}", worthless)
 
 
 def _flags(frames: Dataset, frame: int) -> int:
@@ -220,12 +209,12 @@ def _same_molecule(frames: Dataset) -> Iterator[list[int]]:
         yield run
 
 
-def _pieces(frames: Dataset) -> Iterator[NDArray[np.int64]]:
+def _pieces(frames: Dataset, size: int) -> Iterator[NDArray[np.int64]]:
     """Frame indices of each piece: whole molecules, so that labels do not depend on the cut."""
     piece: list[int] = []
     for run in _same_molecule(frames):
         piece += run
-        if len(piece) >= FRAMES_OF_A_PIECE:
+        if len(piece) >= size:
             yield np.array(piece, dtype=np.int64)
             piece = []
     if piece:

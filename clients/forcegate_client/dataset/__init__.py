@@ -7,7 +7,15 @@ from forcegate_client.dataset.errors import (
     DatasetNotFoundError,
     DatasetNotWrittenError,
 )
-from forcegate_client.dataset.frames import Dataset, Frame, concatenate, from_frames
+from forcegate_client.dataset.frames import (
+    Dataset,
+    Frame,
+    Labels,
+    concatenate,
+    from_frames,
+    with_labels,
+    without_labels,
+)
 from forcegate_client.dataset.molecules import MoleculeTable
 from forcegate_client.dataset.schema import NOT_THERMAL, Flag, Source, Split, TeacherRecord
 from forcegate_client.dataset.store import append_dataset, load_dataset, write_dataset
@@ -22,6 +30,7 @@ __all__ = [
     "DatasetNotWrittenError",
     "Flag",
     "Frame",
+    "Labels",
     "MoleculeTable",
     "Source",
     "Split",
@@ -30,5 +39,7 @@ __all__ = [
     "concatenate",
     "from_frames",
     "load_dataset",
+    "with_labels",
+    "without_labels",
     "write_dataset",
 ]

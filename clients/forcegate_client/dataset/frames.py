@@ -16,15 +16,18 @@ from forcegate_client.dataset.schema import (
     Source,
     Split,
     TeacherRecord,
+    quantise_charges,
     quantise_forces,
     quantise_positions,
 )
 
-PER_ATOM = ("atomic_numbers", "positions", "forces")
+PER_ATOM = ("atomic_numbers", "positions", "fragment", "forces", "charges")
 PER_FRAME = (
     "n_atoms", "cells", "pbc", "molecule_id", "source", "temperature", "flags", "energies",
-    "virials",
+    "virials", "force_spread", "separated_energies",
 )  # fmt: skip
+# What not every teacher tells: NaN where it is not known.
+MAYBE_UNKNOWN = ("charges", "force_spread", "separated_energies")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +35,8 @@ class Frame:
     """One open (non-periodic) structure before it is stored.
 
     ``atomic_numbers`` i64 [n], ``positions`` f64 [n,3] Å, ``molecule_id`` a row of the table,
-    ``temperature`` in K.
+    ``temperature`` in K; ``fragment`` i64 [n], which part of ``A.B`` an atom belongs to (None: the
+    frame is one molecule).
     """
 
     atomic_numbers: NDArray[np.int64]
@@ -40,6 +44,22 @@ class Frame:
     molecule_id: int
     source: Source
     temperature: float = NOT_THERMAL
+    fragment: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What a teacher says of F frames with N atoms in total; optional values are NaN if unknown.
+
+    ``energies`` f64 [F] eV, ``forces`` f64 [N,3] eV/Å, atomic ``charges`` f64 [N] in e,
+    ``force_spread`` f64 [F] eV/Å, ``separated_energies`` f64 [F] eV.
+    """
+
+    energies: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    charges: NDArray[np.float64] | None = None
+    force_spread: NDArray[np.float64] | None = None
+    separated_energies: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +70,12 @@ class Dataset:
     ``cells`` f64 [F,3,3] Å; ``pbc`` bool [F,3]; ``molecule_id`` i64 [F], rows of ``molecules``;
     ``source`` i64 [F], codes of :class:`Source`; ``temperature`` f64 [F] K or ``NOT_THERMAL``;
     ``flags`` i64 [F], bits of :class:`Flag`; ``energies`` f64 [F] eV, ``forces`` f64 [N,3] eV/Å
-    and ``teacher`` together or not at all; ``virials`` f64 [F,3,3] eV, optional. ``dropped`` counts
-    frames that were made but not kept, by reason; ``job`` records the settings of the command that
-    wrote the file.
+    and ``teacher`` together or not at all; ``virials`` f64 [F,3,3] eV, optional. ``fragment`` i64
+    [N] numbers the parts of a complex ``A.B``. Optional, and NaN where the teacher does not tell:
+    atomic ``charges`` f64 [N] in e; ``force_spread`` f64 [F] in eV/Å, the largest disagreement of
+    the teacher with itself on any atom; ``separated_energies`` f64 [F] in eV, the sum of a
+    complex's parts each alone. ``dropped`` counts frames that were made but not kept, by reason;
+    ``job`` records the settings of the command that wrote the file.
 
     Raises:
         DatasetMismatchError: if the arrays' shapes do not fit together.
@@ -67,6 +90,7 @@ class Dataset:
     source: NDArray[np.int64]
     temperature: NDArray[np.float64]
     flags: NDArray[np.int64]
+    fragment: NDArray[np.int64]
     molecules: MoleculeTable
     energies: NDArray[np.float64] | None = None
     forces: NDArray[np.float64] | None = None
@@ -76,11 +100,15 @@ class Dataset:
     code_version: str | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     job: Mapping[str, Any] = field(default_factory=dict)
+    charges: NDArray[np.float64] | None = None
+    force_spread: NDArray[np.float64] | None = None
+    separated_energies: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         frames, atoms = len(self.n_atoms), int(np.sum(self.n_atoms))
         expected = {"cells": (frames, 3, 3), "pbc": (frames, 3), "virials": (frames, 3, 3)}
-        expected |= {"positions": (atoms, 3), "forces": (atoms, 3), "atomic_numbers": (atoms,)}
+        expected |= {"positions": (atoms, 3), "forces": (atoms, 3)}
+        expected |= dict.fromkeys(("atomic_numbers", "fragment", "charges"), (atoms,))
         for name in (*PER_ATOM, *PER_FRAME):
             array = getattr(self, name)
             shape = expected.get(name, (frames,))
@@ -115,6 +143,11 @@ class Dataset:
     def offsets(self) -> NDArray[np.int64]:
         """i64 [F+1]: atoms of frame f are ``offsets[f]:offsets[f+1]``."""
         return np.concatenate([[0], np.cumsum(self.n_atoms)]).astype(np.int64)
+
+    @property
+    def charge(self) -> NDArray[np.int64]:
+        """i64 [F]: the net charge of each frame's molecule, in e."""
+        return self.molecules.charge[self.molecule_id]
 
     @property
     def split(self) -> NDArray[np.int64]:
@@ -163,6 +196,12 @@ def from_frames(frames: Sequence[Frame], molecules: MoleculeTable, **metadata: A
     n_atoms = np.array([len(frame.atomic_numbers) for frame in frames], dtype=np.int64)
     numbers = [frame.atomic_numbers for frame in frames]
     positions = [frame.positions for frame in frames]
+    fragments = [
+        np.zeros(len(frame.atomic_numbers), dtype=np.int64)
+        if frame.fragment is None
+        else frame.fragment
+        for frame in frames
+    ]
     return Dataset(
         n_atoms=n_atoms,
         atomic_numbers=np.concatenate([np.empty(0, dtype=np.int64), *numbers]),
@@ -173,28 +212,41 @@ def from_frames(frames: Sequence[Frame], molecules: MoleculeTable, **metadata: A
         source=np.array([frame.source for frame in frames], dtype=np.int64),
         temperature=np.array([frame.temperature for frame in frames], dtype=np.float64),
         flags=np.zeros(count, dtype=np.int64),
+        fragment=np.concatenate([np.empty(0, dtype=np.int64), *fragments]),
         molecules=molecules,
         **metadata,
     )
 
 
 def with_labels(
-    dataset: Dataset,
-    energies: NDArray[np.float64],
-    forces: NDArray[np.float64],
-    teacher: TeacherRecord,
-    flags: NDArray[np.int64],
+    dataset: Dataset, labels: Labels, teacher: TeacherRecord, flags: NDArray[np.int64]
 ) -> Dataset:
-    """The dataset with energies [F] (eV), forces [N,3] (eV/Å, quantised here) and flags [F]."""
+    """The dataset with labels (forces are quantised here) and ``flags`` [F]."""
     return replace(
-        dataset, energies=energies, forces=quantise_forces(forces), teacher=teacher, flags=flags
+        dataset,
+        energies=labels.energies,
+        forces=quantise_forces(labels.forces),
+        charges=None if labels.charges is None else quantise_charges(labels.charges),
+        force_spread=_as_stored(labels.force_spread),
+        separated_energies=labels.separated_energies,
+        teacher=teacher,
+        flags=flags,
     )
+
+
+def without_labels(dataset: Dataset) -> Dataset:
+    """The same geometries, to be labelled by another teacher; nothing of them is dropped yet."""
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("energies", "forces", "virials", "teacher", *MAYBE_UNKNOWN)
+    )
+    return replace(dataset, flags=np.zeros_like(dataset.flags), dropped={}, **nothing)
 
 
 def concatenate(datasets: Sequence[Dataset]) -> Dataset:
     """All frames of several datasets, in order; each molecule once in the table.
 
-    Seed, code version and job are kept where all agree. Virials are kept where all have them.
+    Seed, code version and job are kept where all agree. Virials are kept where all have them;
+    charges, force spreads and energies of parts where any has, NaN elsewhere.
 
     Raises:
         DatasetMismatchError: if there is none, if labels are of different teachers or partly
@@ -213,6 +265,11 @@ def concatenate(datasets: Sequence[Dataset]) -> Dataset:
     merged: dict[str, Any] = {}
     for name in (*PER_ATOM, *PER_FRAME):
         arrays = [getattr(d, name) for d in datasets]
+        if name in MAYBE_UNKNOWN and any(a is not None for a in arrays):
+            arrays = [
+                np.full(_length(name, d), np.nan) if a is None else a
+                for a, d in zip(arrays, datasets, strict=True)
+            ]
         merged[name] = None if any(a is None for a in arrays) else np.concatenate(arrays)
     merged["molecule_id"] = np.concatenate(
         [mapping[d.molecule_id] for mapping, d in zip(mappings, datasets, strict=True)]
@@ -228,3 +285,11 @@ def concatenate(datasets: Sequence[Dataset]) -> Dataset:
     return Dataset(
         molecules=molecules, teacher=datasets[0].teacher, dropped=dict(dropped), **merged
     )
+
+
+def _length(name: str, dataset: Dataset) -> int:
+    return len(dataset.atomic_numbers) if name in PER_ATOM else len(dataset)
+
+
+def _as_stored(values: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    return None if values is None else values.astype(np.float32).astype(np.float64)

@@ -11,6 +11,11 @@ One file holds F frames with N atoms in total, of M molecules. On disk:
 ``energies``            f64 [F]         eV; absent in an unlabelled file
 ``forces``              i32 [N,3]       in units of 1e-5 eV/Å; absent in an unlabelled file
 ``virials``             f64 [F,3,3]     eV, -dE/dstrain; optional
+``charge``              i8  [F]         net charge in e, that of the frame's molecule
+``charges``             i16 [N]         atomic charges in units of 1e-4 e; optional
+``force_spread``        f32 [F]         eV/Å, of the force that the teacher knows worst; optional
+``fragment``            u8  [N]         which part of ``A.B`` an atom belongs to, from 0
+``separated_energies``  f64 [F]         eV, of the parts of ``A.B`` each alone; optional
 ``molecule_id``         i64 [F]         row of the molecule table
 ``source``              u8  [F]         how the frame was made, see :class:`Source`
 ``temperature``         f64 [F]         K; ``NOT_THERMAL`` where no thermostat was involved
@@ -32,7 +37,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 3
+# Files of version 1 lack what is listed here after `virials`; nothing in them means another thing.
+READABLE_VERSIONS = (1, 3)
 
 UNITS = {
     "length": "Å",
@@ -40,14 +47,19 @@ UNITS = {
     "force": "eV/Å",
     "virial": "eV",
     "temperature": "K",
+    "charge": "e",
     "positions": "1e-4 Å",
     "forces": "1e-5 eV/Å",
+    "charges": "1e-4 e",
 }
 
 # Whole numbers on purpose: dividing an integer by them gives the double nearest to the decimal,
 # so that a position survives any number of round trips bit for bit.
 POSITION_STEPS_PER_ANGSTROM = 10_000
 FORCE_STEPS_PER_EV_PER_ANGSTROM = 100_000
+CHARGE_STEPS_PER_E = 10_000
+# How a charge that is not known is stored; far beyond any that an atom can have.
+UNKNOWN_CHARGE_STEPS = -32_768
 
 NOT_THERMAL = -1.0
 
@@ -64,6 +76,9 @@ class Source(enum.IntEnum):
     DIMER = 6
     ON_POLICY = 7  # molecular dynamics under a student
     CAPTURED = 8  # met in production
+    CONTACT = 9  # two molecules in an oriented contact
+    CLUSTER = 10  # three molecules or more
+    IMPORTED = 11  # labelled elsewhere
 
 
 class Split(enum.IntEnum):
@@ -78,6 +93,10 @@ class Flag(enum.IntFlag):
     """What is remarkable about a frame, without being a reason to drop it."""
 
     PROTON_TRANSFER = 1
+    # The teacher moved charge from one part of a complex to another.
+    CHARGE_TRANSFER = 2
+    # Too far apart for the teacher: labels are of the parts, their Coulomb energy and dispersion.
+    SEPARATED = 4
 
 
 @dataclass(frozen=True)
@@ -110,6 +129,34 @@ def quantise_positions(positions: NDArray[np.float64]) -> NDArray[np.float64]:
 def quantise_forces(forces: NDArray[np.float64]) -> NDArray[np.float64]:
     """Forces (eV/Å, any shape) rounded to what a file can hold."""
     return to_steps(forces, FORCE_STEPS_PER_EV_PER_ANGSTROM) / FORCE_STEPS_PER_EV_PER_ANGSTROM
+
+
+def quantise_charges(charges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Atomic charges (e) rounded to what a file can hold; NaN, not known, stays."""
+    return from_charge_steps(to_charge_steps(charges))
+
+
+def to_charge_steps(charges: NDArray[np.float64]) -> NDArray[np.int16]:
+    """Charges (e, NaN where not known) as whole numbers of 1e-4 e.
+
+    Raises:
+        ValueError: if one is beyond what an atom can have and the format can hold, ±3.2 e.
+    """
+    unknown = np.isnan(charges)
+    steps = np.rint(np.where(unknown, 0.0, charges) * CHARGE_STEPS_PER_E)
+    limit = -UNKNOWN_CHARGE_STEPS - 1
+    if not np.all(np.abs(steps) <= limit):
+        raise ValueError(
+            f"received atomic charges beyond ±{limit / CHARGE_STEPS_PER_E} e; drop such frames "
+            "before they are stored"
+        )
+    return np.where(unknown, UNKNOWN_CHARGE_STEPS, steps).astype(np.int16)
+
+
+def from_charge_steps(steps: NDArray[np.int16]) -> NDArray[np.float64]:
+    """The inverse of :func:`to_charge_steps`."""
+    unknown = steps == UNKNOWN_CHARGE_STEPS
+    return np.where(unknown, np.nan, steps / CHARGE_STEPS_PER_E)
 
 
 def to_steps(values: NDArray[np.float64], steps_per_unit: int) -> NDArray[np.int32]:

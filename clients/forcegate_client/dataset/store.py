@@ -28,11 +28,14 @@ from forcegate_client.dataset.molecules import MoleculeTable
 from forcegate_client.dataset.schema import (
     FORCE_STEPS_PER_EV_PER_ANGSTROM,
     POSITION_STEPS_PER_ANGSTROM,
+    READABLE_VERSIONS,
     SCHEMA_VERSION,
     UNITS,
     Source,
     Split,
     TeacherRecord,
+    from_charge_steps,
+    to_charge_steps,
     to_steps,
 )
 
@@ -160,12 +163,20 @@ def _to_columns(dataset: Dataset) -> Columns:
         "source": dataset.source.astype(np.uint8),
         "temperature": dataset.temperature,
         "flags": dataset.flags.astype(np.uint8),
+        "fragment": dataset.fragment.astype(np.uint8),
+        "charge": dataset.charge.astype(np.int8),
     }
     if dataset.energies is not None and dataset.forces is not None:
         columns["energies"] = dataset.energies
         columns["forces"] = to_steps(dataset.forces, FORCE_STEPS_PER_EV_PER_ANGSTROM)
     if dataset.virials is not None:
         columns["virials"] = dataset.virials
+    if dataset.charges is not None:
+        columns["charges"] = to_charge_steps(dataset.charges)
+    if dataset.force_spread is not None:
+        columns["force_spread"] = dataset.force_spread.astype(np.float32)
+    if dataset.separated_energies is not None:
+        columns["separated_energies"] = dataset.separated_energies
     table = dataset.molecules
     for name in ("smiles", "inchikey", "split_key"):
         encoded = [text.encode() for text in getattr(table, name)]
@@ -180,7 +191,9 @@ def _from_columns(columns: Columns, attributes: dict[str, Any]) -> Dataset:
     def text(name: str) -> tuple[str, ...]:
         return tuple(value.decode() for value in columns[f"molecules/{name}"].tolist())
 
-    forces = columns.get("forces")
+    forces, charges = columns.get("forces"), columns.get("charges")
+    spread = columns.get("force_spread")
+    whole = np.zeros(len(columns["atomic_numbers"]), dtype=np.uint8)
     teacher = attributes.get("teacher")
     seed = attributes.get("seed")
     return Dataset(
@@ -204,6 +217,10 @@ def _from_columns(columns: Columns, attributes: dict[str, Any]) -> Dataset:
         energies=columns.get("energies"),
         forces=None if forces is None else forces / FORCE_STEPS_PER_EV_PER_ANGSTROM,
         virials=columns.get("virials"),
+        fragment=columns.get("fragment", whole).astype(np.int64),
+        charges=None if charges is None else from_charge_steps(charges),
+        force_spread=None if spread is None else spread.astype(np.float64),
+        separated_energies=columns.get("separated_energies"),
         teacher=None if teacher is None else TeacherRecord.from_json(teacher),
         seed=None if seed is None else int(seed),
         code_version=attributes.get("code_version"),
@@ -235,10 +252,10 @@ def _check_version(path: Path, attributes: dict[str, Any]) -> None:
         raise DatasetCorruptError(
             f"{path} is HDF5 but has no schema_version", expected="a dataset written by forcegate"
         )
-    if version != SCHEMA_VERSION:
+    if version not in READABLE_VERSIONS:
         raise DatasetMismatchError(
             f"{path} has schema version {version}",
-            expected=str(SCHEMA_VERSION),
+            expected=" or ".join(map(str, READABLE_VERSIONS)),
             action="read it with the release that wrote it",
         )
 

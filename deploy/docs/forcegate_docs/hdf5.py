@@ -13,15 +13,16 @@ import numpy as np
 from forcegate_client.dataset import (
     Flag,
     Frame,
+    Labels,
     MoleculeTable,
     Source,
     Split,
     TeacherRecord,
     from_frames,
     schema,
+    with_labels,
     write_dataset,
 )
-from forcegate_client.dataset.frames import with_labels
 
 __all__ = ["hdf5_schema"]
 
@@ -35,7 +36,8 @@ file that the code has just written, schema version {version};
 ## Arrays
 
 Each carries the SHA-256 of its bytes in its attribute `sha256`. `virials` (f64 [F, 3, 3], eV,
-−dE/dstrain) is optional; `energies` and `forces` are absent before labelling.
+−dE/dstrain) is optional; `energies`, `forces` and what a teacher may say besides (`charges`,
+`force_spread`, `separated_energies`) are absent before labelling.
 
 | array | stored as | meaning |
 |---|---|---|
@@ -80,9 +82,9 @@ def _write(path: Path) -> None:
     bare = from_frames(frames, table, seed=0)
     atoms = int(bare.n_atoms.sum())
     teacher = TeacherRecord("example", "1", {})
-    write_dataset(
-        path, with_labels(bare, np.zeros(len(frames)), np.zeros((atoms, 3)), teacher, bare.flags)
-    )
+    per_frame, per_atom = np.zeros(len(frames)), np.zeros(atoms)
+    labels = Labels(per_frame, np.zeros((atoms, 3)), per_atom, per_frame, per_frame)
+    write_dataset(path, with_labels(bare, labels, teacher, bare.flags))
 
 
 def _kind(array: h5py.Dataset) -> str:

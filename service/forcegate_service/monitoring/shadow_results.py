@@ -32,6 +32,7 @@ SkipReason = Literal[
     "teacher_failed",
     "not_finite",
     "gap_too_small",
+    "spread_too_large",
     "force_too_large",
     "killed_the_teacher",
 ]

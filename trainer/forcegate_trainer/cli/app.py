@@ -17,6 +17,7 @@ from forcegate_trainer.cli.merge import merge
 from forcegate_trainer.cli.molecules import molecules
 from forcegate_trainer.cli.sample import sample
 from forcegate_trainer.cli.shadow import shadow_command
+from forcegate_trainer.cli.teacher import teacher_app
 from forcegate_trainer.cli.validate import validate_command
 
 EXIT_BAD_INPUT = 2
@@ -43,6 +44,7 @@ def create_app() -> typer.Typer:
     app.command("export-histograms")(export_histograms_command)
     app.command("validate")(validate_command)
     app.command("shadow")(shadow_command)
+    app.add_typer(teacher_app, name="teacher")
     return app
 
 

@@ -30,13 +30,16 @@ def label(
     teacher: Annotated[
         str,
         typer.Option(
-            help="'tblite:GFN2-xTB', 'orb:<model>', 'student:<version folder>' or "
+            help="'aimnet2', 'tblite:GFN2-xTB', 'orb:<model>', 'student:<version folder>' or "
             "'package.module:factory'."
         ),
     ] = DEFAULT_TEACHER,
     accuracy: Annotated[
         float, typer.Option(help="tblite's accuracy; smaller is tighter.")
     ] = TBLITE_ACCURACY,
+    relabel: Annotated[
+        bool, typer.Option("--relabel", help="Throw away labels that the frames have.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: this one.")] = 2,
 ) -> None:
     """Label frames; stopped, it continues when called again."""
@@ -44,7 +47,14 @@ def label(
     found = _frames(frames, from_capture, data or [], split_seed, console)
     source = str(frames or from_capture)
     dataset = label_dataset(
-        found, source, out, teacher, accuracy=accuracy, workers=workers, console=console
+        found,
+        source,
+        out,
+        teacher,
+        accuracy=accuracy,
+        workers=workers,
+        relabel=relabel,
+        console=console,
     )
     describe(dataset, out, console)
 

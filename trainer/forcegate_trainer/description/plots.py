@@ -26,7 +26,7 @@ SOURCE_COLOURS = dict(
     zip(
         [source.name.lower() for source in Source],
         ["#8c8c8c", "#4c72b0", "#ccb974", "#222222", "#dd8452", "#55a868", "#8172b3", "#c44e52",
-         "#64b5cd"],
+         "#64b5cd", "#937860", "#da8bc3", "#bcbd22"],
         strict=True,
     )
 )  # fmt: skip

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from ase import Atoms
-from ase.calculators.calculator import CalculatorError
 
+from forcegate_client.structures import StructureBatch
 from forcegate_service.monitoring.shadow_record import ShadowStructure
 from forcegate_service.monitoring.shadow_results import (
     SKIP_REASONS,
     LabelledStructure,
     SkippedStructure,
-    SkipReason,
 )
+from forcegate_trainer.errors import LabelError
 from forcegate_trainer.teachers.checks import THERMAL_BOND_FACTOR, drop_reason
-from forcegate_trainer.teachers.spec import Teacher
+from forcegate_trainer.teachers.interface import Teacher
 
 __all__ = ["compare"]
 
@@ -27,24 +26,24 @@ def compare(structure: ShadowStructure, teacher: Teacher) -> LabelledStructure |
     because the card's test metrics are about such frames; whether a structure is in pieces is not
     asked, since nobody says how many molecules it should be.
     """
-    atoms = Atoms(structure.atomic_numbers, structure.positions, calculator=teacher.calculator())
-    try:
-        forces = np.asarray(atoms.get_forces(), dtype=np.float64)
-        energy = float(atoms.get_potential_energy())
-    except CalculatorError as error:
-        not_converged = "not converged" in str(error)
-        return _skipped(structure, "scf_not_converged" if not_converged else "teacher_failed")
-    answer = {**atoms.calc.results, "energy": energy, "forces": forces}
+    batch = StructureBatch.from_arrays(
+        n_atoms=[len(structure.atomic_numbers)],
+        atomic_numbers=structure.atomic_numbers,
+        positions=structure.positions,
+    )
+    (reply,) = teacher.label(batch, np.zeros(1, dtype=np.int64))
+    if isinstance(reply, LabelError):
+        return _skipped(structure, reply.reason)
     reason = drop_reason(
         structure.atomic_numbers,
         structure.positions,
-        answer,
+        reply,
         len(structure.atomic_numbers),
         THERMAL_BOND_FACTOR,
     )
     if reason is not None:
-        known = next(known for known in SKIP_REASONS if known == reason)
-        return _skipped(structure, known)
+        return _skipped(structure, reason)
+    forces, energy = reply.forces, reply.energy
     difference = structure.forces - forces
     return LabelledStructure(
         id=structure.id,
@@ -55,5 +54,8 @@ def compare(structure: ShadowStructure, teacher: Teacher) -> LabelledStructure |
     )
 
 
-def _skipped(structure: ShadowStructure, reason: SkipReason) -> SkippedStructure:
-    return SkippedStructure(id=structure.id, reason=reason)
+def _skipped(structure: ShadowStructure, reason: str) -> SkippedStructure:
+    for known in SKIP_REASONS:
+        if known == reason:
+            return SkippedStructure(id=structure.id, reason=known)
+    return SkippedStructure(id=structure.id, reason="teacher_failed")

@@ -23,7 +23,7 @@ from forcegate_trainer.distillation.mentor import same_teacher
 from forcegate_trainer.errors import TeacherError
 from forcegate_trainer.shadow.comparison import compare
 from forcegate_trainer.shadow.gateway import Gateway
-from forcegate_trainer.teachers.spec import Teacher
+from forcegate_trainer.teachers.interface import Teacher
 
 __all__ = ["Tally", "Worker"]
 

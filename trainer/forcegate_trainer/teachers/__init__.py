@@ -1,5 +1,6 @@
-"""Teachers: named methods that give energies and forces, as ASE calculators."""
+"""Teachers: named methods that give energies and forces, of many structures at once."""
 
-from forcegate_trainer.teachers.spec import Teacher, make_teacher, parse_teacher
+from forcegate_trainer.teachers.interface import Answer, Teacher
+from forcegate_trainer.teachers.spec import make_teacher, parse_teacher
 
-__all__ = ["Teacher", "make_teacher", "parse_teacher"]
+__all__ = ["Answer", "Teacher", "make_teacher", "parse_teacher"]

@@ -1,14 +1,21 @@
 """Which labels are not worth learning, and why."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
+from forcegate_trainer.teachers.interface import Answer
+
 MAX_FORCE = 30.0  # eV/Å
 MIN_GAP = 1.0  # eV
+# A teacher that contradicts itself by more than this does not know: eV/Å, or that share of the
+# largest force in the frame where it is more.
+MAX_SPREAD = 0.3
+MAX_SPREAD_SHARE = 0.15
 # Two atoms count as bonded up to this multiple of the sum of their covalent radii. Thermal bonds
 # reach about 1.2; deliberately stretched ones 1.6, and they are to be kept.
 THERMAL_BOND_FACTOR = 1.35
@@ -19,23 +26,24 @@ HYDROGEN = 1
 def drop_reason(
     atomic_numbers: NDArray[np.int64],
     positions: NDArray[np.float64],
-    results: Mapping[str, Any],
+    answer: Answer,
     fragments: int,
     bond_factor: float,
 ) -> str | None:
     """Why a labelled frame should be dropped; None if it should be kept.
 
-    ``positions`` [n,3] in Å; ``results`` is the ASE calculator's, with forces [n,3] in eV/Å and, if
-    the teacher tells it, ``homo_lumo_gap`` in eV; ``fragments`` is the number of molecules there
-    should be.
+    ``positions`` [n,3] in Å; ``fragments`` is the number of molecules there should be.
     """
-    forces = results["forces"]
-    if not (np.isfinite(results["energy"]) and np.all(np.isfinite(forces))):
+    if not (np.isfinite(answer.energy) and np.all(np.isfinite(answer.forces))):
         return "not_finite"
-    if np.linalg.norm(forces, axis=1).max() > MAX_FORCE:
+    largest = np.linalg.norm(answer.forces, axis=1).max()
+    if largest > MAX_FORCE:
         return "force_too_large"
-    if results.get("homo_lumo_gap", MIN_GAP) < MIN_GAP:
+    if answer.homo_lumo_gap is not None and answer.homo_lumo_gap < MIN_GAP:
         return "gap_too_small"
+    spread = answer.force_spread
+    if spread is not None and spread > max(MAX_SPREAD, MAX_SPREAD_SHARE * largest):
+        return "spread_too_large"
     if count_fragments(bonds(atomic_numbers, positions, bond_factor)) > fragments:
         return "dissociated"
     return None

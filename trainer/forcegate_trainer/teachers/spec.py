@@ -1,5 +1,7 @@
-"""From a teacher's name on the command line to an ASE calculator.
+"""From a teacher's name on the command line to a method.
 
+- ``aimnet2``: AIMNet2's ensemble, from the file that `teacher fetch aimnet2` gets, or
+  ``aimnet2:<file>``; ``aimnet2-member0`` to ``aimnet2-member3``: one network of it;
 - ``tblite:GFN2-xTB``, ``tblite:GFN1-xTB``: extended tight binding, in this process;
 - ``orb:<model>``: a model of orb-models, if that is installed;
 - ``student:<version folder>``: an exported student, as the teacher of a smaller one;
@@ -8,8 +10,7 @@
 """
 
 import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,29 +19,15 @@ from ase.calculators.calculator import BaseCalculator
 
 from forcegate_client.dataset import TeacherRecord
 from forcegate_trainer.errors import TeacherError
+from forcegate_trainer.teachers.calculators import CalculatorTeacher, StudentTeacher
+from forcegate_trainer.teachers.interface import Teacher
 
 DEFAULT_TEACHER = "tblite:GFN2-xTB"
+# The ensemble, or a member of it.
+AIMNET2 = {"aimnet2": None, **{f"aimnet2-member{number}": number for number in range(4)}}
 TBLITE_METHODS = ("GFN2-xTB", "GFN1-xTB")
 # At the default 1.0 GFN2's forces carry enough noise to make molecular dynamics drift.
 TBLITE_ACCURACY = 0.1
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """A teacher: what it is, and how to get a fresh calculator.
-
-    One calculator serves one molecule after the other only through ASE's own checks; make a fresh
-    one for each, so that no electronic state is carried from one to the next. ``student`` is the
-    folder of a student, which can be asked about many structures at once.
-    """
-
-    record: TeacherRecord
-    factory: Callable[[], BaseCalculator]
-    student: Path | None = None
-
-    def calculator(self) -> BaseCalculator:
-        """A fresh ASE calculator: energy in eV, forces in eV/Å."""
-        return self.factory()
 
 
 def make_teacher(spec: str, accuracy: float = TBLITE_ACCURACY) -> BaseCalculator:
@@ -56,9 +43,11 @@ def parse_teacher(spec: str, accuracy: float = TBLITE_ACCURACY) -> Teacher:
         ModelRefused: if a student's files do not match its card.
     """
     kind, separator, name = spec.partition(":")
+    if kind in AIMNET2:
+        return _aimnet2(spec, AIMNET2[kind], name)
     if not separator or not kind or not name:
         raise TeacherError(
-            f"received teacher {spec!r}; expected 'tblite:GFN2-xTB', 'orb:<model>' or "
+            f"received teacher {spec!r}; expected 'aimnet2', 'tblite:GFN2-xTB', 'orb:<model>' or "
             "'package.module:factory'; a student is 'student:<version folder>'"
         )
     if kind == "tblite":
@@ -66,7 +55,7 @@ def parse_teacher(spec: str, accuracy: float = TBLITE_ACCURACY) -> Teacher:
     if kind == "orb":
         return _orb(spec, name)
     if kind == "student":
-        return _student(Path(name))
+        return StudentTeacher(Path(name))
     return _factory(spec, kind, name)
 
 
@@ -83,7 +72,7 @@ def _tblite(spec: str, method: str, accuracy: float) -> Teacher:
             "pip install 'forcegate[trainer]'"
         ) from error
     record = TeacherRecord(spec, _version("tblite"), {"accuracy": accuracy})
-    return Teacher(record, lambda: XTB(method=method, accuracy=accuracy, verbosity=0))
+    return CalculatorTeacher(record, lambda: XTB(method=method, accuracy=accuracy, verbosity=0))
 
 
 def _orb(spec: str, model: str) -> Teacher:
@@ -105,14 +94,15 @@ def _orb(spec: str, model: str) -> Teacher:
     # Newer releases return the model with the adapter that turns atoms into its input.
     arguments = loaded if isinstance(loaded, tuple) else (loaded,)
     record = TeacherRecord(spec, _version("orb-models"), {"device": "cpu"})
-    return Teacher(record, lambda: calculators.ORBCalculator(*arguments, device="cpu"))
+    return CalculatorTeacher(record, lambda: calculators.ORBCalculator(*arguments, device="cpu"))
 
 
-def _student(folder: Path) -> Teacher:
-    # Here because what serves a student takes seconds to import.
-    from forcegate_trainer.distillation.labels import calculator, record
+def _aimnet2(spec: str, member: int | None, path: str) -> Teacher:
+    # Here because torch takes seconds to import.
+    from forcegate_trainer.teachers.aimnet2 import AIMNet2Teacher
+    from forcegate_trainer.teachers.aimnet2_file import default_path
 
-    return Teacher(record(folder), lambda: calculator(folder), student=folder)
+    return AIMNet2Teacher(Path(path) if path else default_path(), spec, member)
 
 
 def _factory(spec: str, module: str, name: str) -> Teacher:
@@ -125,7 +115,9 @@ def _factory(spec: str, module: str, name: str) -> Teacher:
         ) from error
     settings: Mapping[str, Any] = getattr(factory, "settings", {})
     stated = getattr(factory, "version", None)
-    return Teacher(TeacherRecord(spec, stated or _version(module), dict(settings)), factory)
+    return CalculatorTeacher(
+        TeacherRecord(spec, stated or _version(module), dict(settings)), factory
+    )
 
 
 def _version(module: str) -> str:

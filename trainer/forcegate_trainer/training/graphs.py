@@ -30,6 +30,8 @@ def structures_of(dataset: Dataset) -> StructureBatch:
         positions=dataset.positions,
         cells=dataset.cells,
         pbc=dataset.pbc,
+        charges=dataset.charge,
+        multiplicities=dataset.molecules.multiplicity[dataset.molecule_id],
     )
 
 

