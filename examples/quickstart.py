@@ -43,7 +43,7 @@ atoms = molecule("CH3CH2OH")
 atoms.calc = RemoteCalculator(client=client, model="painn_base", uncertainty=True)
 print(f"{atoms.get_potential_energy():.3f} eV")
 print(f"largest force {np.abs(atoms.get_forces()).max():.3f} eV/Å")
-print({name: atoms.calc.results[name] for name in ("energy_uncertainty", "max_novelty")})
+print(f"± {atoms.calc.energy_uncertainty:.3f} eV, novelty {atoms.calc.max_novelty:.2f}")
 
 # %% [markdown]
 # ## Relax it

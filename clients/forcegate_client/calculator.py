@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
@@ -15,7 +16,7 @@ from forcegate_client.client import Client
 from forcegate_client.connection import Timeouts
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import DigestChanged
-from forcegate_client.messages import PredictResponse
+from forcegate_client.messages import Predictions, PredictResponse
 from forcegate_client.retry import PATIENT, RetryPolicy
 from forcegate_client.structures import StructureBatch
 
@@ -30,8 +31,9 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
     One round trip per step fetches all properties that are defined for the structure: stress only
     with three-dimensional periodicity. Without ``version`` the server's choice at the first step
     is kept for the life of the calculator. ``digest`` pins the weights from the start; otherwise
-    those that answered first are expected ever after. With ``uncertainty=True``, ``results`` also
-    holds ``energy_uncertainty`` (eV) and ``max_novelty``. Charge and multiplicity are those of
+    those that answered first are expected ever after. With ``uncertainty=True``,
+    ``energy_uncertainty`` (eV) and ``max_novelty`` are those of the last calculation; ``results``
+    has no names but ASE's, so that every tool of ASE takes it. Charge and multiplicity are those of
     ``electrons_of``.
 
     While a server that has answered before is away, the calculator waits for it, for days if need
@@ -59,6 +61,8 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
         self.version = None if version is None else str(version)
         self.digest = digest
         self.approval: dict[str, str] = {}
+        self.energy_uncertainty: float | None = None
+        self.max_novelty: float | None = None
         self._uncertainty = uncertainty
         self._electrons: tuple[int, int] | None = None
         self._batch: StructureBatch | None = None
@@ -96,6 +100,7 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
             DigestChanged: if the server answers with other weights than before.
             ForcegateError: the class that the server raised.
         """
+        self.energy_uncertainty = self.max_novelty = None
         # Without super(): it would look for a folder that is not needed here.
         if atoms is not None:
             self.atoms = atoms.copy()
@@ -111,7 +116,10 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
         self._electrons = electrons_of(self.atoms)
         response = self.client.predict(self._batch_of(self.atoms), self.model, self.version, wanted)
         self._accept(response)
-        self.results = _results(response)
+        found = response.predictions
+        self.results = _results(found)
+        self.energy_uncertainty = _first(found.energy_uncertainty)
+        self.max_novelty = _first(found.max_novelty)
 
     def _batch_of(self, atoms: Atoms) -> StructureBatch:
         """``atoms`` as they are sent; from one step to the next only positions are new."""
@@ -149,8 +157,7 @@ def _bits(atoms: Atoms, name: str) -> bytes | None:
     return None if array is None else array.tobytes()
 
 
-def _results(response: PredictResponse) -> dict[str, Any]:
-    found = response.predictions
+def _results(found: Predictions) -> dict[str, Any]:
     results: dict[str, Any] = {}
     if found.energy is not None:
         # The student has no electronic entropy: both energies are the same.
@@ -160,8 +167,8 @@ def _results(response: PredictResponse) -> dict[str, Any]:
         results["forces"] = np.array(found.forces)
     if found.stress is not None:
         results["stress"] = np.array(found.stress[0])
-    for name in ("energy_uncertainty", "max_novelty"):
-        column = getattr(found, name)
-        if column is not None:
-            results[name] = float(column[0])
     return results
+
+
+def _first(column: npt.NDArray[np.float64] | None) -> float | None:
+    return None if column is None else float(column[0])

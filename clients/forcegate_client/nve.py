@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import CalculatorError
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import LBFGS
@@ -23,6 +22,7 @@ from forcegate_client.bonds import BondChanges, bond_changes, bonded_pairs
 from forcegate_client.drift import Drift, energy_drift
 from forcegate_client.errors import UnprocessableRequest
 from forcegate_client.monitor import DynamicsBlewUp, MDMonitor, MDReport, MDSamples
+from forcegate_client.results import with_results
 from forcegate_client.velocities import (
     degrees_of_freedom,
     draw_velocities,
@@ -243,8 +243,4 @@ def steps_in(duration_ps: float, timestep_fs: float) -> int:
 
 def snapshot(atoms: Atoms) -> Atoms:
     """A copy that keeps energy (eV) and forces (eV/Å), and no calculator that could compute."""
-    frame = atoms.copy()
-    frame.calc = SinglePointCalculator(
-        frame, energy=atoms.get_potential_energy(), forces=atoms.get_forces()
-    )
-    return frame
+    return with_results(atoms, atoms.get_potential_energy(), atoms.get_forces())

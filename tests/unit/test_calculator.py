@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import LBFGS
 
 from forcegate_client import Client, RemoteCalculator
@@ -195,8 +196,21 @@ def test_uncertainty_and_novelty_are_given_when_asked_for() -> None:
     atoms = molecule("CH4")
     calculator = attach(FakeServer(), atoms, uncertainty=True)
     atoms.get_potential_energy()
-    assert calculator.results["energy_uncertainty"] == 0.01
-    assert calculator.results["max_novelty"] == 1.5
+    assert calculator.energy_uncertainty == 0.01
+    assert calculator.max_novelty == 1.5
+    atoms.numbers[0] = 26
+    with pytest.raises(InvalidStructure):
+        atoms.get_potential_energy()
+    assert (calculator.energy_uncertainty, calculator.max_novelty) == (None, None)
+
+
+@pytest.mark.parametrize("uncertainty", [False, True])
+def test_results_can_be_frozen_as_those_of_any_calculator(uncertainty: bool) -> None:
+    atoms = molecule("CH4")
+    calculator = attach(FakeServer(), atoms, uncertainty=uncertainty)
+    energy = atoms.get_potential_energy()
+    atoms.calc = SinglePointCalculator(atoms, **calculator.results)
+    assert atoms.get_potential_energy() == energy
 
 
 def test_a_warning_of_the_server_is_said_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 
 from forcegate_client.errors import ForcegateError, PredictionNotFinite, error_from_problem
 from forcegate_client.messages import Predictions
@@ -17,6 +16,7 @@ from forcegate_client.relaxation import fire
 from forcegate_client.relaxation.entrance import fixed_atoms
 from forcegate_client.relaxation.fire import Fire, Motion
 from forcegate_client.relaxation.outcome import Relaxed
+from forcegate_client.results import forget_results, with_results
 from forcegate_client.structures import StructureBatch, segments
 
 __all__ = ["Group", "Rules"]
@@ -68,7 +68,7 @@ class Group:
             try:
                 fixed.append(fixed_atoms(atoms))
             except ForcegateError as error:
-                yield _failed(index, atoms.copy(), None, 0, error)
+                yield _failed(index, atoms, None, 0, error)
             else:
                 taken.append(entry)
         if taken:
@@ -152,11 +152,9 @@ class Group:
     def _done(
         self, b: int, energy: float, forces: Float, largest: float, converged: bool
     ) -> Relaxed:
-        atoms = self._moved(b)
-        atoms.calc = SinglePointCalculator(atoms, energy=float(energy), forces=forces.copy())
         return Relaxed(
             index=self._given[b][0],
-            atoms=atoms,
+            atoms=with_results(self._moved(b), energy, forces),
             start_energy=float(self._start_energies[b]),
             energy=float(energy),
             max_force=float(largest),
@@ -181,6 +179,7 @@ class Group:
 
     def _moved(self, b: int) -> Atoms:
         atoms = self._given[b][1].copy()
+        forget_results(atoms)
         rows = slice(self.batch.offsets[b], self.batch.offsets[b + 1])
         # Not through ``set_positions``, which would apply constraints to what obeys them already.
         atoms.arrays["positions"][:] = self.batch.positions[rows]
@@ -190,6 +189,8 @@ class Group:
 def _failed(
     index: int, atoms: Atoms, start: float | None, steps: int, error: ForcegateError
 ) -> Relaxed:
+    atoms = atoms.copy()
+    forget_results(atoms)
     # The server counts within a request; the caller within all structures.
     error.structure = index
     problem: dict[str, Any] = error.to_problem()
