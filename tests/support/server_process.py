@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -40,12 +41,23 @@ def footprint(process: int) -> Footprint:
 
 
 @contextmanager
-def started(repository: Path) -> Iterator[tuple[int, str]]:
-    """Process and URL of a server as its users start it, over the toy model."""
+def started(
+    repository: Path, file_size: int | None = None, **settings: object
+) -> Iterator[tuple[int, str]]:
+    """Process and URL of a server as its users start it, over the toy model.
+
+    No file that it writes may have more than ``file_size`` bytes; ``settings`` as ``Settings``
+    names them.
+    """
     command = [*_COMMAND, "--runtime", "fake", "--port", "0", "--log-level", "error"]
     server = subprocess.Popen(
-        [*command, "--model-repository", str(repository)], stdout=subprocess.PIPE, text=True
+        [*command, "--model-repository", str(repository)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {f"FORCEGATE_{k.upper()}": str(v) for k, v in settings.items()},
     )
+    if file_size is not None:
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (file_size, file_size))
     assert server.stdout is not None
     try:
         line = server.stdout.readline().strip()
