@@ -251,7 +251,7 @@ class Gateway:
                 return encoded
             finally:
                 if self.observers:
-                    soon(self._observe, Served(version.card, prepared, answers, failed))
+                    soon(self._observe, Served(version.card, prepared, answers, failed, flow.key))
 
     def _observe(self, seen: Served) -> None:
         for observer in self.observers:

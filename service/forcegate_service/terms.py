@@ -45,4 +45,4 @@ def flow_of(caller: Caller, client: tuple[str, int] | None) -> Flow:
     """Turns are taken by keys, and by addresses where there are none; then by connections."""
     host, port = client or ("", 0)
     connection = f"{host}:{port}"
-    return Flow(connection if caller.id == ANONYMOUS.id else caller.id, connection)
+    return Flow(connection if caller.id == ANONYMOUS.id else caller.id, connection, caller.id)

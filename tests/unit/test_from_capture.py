@@ -158,7 +158,8 @@ def folder(tmp_path: Path) -> Path:
         geometry(train[0]), geometry(train[1]), geometry("c1ccccc1"),
         *(geometry(smiles) for smiles in test[:1]),
     ]  # fmt: skip
-    assert store.add([Captured(*piece, {"reason": "novelty"}) for piece in pieces]) == [None] * 4
+    added = store.add([Captured(*piece, {"reason": "novelty"}) for piece in pieces])
+    assert added.outcomes == [None] * 4
     return tmp_path / "captured"
 
 

@@ -105,14 +105,17 @@ def captured(seed: int) -> Captured:
 def test_captured_structures_stay_and_more_are_kept_once_there_is_room(disk: Disk) -> None:
     folder = disk.folder / "captured"
     store = CaptureStore(folder, 1000, 2**26)
-    assert store.add([captured(0)]) == [None]
+    assert store.add([captured(0)]).outcomes == [None]
     before = contents(disk.folder)
-    with disk.full(), pytest.raises(DatasetNotWrittenError):
-        store.add([captured(seed) for seed in range(1, 30)])
+    with disk.full():
+        added = store.add([captured(seed) for seed in range(1, 30)])
+    assert added.outcomes == ["write_failed"] * 29
+    (trouble,) = added.troubles
+    assert isinstance(trouble, DatasetNotWrittenError)
     assert contents(disk.folder) == before
     (disk.folder / "ballast").unlink(missing_ok=True)
     # What could not be written is not taken for known.
-    assert store.add([captured(0), captured(1)]) == ["duplicate", None]
+    assert store.add([captured(0), captured(1)]).outcomes == ["duplicate", None]
 
 
 def test_a_file_for_the_teacher_is_there_as_a_whole_or_not_at_all(disk: Disk) -> None:

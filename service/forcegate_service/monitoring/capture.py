@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forcegate_client.dataset import DatasetError
 from forcegate_client.errors import PredictionNotFinite
 from forcegate_service.card import ModelCard
 from forcegate_service.monitoring.background import Background
@@ -16,7 +15,7 @@ from forcegate_service.monitoring.capture_metrics import (
     CaptureMetrics,
     CaptureReason,
 )
-from forcegate_service.monitoring.capture_store import Captured, CaptureStore
+from forcegate_service.monitoring.capture_store import Added, Captured, CaptureStore
 from forcegate_service.monitoring.complaints import Complaints
 from forcegate_service.monitoring.observer import Served
 from forcegate_service.monitoring.outcome import Outcome
@@ -92,7 +91,7 @@ class Capture:
                 unfit = "periodic"
             elif outcome.n_atoms[k] > _MOST_ATOMS:
                 unfit = "too_large"
-            elif not self._writer.offer(_tripped(card, outcome, k, reason)):
+            elif not self._writer.offer(_tripped(seen, outcome, k, reason)):
                 unfit = "queue_full"
             if unfit is not None:
                 self._metrics.dropped(card.name, card.version, unfit)
@@ -104,7 +103,7 @@ class Capture:
             return
         why = {
             "reason": "shadow_error", "model": question.model, "version": question.version,
-            "digest": question.digest, "force_rmse": result.force_rmse,
+            "digest": question.digest, "caller": question.caller, "force_rmse": result.force_rmse,
         }  # fmt: skip
         structure = Captured(question.atomic_numbers, question.positions, why)
         tripped = _Tripped(question.model, question.version, "shadow_error", structure)
@@ -147,24 +146,28 @@ class Capture:
                 self._complaints.tell(trouble)
 
     def _write(self, tripped: Sequence[_Tripped]) -> None:
-        outcomes: Sequence[CaptureDropReason | None]
         try:
-            outcomes = self._store.add([one.structure for one in tripped])
+            added = self._store.add([one.structure for one in tripped])
         # Not only the disk: coordinates may be beyond what the format holds.
-        except (OSError, DatasetError, ValueError) as error:
-            self._complaints.tell(error)
-            outcomes = ["write_failed"] * len(tripped)
-        for one, dropped in zip(tripped, outcomes, strict=True):
+        except (OSError, ValueError) as error:
+            added = Added(["write_failed"] * len(tripped), troubles=[error])
+        for trouble in added.troubles:
+            self._complaints.tell(trouble)
+        for why in added.evicted:
+            model, version, reason = (str(why.get(name)) for name in ("model", "version", "reason"))
+            self._metrics.evicted(model, version, reason)
+        for one, dropped in zip(tripped, added.outcomes, strict=True):
             if dropped is None:
                 self._metrics.captured(one.model, one.version, one.reason)
             else:
                 self._metrics.dropped(one.model, one.version, dropped)
 
 
-def _tripped(card: ModelCard, outcome: Outcome, k: int, reason: CaptureReason) -> _Tripped:
-    row = outcome.row(k)
+def _tripped(seen: Served, outcome: Outcome, k: int, reason: CaptureReason) -> _Tripped:
+    row, card = outcome.row(k), seen.card
     why: dict[str, object] = {
-        "reason": reason, "model": card.name, "version": card.version, "digest": card.digest
+        "reason": reason, "model": card.name, "version": card.version, "digest": card.digest,
+        "caller": seen.caller,
     }  # fmt: skip
     if reason != "not_finite":
         why["max_novelty"] = float(outcome.max_novelty[k])

@@ -32,6 +32,13 @@ class CaptureMetrics:
             registry=registry,
         )
 
+        self._evicted = Counter(
+            "forcegate_capture_evicted_total",
+            "Structures that were kept and gave way to others, by what they had been kept for.",
+            labels,
+            registry=registry,
+        )
+
     def captured(self, model: str, version: str, reason: CaptureReason) -> None:
         """Count a structure that is on the disk."""
         self._captured.labels(model, version, reason).inc()
@@ -41,3 +48,7 @@ class CaptureMetrics:
     ) -> None:
         """Count structures that are not."""
         self._dropped.labels(model, version, reason).inc(structures)
+
+    def evicted(self, model: str, version: str, reason: str) -> None:
+        """Count a structure that is no longer on the disk."""
+        self._evicted.labels(model, version, reason).inc()

@@ -16,16 +16,17 @@ __all__ = ["HearsOfUnloading", "Observer", "Served"]
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A request that was computed: the model, what was asked, and what came out.
+    """A request that was computed: the model, what was asked, what came out, and who asked.
 
     ``answers`` belong to ``prepared.pieces``, one by one; ``failed`` are the structures without a
-    good answer, by their index in the request.
+    good answer, by their index in the request; ``caller`` is the id of a key, or ``anonymous``.
     """
 
     card: ModelCard
     prepared: Prepared
     answers: Sequence[Answer]
     failed: Mapping[int, ForcegateError]
+    caller: str
 
 
 class Observer(Protocol):

@@ -14,13 +14,17 @@ __all__ = ["Outstanding", "Question"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """A structure in the spool, and the version that answered it; ``positions`` [n, 3] in Å."""
+    """A structure in the spool, who sent it, and the version that answered it.
+
+    ``positions`` [n, 3] in Å.
+    """
 
     model: str
     version: str
     digest: str
     atomic_numbers: npt.NDArray[np.int64]
     positions: npt.NDArray[np.float64]
+    caller: str = "unknown"
 
     @property
     def n_atoms(self) -> int:

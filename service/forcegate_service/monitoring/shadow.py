@@ -49,6 +49,7 @@ _OUTSTANDING = 16_384
 class _Sampled:
     card: ModelCard
     row: Row
+    caller: str
 
 
 class Shadow:
@@ -101,12 +102,12 @@ class Shadow:
             if outcome.failed is not None and outcome.failed[k]:
                 continue
             reason = self._objection(seen.card, outcome, k)
-            if reason is None and not self._writer.offer(_Sampled(seen.card, outcome.row(k))):
+            if reason is not None:
+                self._drop(seen.card, reason)
+            elif not self._writer.offer(_Sampled(seen.card, outcome.row(k), seen.caller)):
                 # There is no room for the rest either.
                 self._drop(seen.card, "queue_full", len(chosen) - place)
                 return
-            if reason is not None:
-                self._drop(seen.card, reason)
 
     def accept(self, reported: ShadowResults) -> ShadowReceipt:
         """Count results of structures that were put into the spool, each once."""
@@ -207,6 +208,7 @@ def _records(sampled: Sequence[_Sampled]) -> Iterator[ShadowRecord]:
                 positions=item.row.positions,
                 energy=item.row.energy,
                 forces=item.row.forces,
+                caller=item.caller,
             )
             for item in items
         ]
@@ -220,4 +222,5 @@ def _question(record: ShadowRecord, structure: ShadowStructure) -> Question:
         digest=record.digest,
         atomic_numbers=structure.atomic_numbers,
         positions=structure.positions,
+        caller=structure.caller,
     )

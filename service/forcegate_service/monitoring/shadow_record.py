@@ -29,13 +29,17 @@ class SpoolFileUnreadable(ForcegateError):
 
 @dataclass(frozen=True, eq=False)
 class ShadowStructure:
-    """``positions`` [n, 3] in Å; the student's ``energy`` in eV and ``forces`` [n, 3] in eV/Å."""
+    """``positions`` [n, 3] in Å; the student's ``energy`` in eV and ``forces`` [n, 3] in eV/Å.
+
+    ``caller`` is the id of the key with which it was sent.
+    """
 
     id: str
     atomic_numbers: npt.NDArray[np.int64]
     positions: npt.NDArray[np.float64]
     energy: float
     forces: npt.NDArray[np.float64]
+    caller: str = "unknown"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +63,7 @@ def encode(record: ShadowRecord) -> bytes:
         "digest": record.digest,
         "teacher": dict(record.teacher),
         "ids": [s.id for s in structures],
+        "callers": [s.caller for s in structures],
         "n_atoms": [len(s.atomic_numbers) for s in structures],
         "energies": [float(s.energy) for s in structures],
         "atomic_numbers": b"".join(_buffer(s.atomic_numbers, "<i8") for s in structures),
@@ -105,7 +110,9 @@ def _structures(message: Mapping[str, Any]) -> list[ShadowStructure]:
         raise ValueError(f"buffers that do not hold {total} atoms")
     ends = np.cumsum(counts)
     where = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
-    rows = zip(message["ids"], where, message["energies"], strict=True)
+    # Earlier releases did not say.
+    callers = message.get("callers") or ["unknown"] * len(counts)
+    rows = zip(message["ids"], where, message["energies"], callers, strict=True)
     return [
         ShadowStructure(
             id=str(identity),
@@ -113,8 +120,9 @@ def _structures(message: Mapping[str, Any]) -> list[ShadowStructure]:
             positions=positions.reshape(-1, 3)[atoms],
             energy=float(energy),
             forces=forces.reshape(-1, 3)[atoms],
+            caller=str(caller),
         )
-        for identity, atoms, energy in rows
+        for identity, atoms, energy, caller in rows
     ]
 
 

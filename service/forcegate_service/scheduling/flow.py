@@ -8,7 +8,8 @@ __all__ = ["Flow"]
 
 
 class Flow(NamedTuple):
-    """A caller (a key, or whoever has none) and one of its connections."""
+    """A caller (a key, or whoever has none) and one of its connections; ``key`` is the key's id."""
 
     caller: str
     connection: str
+    key: str = "anonymous"
