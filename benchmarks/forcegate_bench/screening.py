@@ -21,7 +21,7 @@ from forcegate_bench.in_process import InProcess
 from forcegate_bench.rows import Findings, at_least, at_most, plain
 from forcegate_bench.subject import Subject
 from forcegate_client.dataset import Dataset, load_dataset, write_dataset
-from forcegate_client.screening.sources import Library, open_library
+from forcegate_client.reading.library import Library, open_library
 
 __all__ = ["measure_screening"]
 
@@ -94,7 +94,7 @@ def _small_frames(dataset: Dataset, wanted: int) -> Dataset:
 
 def _rate(model: InProcess, library: Library) -> float:
     """Structures a second at the best batch size, over some thousand of them."""
-    batch = library.read(0, min(library.size, 4096)).structures
+    batch = library.chunk(0, min(library.size, 4096)).structures
     best = 0.0
     for size in _BATCHES:
         parts = [

@@ -120,7 +120,7 @@ def _summed(atoms: Atoms, array: str, what: str, is_told: bool) -> Told:
             name,
             expected="a whole number",
             action=f"set atoms.info[{what!r}]",
-            code=f"{what}_invalid",
+            code="charge_invalid" if what == "charge" else "multiplicity_invalid",
         )
     return [(name, round(value))]
 
@@ -144,7 +144,7 @@ def _whole(key: str, value: Any, what: str) -> int:
             _named(key, value),
             expected="a whole number",
             action="correct it, or remove it if a neutral singlet is meant",
-            code=f"{what}_invalid",
+            code="charge_invalid" if what == "charge" else "multiplicity_invalid",
         )
     return round(number)
 
@@ -159,7 +159,7 @@ def _agreed(told: Told, what: str, default: int) -> int:
                 f"{name} and {other_name}",
                 expected=f"one {what}",
                 action="remove the wrong one",
-                code=f"{what}_contradictory",
+                code="charge_contradictory" if what == "charge" else "multiplicity_contradictory",
             )
     return value
 

@@ -108,9 +108,9 @@ def test_bad_files_are_one_line_without_traceback(command: str) -> None:
     Path("empty.xyz").write_text("")
     Path("what.unknown").write_text("?")
     assert_one_line_error(forcegate(command, "missing.xyz"), "no file missing.xyz")
-    assert_one_line_error(forcegate(command, "junk.xyz"), "cannot read junk.xyz")
+    assert_one_line_error(forcegate(command, "junk.xyz"), "junk.xyz holds no structure")
     assert_one_line_error(forcegate(command, "empty.xyz"), "empty.xyz")
-    assert_one_line_error(forcegate(command, "what.unknown"), "cannot read what.unknown")
+    assert_one_line_error(forcegate(command, "what.unknown"), "what.unknown")
 
 
 def test_a_wrong_url_and_a_missing_key_are_one_line(server: FakeServer) -> None:

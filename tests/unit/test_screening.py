@@ -279,7 +279,7 @@ def test_selected_rows_are_exported(library: Path, tmp_path: Path, kind: ExportF
             assert strongest == pytest.approx(frame.info["max_force"], abs=1e-6)
     elif kind is ExportFormat.CSV:
         lines = path.read_text().splitlines()
-        assert lines[0].startswith("index,energy,")
+        assert lines[0].startswith("index,label,energy,")
         assert [int(line.split(",")[0]) for line in lines[1:]] == kept
     else:
         parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")

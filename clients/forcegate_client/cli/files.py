@@ -1,50 +1,72 @@
-"""Read structures from any file that ASE knows, and guard what is already on disk."""
+"""What commands read, and what is already on disk and must not be lost."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ase import Atoms
-from ase.io import iread, write
+from ase.io import write
+from rich.progress import Progress
 
-from forcegate_client.cli.console import CommandError
+from forcegate_client.cli.console import CommandError, err_console, warn
+from forcegate_client.reading.formats import COMPRESSED
+from forcegate_client.reading.inputs import Input, named_inputs
+from forcegate_client.reading.library import Library
+from forcegate_client.reading.record import Record
 
-__all__ = ["prepare_directory", "prepare_file", "read_frame", "read_frames", "write_extxyz"]
+__all__ = [
+    "opened",
+    "prepare_directory",
+    "prepare_file",
+    "records_of",
+    "stem_of",
+    "write_extxyz",
+]
 
-
-def read_frames(path: Path) -> list[Atoms]:
-    """All frames of a file.
-
-    Raises:
-        CommandError: if there is no such file, ASE cannot read it, or it holds no atoms.
-    """
-    if not path.is_file():
-        raise CommandError(f"no file {path}; expected a structure file that ASE reads")
-    try:
-        frames = list(iread(path, index=":"))
-    except Exception as error:
-        # ASE's readers fail in many ways, from StopIteration to IndexError; all mean the same.
-        why = str(error) or type(error).__name__
-        raise CommandError(f"ASE cannot read {path} ({why}); is it complete?") from error
-    if not frames or not all(len(frame) for frame in frames):
-        raise CommandError(f"{path} holds {len(frames)} frames, some or all without atoms")
-    return frames
+_AT_ONCE = 64
 
 
-def read_frame(path: Path, index: int) -> Atoms:
-    """One frame of a file.
+@contextmanager
+def opened(
+    names: Sequence[str] | None, smiles: Sequence[str] | None, format: str | None
+) -> Iterator[list[Input]]:
+    """What a command's arguments name, with a folder for what comes from a stream.
 
     Raises:
-        CommandError: as ``read_frames``, or if there is no such frame.
+        InputUnreadable: if there is nothing, or a name stands for nothing.
     """
-    frames = read_frames(path)
-    try:
-        return frames[index]
-    except IndexError:
-        raise CommandError(
-            f"{path} holds {len(frames)} frames, there is no frame {index}"
-        ) from None
+    with TemporaryDirectory(prefix="forcegate-") as spool:
+        inputs, skipped = named_inputs(names or (), Path(spool), smiles=smiles or (), format=format)
+        if skipped:
+            warn(
+                f"{len(skipped)} files of unknown format are left out: {', '.join(skipped[:5])}"
+                f"{' …' if len(skipped) > 5 else ''}"
+            )
+        yield inputs
+
+
+def stem_of(inputs: Sequence[Input]) -> str:
+    """What results are called after if nobody says: the file, if there is but one."""
+    if len(inputs) > 1:
+        return "structures"
+    name = Path(inputs[0].name).name.strip("-") or "stdin"
+    while Path(name).suffix in COMPRESSED:
+        name = Path(name).stem
+    return Path(name).stem
+
+
+def records_of(library: Library) -> Iterator[Record]:
+    """All records; a bar shows how far it is, as SMILES take their time."""
+    with Progress(console=err_console(), transient=True) as progress:
+        task = progress.add_task("reading", total=library.size)
+        for start in range(0, library.size, _AT_ONCE):
+            records = library.read(start, min(start + _AT_ONCE, library.size))
+            progress.advance(task, len(records))
+            yield from records
 
 
 def prepare_file(path: Path, overwrite: bool) -> Path:

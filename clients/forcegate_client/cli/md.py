@@ -11,28 +11,35 @@ import typer
 from rich.table import Table
 
 from forcegate_client.calculator import RemoteCalculator
-from forcegate_client.cli.console import ExitCode, err_console, out_console, warn
-from forcegate_client.cli.files import prepare_directory, read_frame
+from forcegate_client.cli.console import CommandError, ExitCode, err_console, out_console, warn
+from forcegate_client.cli.files import opened, prepare_directory, stem_of
 from forcegate_client.cli.md_output import LOG, MDOutput, summary_of
 from forcegate_client.cli.md_progress import md_progress
 from forcegate_client.cli.md_run import Ensemble, MDSettings, new_monitor, prepare, record
 from forcegate_client.cli.options import (
-    FileArgument,
+    FormatOption,
+    InputArgument,
     ModelOption,
     OverwriteOption,
+    SmilesOption,
     UrlOption,
     VersionOption,
     connect,
 )
 from forcegate_client.nve import DEFAULT_FRICTION_PER_FS
+from forcegate_client.reading.inputs import Input
+from forcegate_client.reading.library import open_library
+from forcegate_client.reading.record import Record
 
 __all__ = ["md"]
 
 
 def md(
-    file: FileArgument,
+    inputs: InputArgument = None,
+    smiles: SmilesOption = None,
+    format: FormatOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results. Default: <FILE>_md.")
+        Path | None, typer.Option(help="Folder for the results. Default: <INPUT>_md.")
     ] = None,
     ensemble: Annotated[Ensemble, typer.Option(help="Constant energy or thermostat.")] = (
         Ensemble.NVE
@@ -47,7 +54,7 @@ def md(
         float, typer.Option(min=0.0, help="Langevin friction, 1/fs.")
     ] = DEFAULT_FRICTION_PER_FS,
     relax: Annotated[bool, typer.Option(help="Relax the structure first.")] = True,
-    frame: Annotated[int, typer.Option(help="Which frame of FILE; -1 is the last.")] = -1,
+    frame: Annotated[int, typer.Option(help="Which structure of INPUT; -1 is the last.")] = -1,
     log_every: Annotated[int, typer.Option(min=1, help="Steps between log lines.")] = 10,
     frame_every: Annotated[int, typer.Option(min=1, help="Steps between frames.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of velocities and thermostat.")] = 0,
@@ -59,7 +66,7 @@ def md(
         bool, typer.Option(help="Tell the server how the run goes: drift and temperature only.")
     ] = True,
 ) -> None:
-    """Run molecular dynamics of FILE: trajectory, log, plot and energy drift."""
+    """Run molecular dynamics of one structure: trajectory, log, plot and energy drift."""
     settings = MDSettings(
         ensemble=ensemble,
         temperature_k=temperature,
@@ -72,7 +79,10 @@ def md(
         log_every=log_every,
         frame_every=frame_every,
     )
-    atoms = read_frame(file, frame)
+    with opened(inputs, smiles, format) as files:
+        chosen, stem = _chosen(files, frame), stem_of(files)
+    assert chosen.atoms is not None
+    atoms = chosen.atoms
     rng = np.random.default_rng(seed)
     with connect(url, give_up_after_s=None) as client:
         calculator = RemoteCalculator(model=model, version=version, client=client)
@@ -83,7 +93,7 @@ def md(
         approval = calculator.approval.get("md", "not_validated")
         if approval != "approved":
             warn(f"{model} {calculator.version} is {approval} for molecular dynamics")
-        directory = prepare_directory(out or Path(f"{file.stem}_md"), overwrite, marker=LOG)
+        directory = prepare_directory(out or Path(f"{stem}_md"), overwrite, marker=LOG)
         with md_progress(err_console()) as progress:
             prepared = prepare(atoms, settings, rng, progress)
             monitor = new_monitor(atoms, settings, rng, prepared, report)
@@ -91,7 +101,8 @@ def md(
                 interrupted = record(monitor, settings, output, progress)
                 summary = (
                     _served(calculator)
-                    | {"file": str(file), "formula": atoms.get_chemical_formula()}
+                    | {"file": chosen.source, "frame": chosen.index}
+                    | {"formula": atoms.get_chemical_formula()}
                     | asdict(settings)
                     | {"interrupted": interrupted}
                     | summary_of(monitor.report(), settings.conserves_energy)
@@ -106,6 +117,25 @@ def md(
     if monitor.trouble is not None:
         warn(f"the run ended early: {monitor.trouble}")
         raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def _chosen(inputs: list[Input], frame: int) -> Record:
+    """Structure ``frame`` of all of them.
+
+    Raises:
+        CommandError: if there is no such structure, or it cannot be read.
+    """
+    library = open_library(inputs)
+    try:
+        place = frame + library.size if frame < 0 else frame
+        if not 0 <= place < library.size:
+            raise CommandError(f"the input holds {library.size} frames, there is no frame {frame}")
+        (record,) = library.read(place, place + 1)
+    finally:
+        library.close()
+    if record.problem is not None:
+        raise CommandError(record.problem.at(record.origin).detail)
+    return record
 
 
 def _served(calculator: RemoteCalculator) -> dict[str, Any]:

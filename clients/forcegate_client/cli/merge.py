@@ -29,7 +29,7 @@ def finish(folder: Path, where: str | None, kind: ExportName | None) -> None:
         typer.Exit: with ``INCOMPLETE`` if there are failures.
     """
     # Imported here: h5py comes with an extra.
-    from forcegate_client.screening.errors import PackageMissing
+    from forcegate_client.reading.errors import PackageMissing
 
     try:
         from forcegate_client.screening.exporting import ExportFormat, export

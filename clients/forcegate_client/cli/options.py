@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,9 +10,11 @@ from forcegate_client.client import Client
 from forcegate_client.retry import RetryPolicy
 
 __all__ = [
-    "FileArgument",
+    "FormatOption",
+    "InputArgument",
     "ModelOption",
     "OverwriteOption",
+    "SmilesOption",
     "UrlOption",
     "VersionOption",
     "connect",
@@ -22,7 +23,21 @@ __all__ = [
 # Somebody sits before the terminal: a mistyped URL should not keep them waiting for a minute.
 FIRST_ANSWER_WITHIN_S = 10.0
 
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Any file that ASE reads.")]
+InputArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[INPUT]…",
+        help="Files, folders, patterns, or - for standard input: XYZ, SDF, SMILES, CSV, PDB, CIF, "
+        "mol2, what ASE reads; also .gz, .bz2, .xz.",
+    ),
+]
+SmilesOption = Annotated[
+    list[str] | None, typer.Option(help="A SMILES, such as CCO; may be repeated.")
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option("--format", help="Format of all inputs, such as sdf. Default: by their names."),
+]
 UrlOption = Annotated[
     str | None,
     typer.Option(help="Server, e.g. http://gpu-box:8000. Default: FORCEGATE_URL, else this host."),

@@ -1,36 +1,43 @@
-"""``forcegate relax``: bring every frame of a file to its nearest minimum."""
+"""``forcegate relax``: bring every structure of some files to its nearest minimum."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from ase import Atoms
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from forcegate_client.calculator import RemoteCalculator
 from forcegate_client.cli.console import ExitCode, err_console, out_console, warn
-from forcegate_client.cli.files import prepare_file, read_frames, write_extxyz
+from forcegate_client.cli.files import opened, prepare_file, records_of, stem_of, write_extxyz
 from forcegate_client.cli.options import (
-    FileArgument,
+    FormatOption,
+    InputArgument,
     ModelOption,
     OverwriteOption,
+    SmilesOption,
     UrlOption,
     VersionOption,
     connect,
 )
-from forcegate_client.cli.relax_run import Optimizer, Outcome, relax_many, relax_one
+from forcegate_client.cli.relax_run import Optimizer, Outcome, relax_many, relax_one, unread
 from forcegate_client.client import Client
+from forcegate_client.reading.library import open_library
+from forcegate_client.reading.record import Record
 from forcegate_client.relaxation import RemoteEvaluator, evaluator
 
 __all__ = ["relax"]
 
 
 def relax(
-    file: FileArgument,
+    inputs: InputArgument = None,
+    smiles: SmilesOption = None,
+    format: FormatOption = None,
     fmax: Annotated[float, typer.Option(min=0.0, help="Largest force left, eV/Å.")] = 0.02,
     steps: Annotated[int, typer.Option(min=1, help="Most steps for each frame.")] = 500,
     optimizer: Annotated[
@@ -41,40 +48,52 @@ def relax(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Extended XYZ to write. Default: <FILE>_relaxed.extxyz.")
+        Path | None, typer.Option(help="Extended XYZ to write. Default: <INPUT>_relaxed.extxyz.")
     ] = None,
     url: UrlOption = None,
     model: ModelOption = "painn_base",
     version: VersionOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Relax the positions of every frame in FILE; cells stay as they are."""
-    frames = read_frames(file)
-    target = prepare_file(out or Path(f"{file.stem}_relaxed.extxyz"), overwrite)
-    done: dict[int, tuple[Atoms, Outcome]] = {}
+    """Relax the positions of every structure in INPUT…; cells stay as they are."""
+    with opened(inputs, smiles, format) as files:
+        target = prepare_file(out or Path(f"{stem_of(files)}_relaxed.extxyz"), overwrite)
+        library = open_library(files)
+        records = list(records_of(library))
+        library.close()
+    done: dict[int, tuple[Atoms | None, Outcome]] = {
+        place: (None, unread(record))
+        for place, record in enumerate(records)
+        if record.atoms is None
+    }
+    places = [place for place, record in enumerate(records) if record.atoms is not None]
+    frames = [record.atoms for record in records if record.atoms is not None]
+    if not frames:
+        out_console().print(_table(records, done, several=len(files) > 1))
+        raise typer.Exit(ExitCode.INCOMPLETE)
     try:
         with connect(url, give_up_after_s=None) as client:
             asked, results = _results(client, frames, model, version, fmax, steps, optimizer)
             for index, frame, outcome in track(
                 results, "relaxing", len(frames), console=err_console(), transient=True
             ):
-                done[index] = frame, outcome
+                done[places[index]] = frame, outcome
     finally:
-        # What is done is kept, whatever stopped the rest; in the order of the file.
-        if done:
-            write_extxyz(target, [done[index][0] for index in sorted(done)])
+        # What is done is kept, whatever stopped the rest; in the order of the input.
+        kept = [frame for _, (frame, _) in sorted(done.items()) if frame is not None]
+        if kept:
+            write_extxyz(target, kept)
     if asked.approval.get("relax", "approved") != "approved":
         warn(f"{model} {asked.version} is {asked.approval['relax']} for relaxation")
-    outcomes = [done[index][1] for index in sorted(done)]
-    out_console().print(_table(outcomes))
+    out_console().print(_table(records, done, several=len(files) > 1))
     out_console().print(f"written to {target}")
-    if not all(outcome.converged for outcome in outcomes):
+    if not all(outcome.converged for _, outcome in done.values()):
         raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 def _results(
     client: Client,
-    frames: list[Atoms],
+    frames: Sequence[Atoms],
     model: str,
     version: str | None,
     fmax: float,
@@ -94,20 +113,26 @@ def _results(
     return calculator, one_by_one
 
 
-def _table(outcomes: list[Outcome]) -> Table:
-    table = Table("frame", "formula")
+def _table(
+    records: list[Record], done: dict[int, tuple[Atoms | None, Outcome]], *, several: bool
+) -> Table:
+    table = Table("frame")
+    if several:
+        table.add_column("file")
+    table.add_column("formula")
     for heading in ("steps", "ΔE / eV", "energy / eV", "max |F| / eV/Å"):
         table.add_column(heading, justify="right")
     table.add_column("remarks")
-    for index, outcome in enumerate(outcomes):
+    for place, (_, outcome) in sorted(done.items()):
+        record = records[place]
         table.add_row(
-            str(index),
+            *map(escape, [str(record.index)] + [record.source] * several),
             outcome.formula,
             str(outcome.steps),
             _shown(outcome.energy_change_ev, "+.4f"),
             _shown(outcome.energy_ev, ".6f"),
             _shown(outcome.largest_force, ".4f"),
-            outcome.remark,
+            escape(outcome.remark),
         )
     return table
 

@@ -14,9 +14,10 @@ from forcegate_client.bonds import bond_changes, bonded_pairs
 from forcegate_client.calculator import RemoteCalculator
 from forcegate_client.errors import UnprocessableRequest
 from forcegate_client.nve import snapshot
+from forcegate_client.reading.record import Problem, Record
 from forcegate_client.relaxation import Relaxed, RemoteEvaluator, relax_batched
 
-__all__ = ["Optimizer", "Outcome", "relax_many", "relax_one"]
+__all__ = ["Optimizer", "Outcome", "relax_many", "relax_one", "unread"]
 
 
 class Optimizer(StrEnum):
@@ -76,10 +77,16 @@ def relax_one(
     )
 
 
+def unread(record: Record) -> Outcome:
+    """Of a record that holds no structure."""
+    detail = "" if record.problem is None else record.problem.detail
+    return Outcome("", 0, None, None, None, False, detail)
+
+
 def _outcome(start: Atoms, relaxed: Relaxed) -> Outcome:
     formula = start.get_chemical_formula()
     if relaxed.problem is not None:
-        detail = str(relaxed.problem["detail"])
+        detail = Problem.of(relaxed.problem).detail
         return Outcome(formula, relaxed.steps, None, None, None, False, detail)
     assert relaxed.energy is not None
     assert relaxed.start_energy is not None

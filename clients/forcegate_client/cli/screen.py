@@ -18,7 +18,15 @@ from rich.progress import (
 )
 
 from forcegate_client.cli.console import err_console
-from forcegate_client.cli.options import ModelOption, UrlOption, VersionOption
+from forcegate_client.cli.files import opened
+from forcegate_client.cli.options import (
+    FormatOption,
+    InputArgument,
+    ModelOption,
+    SmilesOption,
+    UrlOption,
+    VersionOption,
+)
 from forcegate_client.client import Client
 
 __all__ = ["screen"]
@@ -48,11 +56,10 @@ ExportOption = Annotated[
 
 
 def screen(
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(metavar="INPUT…", help="xyz, SDF, SMILES, HDF5, what ASE reads."),
-    ],
     out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    inputs: InputArgument = None,
+    smiles: SmilesOption = None,
+    format: FormatOption = None,
     task: Annotated[
         TaskName, typer.Option(help="What to do with each structure.")
     ] = TaskName.SINGLE_POINT,
@@ -73,7 +80,7 @@ def screen(
 ) -> None:
     """Compute every structure of INPUT…; run it again to go on after a stop."""
     from forcegate_client.cli.merge import finish
-    from forcegate_client.screening.errors import PackageMissing
+    from forcegate_client.reading.errors import PackageMissing
 
     try:
         from forcegate_client.screening.manifest import Shard
@@ -96,9 +103,13 @@ def screen(
         # A mistake in it should not show after a night of computing.
         Condition(where, chosen.columns)
     part = Shard() if shard is None else Shard.parse(shard)
-    with Client(url, retry=NO_RETRIES) as client, _Bar() as bar:
+    with (
+        opened(inputs, smiles, format) as files,
+        Client(url, retry=NO_RETRIES) as client,
+        _Bar() as bar,
+    ):
         done = run(
-            inputs,
+            files,
             out,
             client=client,
             model=model,

@@ -3,8 +3,6 @@
 from forcegate_client.errors import ForcegateError
 
 __all__ = [
-    "InputUnreadable",
-    "PackageMissing",
     "ResultsMismatch",
     "ScreeningError",
     "WhereInvalid",
@@ -18,12 +16,6 @@ class ScreeningError(ForcegateError):
     title = "The screening cannot go on"
 
 
-class InputUnreadable(ScreeningError):
-    """There is no such file, or nothing in it can be told apart as a structure."""
-
-    default_code = "input_unreadable"
-
-
 class ResultsMismatch(ScreeningError):
     """The folder holds results of other work, or not all of them."""
 
@@ -34,9 +26,3 @@ class WhereInvalid(ScreeningError):
     """The expression is not one over the columns of the results."""
 
     default_code = "where_invalid"
-
-
-class PackageMissing(ScreeningError):
-    """A format needs a package that is not installed."""
-
-    default_code = "package_missing"

@@ -18,10 +18,12 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from forcegate_client.screening.errors import PackageMissing, ResultsMismatch
+from forcegate_client.reading.errors import PackageMissing
+from forcegate_client.reading.inputs import Input
+from forcegate_client.reading.process import open_reader
+from forcegate_client.screening.errors import ResultsMismatch
+from forcegate_client.screening.manifest import file_digest
 from forcegate_client.screening.part import flush
-from forcegate_client.screening.reading import open_reader
-from forcegate_client.screening.sources.base import file_digest
 
 __all__ = ["ExportFormat", "export"]
 
@@ -119,11 +121,11 @@ def _write_parquet(file: h5py.File, path: Path) -> None:
 def _write_extxyz(file: h5py.File, path: Path) -> None:
     """Structures come from the input again; positions from the results, if the task moved them."""
     manifest = json.loads(file.attrs["manifest"])
-    inputs = [Path(entry["path"]) for entry in manifest["files"]]
+    inputs = [Input.from_json(entry) for entry in manifest["files"]]
     for entry, source in zip(manifest["files"], inputs, strict=True):
-        if not source.is_file() or file_digest(source) != entry["sha256"]:
+        if not source.path.is_file() or file_digest(source.path) != entry["sha256"]:
             raise ResultsMismatch(
-                f"{source}, which is gone or has changed",
+                f"{source.path}, which is gone or has changed",
                 expected="the input, from which extended XYZ takes the structures",
                 action="put it back, or export csv",
             )

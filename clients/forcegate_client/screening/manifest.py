@@ -12,7 +12,7 @@ from typing import Any
 from forcegate_client.screening.errors import ResultsMismatch, ScreeningError
 from forcegate_client.screening.part import flush
 
-__all__ = ["MANIFEST", "Manifest", "Shard"]
+__all__ = ["MANIFEST", "Manifest", "Shard", "file_digest"]
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
@@ -135,8 +135,16 @@ class Manifest:
 
     def _content(self) -> dict[str, Any]:
         content = asdict(self)
-        content["files"] = [{k: v for k, v in f.items() if k != "path"} for f in self.files]
+        content["files"] = [
+            {k: v for k, v in f.items() if k not in ("path", "name")} for f in self.files
+        ]
         return content
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _differences(now: Any, before: Any, name: str = "") -> list[str]:

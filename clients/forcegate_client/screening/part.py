@@ -13,16 +13,27 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_client.screening.chunk import Chunk, Failure
+from forcegate_client.reading.chunk import Chunk
+from forcegate_client.reading.record import Problem
 from forcegate_client.screening.tasks import TRANSIENT_STATUSES, Computed
 
-__all__ = ["Part", "flush", "part_of", "read_part", "string_array", "write_part"]
+__all__ = ["Failure", "Part", "flush", "part_of", "read_part", "string_array", "write_part"]
 
 Int = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
 
 PER_ATOM = ("positions", "forces")
 TEXT = h5py.string_dtype()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why structure ``index`` of the input has no result; ``transient`` ones are tried again."""
+
+    index: int
+    code: str
+    detail: str
+    transient: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,10 +99,14 @@ class Part:
 def part_of(chunk: Chunk, computed: Computed) -> Part:
     """What becomes of a chunk once its structures are computed."""
     columns: dict[str, Array] = {"index": chunk.index[computed.index], **computed.columns}
-    if chunk.labels is not None:
-        columns["label"] = string_array(chunk.labels[row] for row in computed.index.tolist())
+    origins = [chunk.origin(index) for index in columns["index"].tolist()]
+    columns["label"] = string_array(origin.label for origin in origins)
     per_atom = {name: getattr(computed, name) for name in PER_ATOM}
-    failures = [_failure(int(chunk.index[row]), p) for row, p in computed.problems.items()]
+    unread = [_failure(chunk, index, problem) for index, problem in chunk.problems.items()]
+    failures = [
+        _failure(chunk, int(chunk.index[row]), Problem.of(p), p.get("status"))
+        for row, p in computed.problems.items()
+    ]
     warnings = [
         (int(chunk.index[row]), text) for row, texts in computed.warnings.items() for text in texts
     ]
@@ -100,7 +115,7 @@ def part_of(chunk: Chunk, computed: Computed) -> Part:
         chunk.stop,
         columns,
         {name: values for name, values in per_atom.items() if values is not None},
-        tuple(sorted((*chunk.failures, *failures), key=lambda failure: failure.index)),
+        tuple(sorted((*unread, *failures), key=lambda failure: failure.index)),
         tuple(sorted(warnings)),
     )
 
@@ -182,13 +197,9 @@ def _restored(start: int, stop: int, columns: Mapping[str, Array]) -> Part:
     )
 
 
-def _failure(index: int, problem: Mapping[str, Any]) -> Failure:
-    return Failure(
-        index,
-        str(problem.get("code", "no_answer")),
-        str(problem.get("detail", "")),
-        problem.get("status") in TRANSIENT_STATUSES,
-    )
+def _failure(chunk: Chunk, index: int, problem: Problem, status: Any = None) -> Failure:
+    placed = problem.at(chunk.origin(index))
+    return Failure(index, placed.code, placed.detail, status in TRANSIENT_STATUSES)
 
 
 def _atoms_in_order(counts: Int, order: Int) -> Int:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forcegate_client.screening.chunk import Chunk
+from forcegate_client.reading.chunk import Chunk
+from forcegate_client.reading.process import Reader
 from forcegate_client.screening.manifest import Manifest
 from forcegate_client.screening.part import Part, part_of, read_part, write_part
-from forcegate_client.screening.reading import Reader
 from forcegate_client.screening.tasks import Evaluate, Task
 
 __all__ = ["Todo", "left_to_do", "run_parts", "writer"]

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from forcegate_client.client import Client
+from forcegate_client.reading.inputs import Input, as_inputs
+from forcegate_client.reading.process import Reader, open_reader
 from forcegate_client.retry import RetryPolicy
-from forcegate_client.screening.errors import InputUnreadable, ResultsMismatch
+from forcegate_client.screening.errors import ResultsMismatch
 from forcegate_client.screening.evaluator import Evaluator, patiently
 from forcegate_client.screening.gate import Gate
-from forcegate_client.screening.manifest import Manifest, Shard
+from forcegate_client.screening.manifest import Manifest, Shard, file_digest
 from forcegate_client.screening.part import Part
 from forcegate_client.screening.pin import PinnedModel, pin
 from forcegate_client.screening.pipeline import left_to_do, run_parts, writer
-from forcegate_client.screening.reading import Reader, open_reader
-from forcegate_client.screening.sources.base import file_digest
 from forcegate_client.screening.tasks import SinglePoint, Task
 
 __all__ = ["NO_RETRIES", "Progress", "Screened", "screen"]
@@ -50,7 +50,7 @@ class Screened:
 
 
 def screen(
-    inputs: Sequence[str | Path],
+    inputs: Sequence[str | Path | Input],
     out: str | Path,
     *,
     client: Client,
@@ -76,19 +76,19 @@ def screen(
     """
     task = task or SinglePoint()
     shard = shard or Shard()
-    paths = [Path(item) for item in inputs]
-    _require_files(paths)
+    files = as_inputs(inputs)
     folder = shard.folder(Path(out))
     _make_folder(folder / "parts")
     with _alone(folder):
-        reader = open_reader(paths)
+        files = [item.kept_in(folder) for item in files]
+        reader = open_reader(files)
         try:
             earlier = Manifest.read(folder)
             if earlier is not None and version is None and earlier.model["name"] == model:
                 version = str(earlier.model["version"])
             stop = threading.Event()
             pinned = _pinned(client, model, version, task, stop, patience_s)
-            manifest = _manifest(paths, reader, pinned, task, shard, part_size)
+            manifest = _manifest(files, reader, pinned, task, shard, part_size)
             if earlier is None:
                 manifest.write(folder)
             else:
@@ -154,7 +154,7 @@ def _pinned(
 
 
 def _manifest(
-    paths: list[Path],
+    inputs: list[Input],
     reader: Reader,
     pinned: PinnedModel,
     task: Task,
@@ -162,8 +162,8 @@ def _manifest(
     part_size: int,
 ) -> Manifest:
     files: list[dict[str, Any]] = [
-        {"path": str(path.resolve()), "sha256": file_digest(path), **description}
-        for path, description in zip(paths, reader.describe(), strict=True)
+        {**item.to_json(), "sha256": file_digest(item.path), **description}
+        for item, description in zip(inputs, reader.describe(), strict=True)
     ]
     start, stop = shard.range(reader.size)
     return Manifest(
@@ -175,17 +175,6 @@ def _manifest(
         stop=stop,
         shard={"number": shard.number, "count": shard.count},
     )
-
-
-def _require_files(paths: list[Path]) -> None:
-    """Before a folder is made for them."""
-    if not paths:
-        raise InputUnreadable("no input", expected="at least one file of structures")
-    for path in paths:
-        if not path.is_file():
-            raise InputUnreadable(
-                f"no file {path}", expected="files of structures", action="check the path"
-            )
 
 
 def _make_folder(parts: Path) -> None:

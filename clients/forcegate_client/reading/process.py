@@ -1,4 +1,4 @@
-"""Readers: datasets are read in this process, everything that needs a parser in one of its own."""
+"""Readers of chunks: datasets are read in this process, what needs a parser in one of its own."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ import struct
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, fields
-from pathlib import Path
+from dataclasses import astuple, fields
 from typing import Any, BinaryIO, Protocol
 
 import msgpack
 import numpy as np
 
-from forcegate_client.screening.chunk import Chunk, Failure
-from forcegate_client.screening.errors import InputUnreadable
-from forcegate_client.screening.sources.library import Library, is_dataset, open_library
+from forcegate_client.errors import ForcegateError
+from forcegate_client.reading.chunk import Chunk
+from forcegate_client.reading.errors import InputUnreadable, PackageMissing
+from forcegate_client.reading.inputs import Input
+from forcegate_client.reading.library import Library, open_library
+from forcegate_client.reading.record import Origin, Problem
 from forcegate_client.structures import StructureBatch
 
 __all__ = ["Reader", "ReaderProcess", "open_reader", "serve_chunks"]
 
 _LENGTH = struct.Struct("<Q")
 _PROGRAM = f"from {__name__} import main; main()"
+# Whoever asks comes first: a gateway on the same machine, other people's work.
+_NICE = 5
 # Below that, starting a process takes longer than parsing.
 _SMALL_BYTES = 262_144
 
@@ -53,10 +57,10 @@ class _InProcess:
         return self._library.describe()
 
     def read(self, start: int, stop: int) -> Chunk:
-        return self._library.read(start, stop)
+        return self._library.chunk(start, stop)
 
     def close(self) -> None:
-        return
+        self._library.close()
 
 
 class ReaderProcess:
@@ -68,17 +72,22 @@ class ReaderProcess:
         InputUnreadable: if the files cannot be read, with what their reader says.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, inputs: Sequence[Input]) -> None:
         self._process = subprocess.Popen(  # noqa: S603 (our own module)
-            [sys.executable, "-c", _PROGRAM, *map(str, paths)],
+            [sys.executable, "-c", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Ctrl-C reaches the whole group of the terminal; only this process decides.
             start_new_session=True,
         )
+        assert self._process.stdin is not None
         try:
+            _send(self._process.stdin, {"inputs": [item.to_json() for item in inputs]})
             hello = self._receive()
-        except InputUnreadable:
+        except OSError as error:
+            self.close()
+            raise self._died() from error
+        except ForcegateError:
             self.close()
             raise
         self.size = int(hello["size"])
@@ -116,7 +125,8 @@ class ReaderProcess:
         if message is None:
             raise self._died()
         if "error" in message:
-            raise InputUnreadable(**message["error"])
+            missing = message["error"].get("code") == PackageMissing.default_code
+            raise (PackageMissing if missing else InputUnreadable)(**message["error"])
         return message
 
     def _died(self) -> InputUnreadable:
@@ -127,24 +137,24 @@ class ReaderProcess:
         )
 
 
-def open_reader(paths: Sequence[Path]) -> Reader:
-    """The cheapest way to read ``paths``."""
-    parsed = [path for path in paths if not is_dataset(path)]
-    if all(path.suffix in (".xyz", ".extxyz") and _is_small(path) for path in parsed):
-        return _InProcess(open_library(paths))
-    return ReaderProcess(paths)
+def open_reader(inputs: Sequence[Input]) -> Reader:
+    """The cheapest way to read ``inputs``."""
+    if all(item.format == "h5" or _is_small(item) for item in inputs):
+        return _InProcess(open_library(inputs))
+    return ReaderProcess(inputs)
 
 
-def _is_small(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size < _SMALL_BYTES
+def _is_small(item: Input) -> bool:
+    return item.format == "xyz" and item.path.stat().st_size < _SMALL_BYTES
 
 
-def serve_chunks(paths: Sequence[Path], requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer requests for slices until there are no more."""
-    from forcegate_client.errors import ForcegateError
-
+def serve_chunks(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests for slices until there are no more; the first says which files these are."""
+    first = _receive(requests)
+    if first is None:
+        return
     try:
-        library = open_library(paths)
+        library = open_library([Input.from_json(item) for item in first["inputs"]])
     except ForcegateError as error:
         reason = {"expected": error.expected, "action": error.action, "code": error.code}
         _send(answers, {"error": {"received": error.received, **reason}})
@@ -152,7 +162,7 @@ def serve_chunks(paths: Sequence[Path], requests: BinaryIO, answers: BinaryIO) -
     _send(answers, {"size": library.size, "files": library.describe()})
     while (request := _receive(requests)) is not None:
         try:
-            chunk = library.read(int(request["start"]), int(request["stop"]))
+            chunk = library.chunk(int(request["start"]), int(request["stop"]))
         except Exception as error:
             # Whatever happened to the file since it was counted; it must be told on the other side.
             received = f"{type(error).__name__}: {error}, structures {request['start']} and later"
@@ -166,13 +176,13 @@ def _packed(chunk: Chunk) -> dict[str, Any]:
     arrays = {f.name: getattr(batch, f.name) for f in fields(batch)}
     return {
         "bounds": [chunk.start, chunk.stop],
+        "origins": [astuple(origin) for origin in chunk.origins],
         "index": chunk.index.tobytes(),
         "structures": {
             name: [values.dtype.str, list(values.shape), values.tobytes()]
             for name, values in arrays.items()
         },
-        "labels": chunk.labels,
-        "failures": [asdict(failure) for failure in chunk.failures],
+        "problems": [[index, *astuple(problem)] for index, problem in chunk.problems.items()],
     }
 
 
@@ -185,10 +195,10 @@ def _unpacked(message: dict[str, Any]) -> Chunk:
     return Chunk(
         start,
         stop,
+        [Origin(*origin) for origin in message["origins"]],
         np.frombuffer(message["index"], dtype=np.int64),
         StructureBatch(**arrays),
-        message["labels"],
-        [Failure(**failure) for failure in message["failures"]],
+        {index: Problem(code, detail) for index, code, detail in message["problems"]},
     )
 
 
@@ -213,4 +223,6 @@ def main() -> None:
     # What libraries print must not get among the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    serve_chunks([Path(name) for name in sys.argv[1:]], sys.stdin.buffer, answers)
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    serve_chunks(sys.stdin.buffer, answers)

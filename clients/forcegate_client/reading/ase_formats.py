@@ -1,0 +1,94 @@
+"""Whatever else ASE reads: from the front, frame after frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from ase import Atoms
+from ase.calculators.calculator import all_properties
+from ase.io import iread
+
+from forcegate_client.reading.compression import uncompressed
+from forcegate_client.reading.errors import InputUnreadable
+from forcegate_client.reading.inputs import Input
+from forcegate_client.reading.names import label_of, smiles_of
+from forcegate_client.reading.record import Parsed, Record, RecordInvalid, read_record
+from forcegate_client.reading.source import Source
+
+__all__ = ["AseFile"]
+
+
+class AseFile(Source):
+    """A file of a format in which only ASE knows where frames begin.
+
+    It is read once to count its frames. Going back means to begin again. What follows a frame that
+    ASE cannot read cannot be counted: it is one record with a problem.
+
+    Raises:
+        InputUnreadable: if ASE cannot read anything of it.
+    """
+
+    def __init__(self, file: Input) -> None:
+        self.name = file.name
+        self._input = file
+        self._told = file.format.removeprefix("ase").removeprefix(":") or None
+        self.format = f"ase {self._told}" if self._told else "ase"
+        self._open = ExitStack()
+        self._frames: Iterator[Atoms] = iter(())
+        self._next = 0
+        self._damage = ""
+        self.size = 0
+        try:
+            self._begin()
+            for _ in self._frames:
+                self.size += 1
+        except Exception as error:
+            # ASE's readers fail in many ways, from StopIteration to IndexError.
+            self._damage = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        finally:
+            self.close()
+        if self._damage and not self.size:
+            raise InputUnreadable(
+                f"{file.name} ({self._damage})",
+                expected="a complete structure file in a format that forcegate or ASE reads",
+                action="check the file and the end of its name, or tell --format",
+            )
+        self.size += bool(self._damage)
+
+    def read(self, start: int, stop: int) -> list[Record]:
+        """Frames ``start`` to ``stop``."""
+        if start < self._next or not self._next:
+            self.close()
+            self._begin()
+        while self._next < start:
+            next(self._frames)
+            self._next += 1
+        return [read_record(self.name, index, self._parse) for index in range(start, stop)]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._frames, self._next = iter(()), 0
+        self._open.close()
+
+    def _begin(self) -> None:
+        path = self._open.enter_context(uncompressed(self._input.path))
+        self._frames, self._next = iter(iread(path, index=":", format=self._told)), 0
+
+    def _parse(self) -> Parsed:
+        index, self._next = self._next, self._next + 1
+        if self._damage and index == self.size - 1:
+            raise RecordInvalid(
+                "record_unreadable",
+                f"ASE cannot read on from here ({self._damage}); nothing that follows is read",
+            )
+        atoms = next(self._frames)
+        info = atoms.info
+        # Rows of a data base keep what was told about them one level deeper.
+        info.update(info.pop("key_value_pairs", None) or {})
+        # Results of another calculation.
+        atoms.calc = None
+        for key in all_properties:
+            info.pop(key, None)
+            atoms.arrays.pop(key, None)
+        return Parsed(atoms, label_of(info), smiles_of(info))

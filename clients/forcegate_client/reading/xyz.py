@@ -1,0 +1,188 @@
+"""Frames of XYZ and extended XYZ, in the dialects in which programs write them."""
+
+from __future__ import annotations
+
+import io
+import re
+from array import array
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from ase.calculators.calculator import all_properties
+from ase.constraints import FixAtoms, FixCartesian
+from ase.io.extxyz import key_val_str_to_dict
+
+from forcegate_client.reading.indexed import pairs
+from forcegate_client.reading.names import label_of, smiles_of
+from forcegate_client.reading.record import Parsed, RecordInvalid
+from forcegate_client.reading.symbols import elements_of
+
+__all__ = ["parse_frame", "xyz_records"]
+
+Int = npt.NDArray[np.int64]
+Rows = list[list[str]]
+
+_PLAIN = "species:S:1:pos:R:3"
+# A comment is that of extended XYZ if it says so, or if it is nothing but key=value.
+_EXTENDED = re.compile(r"\b(Properties|Lattice|pbc)\s*=", re.IGNORECASE)
+_PAIR = r"""[\w./-]+=("[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|[^\s"'{\[]\S*)"""
+_PAIRS = re.compile(rf"\s*{_PAIR}(\s+{_PAIR})*\s*")
+# In the comment of plain XYZ, which is a name, these alone are taken for more than that.
+_ELECTRONS = re.compile(
+    r"\b((?:total[_ ]?|net[_ ]?)?charge|multiplicity|mult|spin|uhf)\s*[=:]\s*([+-]?[\w.]+)",
+    re.IGNORECASE,
+)
+_CHARGE_AND_MULTIPLICITY = re.compile(r"\s*([+-]\d)\s+([1-9])\s*")
+_FORTRAN = str.maketrans("dD", "ee")
+_TRUTH = {"T": True, "True": True, "F": False, "False": False}
+# As ASE names the columns of extended XYZ.
+_ARRAYS = {"species": "symbols", "pos": "positions", "Z": "numbers", "charge": "charges"}
+
+
+def xyz_records(file: io.BufferedReader) -> Int:
+    """Frames: each goes from a line that is a count of atoms to the next such line.
+
+    So a count that does not fit spoils its own frame alone. The line after a count is a comment,
+    whatever it is. Without any count there are no frames.
+    """
+    bounds = array("q")
+    position = 0
+    begin: int | None = None
+    counted = comment = False
+    for line in file:
+        bare = line.strip()
+        if not position:
+            bare = bare.removeprefix(b"\xef\xbb\xbf")
+        if comment:
+            comment = False
+        elif bare.isdigit():
+            if begin is not None:
+                bounds.extend((begin, position))
+            begin, comment, counted = position, True, True
+        elif bare and begin is None:
+            begin = position
+        position += len(line)
+    if begin is not None and counted:
+        bounds.extend((begin, position))
+    return pairs(bounds)
+
+
+def parse_frame(record: bytes) -> Parsed:
+    """The structure in one frame; results that it holds, such as energies, are left out.
+
+    Raises:
+        RecordInvalid: if count, columns or symbols are not those of a structure.
+        ValueError: if what should be a number is none.
+    """
+    lines = record.decode("utf-8-sig", "replace").replace("\r\n", "\n").split("\n")
+    comment = lines[1] if len(lines) > 1 else ""
+    info = _info(comment)
+    label = comment.strip() if info is None else label_of(info)
+    rows = [line.split() for line in lines[2:]]
+    while rows and not rows[-1]:
+        rows.pop()
+    if not lines[0].strip().isdigit():
+        raise RecordInvalid(
+            "record_unreadable", f"{lines[0].strip()[:60]!r} where a count of atoms should be"
+        )
+    if int(lines[0]) != len(rows):
+        raise RecordInvalid(
+            "record_unreadable",
+            f"the count says {lines[0].strip()[:20]} atoms, and {len(rows)} lines follow",
+            label=label,
+        )
+    try:
+        if info is None:
+            atoms = _atoms(_columns(rows, _PLAIN), _electrons(comment))
+        else:
+            atoms = _atoms(_columns(rows, str(info.pop("Properties", _PLAIN))), info)
+    except RecordInvalid as error:
+        raise RecordInvalid(error.code, str(error), label=label) from error
+    return Parsed(atoms, label, smiles_of(atoms.info))
+
+
+def _info(comment: str) -> dict[str, Any] | None:
+    """The entries of an extended comment; None if it is a plain one."""
+    if _EXTENDED.search(comment) or _PAIRS.fullmatch(comment):
+        found: dict[str, Any] = key_val_str_to_dict(comment)
+        return found
+    return None
+
+
+def _electrons(comment: str) -> dict[str, Any]:
+    """Charge and spin in a plain comment."""
+    if both := _CHARGE_AND_MULTIPLICITY.fullmatch(comment):
+        return {"charge": both[1], "multiplicity": both[2]}
+    return dict(_ELECTRONS.findall(comment))
+
+
+def _columns(rows: Rows, properties: str) -> dict[str, Any]:
+    """Arrays by ASE's names, as ``Properties`` (``name:type:columns:…``) describes them."""
+    fields = properties.split(":")
+    widths = [int(width) for width in fields[2::3]]
+    if len(fields) != 3 * len(widths) or min(widths) < 1:
+        raise RecordInvalid("record_unreadable", f"Properties={properties[:60]}")
+    needed = sum(widths)
+    arrays: dict[str, Any] = {}
+    for place, row in enumerate(rows):
+        if len(row) < needed:
+            raise RecordInvalid(
+                "record_unreadable",
+                f"{len(row)} columns for atom {place}, expected at least {needed}",
+            )
+    start = 0
+    for name, kind, width in zip(fields[::3], fields[1::3], widths, strict=True):
+        stop = start + width
+        array = _values([row[start:stop] for row in rows], kind)
+        arrays[_ARRAYS.get(name, name)] = array[:, 0] if width == 1 else array
+        start = stop
+    return arrays
+
+
+def _values(texts: Rows, kind: str) -> npt.NDArray[Any]:
+    if kind == "S":
+        return np.array(texts, dtype=object).reshape(len(texts), -1)
+    if kind == "L":
+        return np.array([[_TRUTH[text] for text in row] for row in texts])
+    if kind == "I":
+        return np.array([[int(text) for text in row] for row in texts])
+    try:
+        return np.array([[float(text) for text in row] for row in texts])
+    except ValueError:
+        # Fortran writes 1.0D-03.
+        return np.array([[float(text.translate(_FORTRAN)) for text in row] for row in texts])
+
+
+def _atoms(arrays: dict[str, Any], info: dict[str, Any]) -> Atoms:
+    lattice = info.pop("Lattice", None)
+    pbc = info.pop("pbc", lattice is not None)
+    masses = None
+    if "symbols" in arrays:
+        numbers, masses = elements_of(arrays.pop("symbols").tolist())
+        arrays.pop("numbers", None)
+    else:
+        numbers = arrays.pop("numbers")
+    atoms = Atoms(
+        numbers=numbers,
+        positions=arrays.pop("positions"),
+        cell=None if lattice is None else np.asarray(lattice).T,
+        pbc=pbc,
+        info={key: value for key, value in info.items() if key not in all_properties},
+    )
+    free = arrays.pop("move_mask", None)
+    if free is not None:
+        atoms.set_constraint(_fixed(free.astype(bool)))
+    for name, values in arrays.items():
+        if name not in all_properties:
+            atoms.set_array(name, values)
+    if masses is not None and "masses" not in arrays:
+        atoms.set_masses(masses)
+    return atoms
+
+
+def _fixed(free: npt.NDArray[np.bool_]) -> Any:
+    if free.ndim == 1:
+        return FixAtoms(mask=~free)
+    return [FixCartesian(place, mask=~row) for place, row in enumerate(free) if not row.all()]
