@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from forcegate_client.connection import shown
 from forcegate_client.errors import (
     ForcegateError,
     ServerUnreachable,
@@ -20,7 +21,7 @@ from forcegate_client.errors import (
 )
 from forcegate_client.retry import Transient
 
-__all__ = ["Answer", "check_status", "error_of_transport", "read_json"]
+__all__ = ["Answer", "check_status", "error_of_transport", "read_json", "through"]
 
 TRANSIENT_STATUSES = frozenset({429, 502, 503, 504})
 # Statuses with one meaning, whoever sends them: a proxy's page becomes the same class.
@@ -29,11 +30,12 @@ _CLEAR_STATUSES = frozenset({401, 403, 413, 429})
 
 @dataclass(frozen=True)
 class Answer:
-    """A complete HTTP answer."""
+    """A complete HTTP answer; ``proxy`` is the one that it may have come through or from."""
 
     status: int
     headers: Mapping[str, str]
     content: bytes
+    proxy: str | None = None
 
     @property
     def content_type(self) -> str:
@@ -58,12 +60,20 @@ def check_status(answer: Answer) -> None:
     raise Transient(error)
 
 
-def error_of_transport(error: httpx.TransportError, url: str) -> ForcegateError | Transient:
+def error_of_transport(
+    error: httpx.TransportError, url: httpx.URL, proxy: str | None
+) -> ForcegateError | Transient:
     """What to raise for a connection that failed: ``Transient`` unless repeating cannot help."""
+    action = "check the URL, the network and the server's log"
+    if isinstance(error, httpx.ConnectError):
+        port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+        action = f"start one there (forcegate-serve --port {port}), or check the URL"
+    if proxy is not None:
+        action = "check the proxy and the URL, or name the server in NO_PROXY"
     found = ServerUnreachable(
-        f"no answer from {url} ({type(error).__name__}: {error})",
+        f"no answer from {shown(url)}{through(proxy)} ({type(error).__name__}: {error})",
         expected="a running forcegate server",
-        action="check the URL, the network and the server's log",
+        action=action,
     )
     cause: BaseException | None = error
     while cause is not None:
@@ -74,6 +84,11 @@ def error_of_transport(error: httpx.TransportError, url: str) -> ForcegateError 
     if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
         return found
     return Transient(found)
+
+
+def through(proxy: str | None) -> str:
+    """What to add to what was received, where a proxy may have caused it."""
+    return "" if proxy is None else f" through the proxy {proxy}, which the environment names"
 
 
 def read_json(answer: Answer) -> dict[str, Any]:
@@ -107,7 +122,8 @@ def _stranger(answer: Answer) -> ServerUnreachable:
 
 
 def _describe(answer: Answer) -> str:
-    return f"HTTP {answer.status} ({answer.content_type or 'no content type'}) from something"
+    kind = answer.content_type or "no content type"
+    return f"HTTP {answer.status} ({kind}){through(answer.proxy)} from something"
 
 
 def _json_object(answer: Answer) -> dict[str, Any] | None:

@@ -14,8 +14,7 @@ import httpx
 from ase import Atoms
 
 from forcegate_client.answers import Answer, error_of_transport
-from forcegate_client.connection import Connection, Timeouts, shown
-from forcegate_client.direct import KEEPALIVE_EXPIRY_S
+from forcegate_client.connection import Connection, Timeouts
 from forcegate_client.errors import ForcegateError, ServerUnreachable, WrongAnswer
 from forcegate_client.exchange import (
     asked,
@@ -30,6 +29,7 @@ from forcegate_client.messages import OnError, PredictRequest, PredictResponse
 from forcegate_client.retry import AsyncWaiter, RetryPolicy, Transient
 from forcegate_client.splitting import predict_in_parts_async
 from forcegate_client.structures import StructureBatch
+from forcegate_client.transport import open_async
 from forcegate_client.verification import blaming, check_answer, new_request_id
 from forcegate_client.wire import encode_request
 
@@ -43,6 +43,7 @@ class _Session:
     loop: asyncio.AbstractEventLoop
     http: httpx.AsyncClient
     places: asyncio.Semaphore
+    proxy: str | None
 
 
 class AsyncClient:
@@ -59,6 +60,7 @@ class AsyncClient:
         url: str | None = None,
         api_key: str | None = None,
         *,
+        allow_plain_http: bool | None = None,
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
         connections: int = 64,
@@ -67,7 +69,7 @@ class AsyncClient:
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] | None = None,
     ) -> None:
-        self.connection = Connection.resolve(url, api_key)
+        self.connection = Connection.resolve(url, api_key, allow_plain_http=allow_plain_http)
         self.timeouts = timeouts or Timeouts()
         waiter = AsyncWaiter(retry or RetryPolicy(), sleep, clock)
         self._waiter = (
@@ -161,12 +163,12 @@ class AsyncClient:
         async with session.places:
             try:
                 async with asyncio.timeout(self.timeouts.total_s):
-                    answer = await self._exchange(session.http, target, request_id, body)
+                    answer = await self._exchange(session, target, request_id, body)
             except TimeoutError as error:
                 late = httpx.ReadTimeout(self.timeouts.exceeded)
-                raise error_of_transport(late, shown(target.url)) from error
+                raise error_of_transport(late, target.url, session.proxy) from error
             except httpx.TransportError as error:
-                raise error_of_transport(error, shown(target.url)) from error
+                raise error_of_transport(error, target.url, session.proxy) from error
         try:
             check_answer(answer, request_id, body, target.url)
         except Transient as failure:
@@ -185,10 +187,10 @@ class AsyncClient:
             await self.close()
 
     async def _exchange(
-        self, http: httpx.AsyncClient, target: Target, request_id: str, body: bytes | None
+        self, session: _Session, target: Target, request_id: str, body: bytes | None
     ) -> Answer:
         request = target.request(request_id, body, self.timeouts)
-        response = await http.send(request, stream=True)
+        response = await session.http.send(request, stream=True)
         content = Body(target.url)
         try:
             async for piece in response.aiter_bytes():
@@ -197,14 +199,12 @@ class AsyncClient:
             raise httpx.RemoteProtocolError(str(error)) from error
         finally:
             await response.aclose()
-        return Answer(response.status_code, response.headers, content.whole())
+        return Answer(response.status_code, response.headers, content.whole(), session.proxy)
 
     def _open(self) -> _Session:
         loop = asyncio.get_running_loop()
         if self._session is None or self._session.loop is not loop:
-            limits = httpx.Limits(
-                max_connections=self._connections, keepalive_expiry=KEEPALIVE_EXPIRY_S
-            )
-            http = httpx.AsyncClient(transport=self._given, limits=limits, trust_env=True)
-            self._session = _Session(loop, http, asyncio.Semaphore(self._connections))
+            http, proxy = open_async(self.connection.url, self._connections, self._given)
+            places = asyncio.Semaphore(self._connections)
+            self._session = _Session(loop, http, places, proxy)
         return self._session

@@ -13,7 +13,7 @@ import httpx
 from ase import Atoms
 
 from forcegate_client.answers import Answer, error_of_transport
-from forcegate_client.connection import Connection, Timeouts, shown
+from forcegate_client.connection import Connection, Timeouts
 from forcegate_client.errors import ForcegateError, ServerUnreachable, WrongAnswer
 from forcegate_client.exchange import (
     asked,
@@ -50,6 +50,7 @@ class Client:
         url: str | None = None,
         api_key: str | None = None,
         *,
+        allow_plain_http: bool | None = None,
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
         transport: httpx.BaseTransport | None = None,
@@ -57,7 +58,7 @@ class Client:
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] | None = None,
     ) -> None:
-        self.connection = Connection.resolve(url, api_key)
+        self.connection = Connection.resolve(url, api_key, allow_plain_http=allow_plain_http)
         self.timeouts = timeouts or Timeouts()
         waiter = Waiter(retry or RetryPolicy(), sleep, clock)
         self._waiter = waiter if jitter is None else Waiter(waiter.policy, sleep, clock, jitter)
@@ -170,10 +171,11 @@ class Client:
             ForcegateError: if not.
         """
         request_id = new_request_id()
+        transport = self._transport()
         try:
-            answer = self._transport().send(target, request_id, body)
+            answer = transport.send(target, request_id, body)
         except httpx.TransportError as error:
-            raise error_of_transport(error, shown(target.url)) from error
+            raise error_of_transport(error, target.url, transport.proxy) from error
         try:
             check_answer(answer, request_id, body, target.url)
         except Transient as failure:

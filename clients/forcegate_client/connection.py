@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from base64 import b64encode
 from collections.abc import Mapping
@@ -11,11 +12,22 @@ import httpx
 
 from forcegate_client.errors import ServerUnreachable
 
-__all__ = ["DEFAULT_URL", "REQUEST_ID", "Connection", "Timeouts", "shown"]
+__all__ = [
+    "ALLOW_PLAIN_HTTP",
+    "DEFAULT_URL",
+    "REQUEST_ID",
+    "Connection",
+    "Timeouts",
+    "is_loopback",
+    "shown",
+]
 
+ALLOW_PLAIN_HTTP = "FORCEGATE_ALLOW_PLAIN_HTTP"
 DEFAULT_URL = "http://127.0.0.1:8000"
 REQUEST_ID = "X-Request-ID"
 """The header that names a request, and comes back with its answer."""
+
+_YES = frozenset({"1", "true", "yes", "on"})
 
 
 @dataclass(frozen=True)
@@ -51,12 +63,17 @@ class Connection:
         url: str | None = None,
         api_key: str | None = None,
         environ: Mapping[str, str] = os.environ,
+        *,
+        allow_plain_http: bool | None = None,
     ) -> Connection:
         """Arguments first, then ``FORCEGATE_URL`` and ``FORCEGATE_API_KEY``, then this machine.
 
+        Over ``http`` to another machine everybody on the way can read a key or a password, so none
+        is sent unless ``allow_plain_http``, or else ``FORCEGATE_ALLOW_PLAIN_HTTP=1``, says so.
+
         Raises:
-            ServerUnreachable: if the URL is not one of ``http`` or ``https`` with a host, or if no
-                header can hold the key.
+            ServerUnreachable: if the URL is not one of ``http`` or ``https`` with a host, if no
+                header can hold the key, or if a key would be sent in the clear.
         """
         text = (url or environ.get("FORCEGATE_URL") or DEFAULT_URL).strip()
         try:
@@ -73,10 +90,27 @@ class Connection:
                 action="pass api_key= or set FORCEGATE_API_KEY",
                 code="api_key_invalid",
             )
-        return cls(url=parsed, api_key=key or None)
+        if allow_plain_http is None:
+            allow_plain_http = environ.get(ALLOW_PLAIN_HTTP, "").strip().lower() in _YES
+        connection = cls(url=parsed, api_key=key or None)
+        if connection.shows_its_key and not allow_plain_http:
+            raise ServerUnreachable(
+                f"a key for {connection}, where everybody on the way could read it",
+                expected="https, or a server on this machine",
+                action=f"use https://, or allow it with {ALLOW_PLAIN_HTTP}=1 (allow_plain_http="
+                "True) if you trust the network",
+                code="plain_http_refused",
+            )
+        return connection
 
     def __str__(self) -> str:
         return shown(self.url)
+
+    @property
+    def shows_its_key(self) -> bool:
+        """Whether a key or password would leave this machine unencrypted."""
+        secret = self.api_key or self.url.username or self.url.password
+        return bool(secret) and self.url.scheme == "http" and not is_loopback(self.url)
 
     def endpoint(self, path: str) -> httpx.URL:
         """The URL of a route such as ``/v1/predict`` below the base URL."""
@@ -91,6 +125,15 @@ class Connection:
         elif self.api_key is not None:
             headers["Authorization"] = f"Bearer {self.api_key}"
         return headers
+
+
+def is_loopback(url: httpx.URL) -> bool:
+    """Whether ``url`` is certainly on this machine."""
+    host = url.host.rstrip(".").lower()
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def shown(url: httpx.URL) -> str:

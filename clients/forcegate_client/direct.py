@@ -35,6 +35,7 @@ class DirectTransport:
 
     def __init__(self, url: httpx.URL, timeouts: Timeouts, clock: Callable[[], float]) -> None:
         """Nothing is opened before the first request to ``url``'s host."""
+        self.proxy: str | None = None
         self._host = url.raw_host.decode("ascii")
         self._port = url.port or _PORTS[url.scheme]
         self._tls = _certificates() if url.scheme == "https" else None

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
-from forcegate_client.answers import Answer, read_json
+from forcegate_client.answers import Answer, read_json, through
 from forcegate_client.connection import Connection, Timeouts, shown
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import (
@@ -122,7 +122,8 @@ def prediction_in(answer: Answer, target: Target, request: PredictRequest) -> Pr
     """
     if answer.content_type != MEDIA_TYPE:
         raise ServerUnreachable(
-            f"an answer of type {answer.content_type!r} from {shown(target.url)}",
+            f"an answer of type {answer.content_type!r} from {shown(target.url)}"
+            f"{through(answer.proxy)}",
             expected=MEDIA_TYPE,
             action="check that the URL is that of a forcegate server",
         )

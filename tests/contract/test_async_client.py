@@ -226,7 +226,7 @@ def test_one_client_serves_one_event_loop_after_another() -> None:
 
 async def test_the_key_shows_nowhere() -> None:
     server = FakeServer()
-    client = AsyncClient("http://me:hunter2@gateway", "fg_secret", transport=server.transport)
+    client = AsyncClient("https://me:hunter2@gateway", "fg_secret", transport=server.transport)
     await client.predict(WATER)
     assert "secret" not in repr(client) + repr(client.connection)
     assert "hunter2" not in repr(client)

@@ -125,7 +125,7 @@ def test_the_key_travels_as_a_bearer_token_and_shows_nowhere_else(
 ) -> None:
     monkeypatch.setenv("FORCEGATE_API_KEY", SECRET)
     server = FakeServer([html_page(503)])
-    client = client_of(server, sleep=lambda _: None)
+    client = client_of(server, "https://gateway", sleep=lambda _: None)
     with caplog.at_level(0):
         client.predict(chain(2))
     assert server.requests[0].headers["Authorization"] == f"Bearer {SECRET}"
@@ -133,7 +133,7 @@ def test_the_key_travels_as_a_bearer_token_and_shows_nowhere_else(
 
 
 def test_a_password_in_the_url_is_not_printed() -> None:
-    client = client_of(FakeServer([html_page(404)]), "http://me:hunter2@gateway")
+    client = client_of(FakeServer([html_page(404)]), "https://me:hunter2@gateway")
     with pytest.raises(ServerUnreachable) as caught:
         client.predict(chain(2))
     assert "hunter2" not in repr(client) + repr(client.connection) + str(caught.value)

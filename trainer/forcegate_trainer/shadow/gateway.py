@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import httpx
 
 from forcegate_client.answers import Answer, check_status, error_of_transport, read_json
-from forcegate_client.connection import Connection, Timeouts, shown
+from forcegate_client.connection import Connection, Timeouts
 from forcegate_client.retry import RetryPolicy, Waiter
+from forcegate_client.transport import environment_for, proxy_of
 from forcegate_service.monitoring.shadow_results import ShadowReceipt, ShadowResults
 
 __all__ = ["Gateway", "HttpGateway"]
@@ -47,7 +48,10 @@ class HttpGateway:
         self._answered = False
         timeout = httpx.Timeout(Timeouts().read_s, connect=Timeouts().connect_s)
         self._session = httpx.Client(
-            headers=self._connection.headers(), timeout=timeout, transport=transport
+            headers=self._connection.headers(),
+            timeout=timeout,
+            transport=transport,
+            **environment_for(self._connection.url),
         )
 
     def card(self, model: str, version: str) -> dict[str, Any]:
@@ -77,7 +81,7 @@ class HttpGateway:
                     method, url, content=body, headers={"Content-Type": "application/json"}
                 )
             except httpx.TransportError as error:
-                raise error_of_transport(error, shown(url)) from error
+                raise error_of_transport(error, url, proxy_of(url)) from error
             answer = Answer(response.status_code, response.headers, response.content)
             check_status(answer)
             self._answered = True
