@@ -42,6 +42,7 @@ class DynamicsBlewUp(ForcegateError):
 _BY_CODE: dict[str, BlowUp] = {
     "not_finite": "not_finite",
     "prediction_not_finite": "not_finite",
+    "prediction_implausible": "energy",
     "atoms_too_close": "bond",
     "coordinate_out_of_range": "bond",
 }

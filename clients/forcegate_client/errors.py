@@ -20,6 +20,7 @@ __all__ = [
     "ModelNotFound",
     "NotAcceptable",
     "PayloadTooLarge",
+    "PredictionImplausible",
     "PredictionNotFinite",
     "RuntimeUnavailable",
     "ServerFault",
@@ -180,6 +181,13 @@ class PredictionNotFinite(UnprocessableRequest):
 
     default_code = "prediction_not_finite"
     title = "The prediction is not finite"
+
+
+class PredictionImplausible(UnprocessableRequest):
+    """The model's answer for one structure is a number that no structure has."""
+
+    default_code = "prediction_implausible"
+    title = "The prediction is not plausible"
 
 
 class TooManyRequests(DocumentedError):

@@ -10,9 +10,11 @@ import numpy.typing as npt
 from forcegate_client.errors import ForcegateError, PredictionNotFinite, RuntimeUnavailable
 from forcegate_client.messages import Predictions, PredictResponse
 from forcegate_service.card import ModelCard
+from forcegate_service.plausible import implausible
 from forcegate_service.preparation import Prepared
 from forcegate_service.runtime import ModelOutput
 from forcegate_service.scheduling.dispatcher import Answer
+from forcegate_service.scheduling.version import ServedVersion
 
 __all__ = ["failures", "respond"]
 
@@ -20,11 +22,17 @@ Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
 
-def failures(prepared: Prepared, answers: Sequence[Answer]) -> dict[int, ForcegateError]:
-    """The structures that the model could not compute, by their index in the request."""
+def failures(
+    prepared: Prepared, answers: Sequence[Answer], version: ServedVersion
+) -> dict[int, ForcegateError]:
+    """The structures that ``version`` could not compute, by their index in the request."""
+    limits = version.card.limits
     found: dict[int, ForcegateError] = {}
     first = 0
     for piece, answer in zip(prepared.pieces, answers, strict=True):
+        senseless = implausible(answer.output, piece.graph, version.atoms_alone, limits)
+        for b, error in senseless.items():
+            found[int(prepared.index[first + b])] = error
         if not answer.finite:
             for b in np.flatnonzero(~_finite(answer.output, piece.graph.n_atoms)).tolist():
                 found[int(prepared.index[first + b])] = PredictionNotFinite(
@@ -32,12 +40,12 @@ def failures(prepared: Prepared, answers: Sequence[Answer]) -> dict[int, Forcega
                     expected="a geometry like those the model was trained on",
                     action="look at its geometry; other structures are not affected",
                 )
-        for b, error in answer.faults.items():
-            found[int(prepared.index[first + b])] = error
+        for b, fault in answer.faults.items():
+            found[int(prepared.index[first + b])] = fault
         first += len(piece.graph.n_atoms)
-    for index, error in found.items():
-        if not isinstance(error, RuntimeUnavailable):
-            error.structure = index
+    for index, failure in found.items():
+        if not isinstance(failure, RuntimeUnavailable):
+            failure.structure = index
     return found
 
 

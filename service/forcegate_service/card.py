@@ -7,6 +7,7 @@ file runs.
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forcegate_client.atomic_write import write_atomically
 from forcegate_client.structures import StructureBatch
+from forcegate_service.contacts import ShortestDistances
 from forcegate_service.errors import ModelRefused
 from forcegate_service.monitoring.histograms import TrainingHistograms
 
@@ -24,6 +26,7 @@ __all__ = [
     "PROGRAM_NAME",
     "USES",
     "Approval",
+    "Limits",
     "ModelCard",
     "Reference",
     "content_digest",
@@ -34,6 +37,7 @@ CARD_NAME = "model_card.json"
 MODEL_NAME = "model.pt"
 PROGRAM_NAME = "model.pt2"
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 # What a version is validated for.
 USES = ("md", "relax", "screening", "periodic")
@@ -64,13 +68,32 @@ class Reference(BaseModel):
         )
 
 
+class Limits(BaseModel):
+    """What neither a structure nor an answer of this version exceeds if it makes any sense.
+
+    ``energy_per_atom`` (eV) is the largest difference, per atom, between the energy of a structure
+    and those of its atoms alone; ``force`` (eV/Å) the largest on an atom; ``minimum_distances`` (Å)
+    are those of pairs of elements, such as ``C-Cl``, that the radii of the two are not good for.
+
+    Without a word in the card they are ten times what structures are learned from: no molecule is
+    bound by more than ten eV per atom, and forces above 30 eV/Å are not labelled.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    energy_per_atom: Positive = 30.0
+    force: Positive = 300.0
+    minimum_distances: dict[str, Positive] = {}
+
+
 class ModelCard(BaseModel):
     """Everything that belongs to one version of a model.
 
-    ``cutoff`` and ``minimum_distance`` in Å; ``elements`` are the atomic numbers the model knows;
-    ``files`` maps each file of the version's folder to its digest; ``status`` says for which uses
-    (``md``, ``relax``, ``screening``, ``periodic``) the version was validated; ``histograms`` are
-    what its training set looks like, None on a card from before they were counted.
+    ``cutoff`` and ``minimum_distance`` in Å, the latter of any two atoms; ``elements`` are the
+    atomic numbers the model knows; ``files`` maps each file of the version's folder to its digest;
+    ``status`` says for which uses (``md``, ``relax``, ``screening``, ``periodic``) the version was
+    validated; ``histograms`` are what its training set looks like, None on a card from before they
+    were counted; ``limits`` bound what can make sense.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -95,6 +118,14 @@ class ModelCard(BaseModel):
     reference: Reference
     files: dict[str, Digest]
     histograms: TrainingHistograms | None = None
+    limits: Limits = Limits()
+
+    @cached_property
+    def shortest_distances(self) -> ShortestDistances:
+        """How close atoms may come, by pair of elements."""
+        return ShortestDistances(
+            self.elements, self.minimum_distance, self.limits.minimum_distances
+        )
 
     @property
     def digest(self) -> str:

@@ -240,7 +240,7 @@ class Gateway:
                     prepared, seconds = preparation.prepared(), preparation.expected_s
                 self._guess.learn(form, len(body), seconds)
                 answers = await asked.answers(reservation)
-            failed = failures(prepared, answers)
+            failed = failures(prepared, answers, version)
             answer = partial(self._answer, version.card, prepared, answers, failed, answer_form)
             # What is counted is counted in the next turn of the loop: the answer leaves first.
             soon = asyncio.get_running_loop().call_soon

@@ -18,7 +18,7 @@ from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_service.composition import composition_warnings
 from forcegate_service.graph import Graph, build_graph
-from forcegate_service.preparation import Prepared, close_contacts
+from forcegate_service.preparation import Prepared
 from forcegate_service.scheduling.version import ServedVersion
 from forcegate_service.settings import Settings
 from forcegate_service.validation import check_structures
@@ -146,12 +146,15 @@ def _prepare_all(
     if check_structures(batch, card, ()):
         return None
     graph = build_graph(batch, card.cutoff)
-    if close_contacts(graph, card.minimum_distance):
+    contacts = card.shortest_distances.contacts(graph)
+    if contacts.refused:
         return None
     graphs = _cut(graph, [len(request.structures) for request in requests])
     if any(own.n_edges > max_edges for own in graphs):
         return None
     warnings = composition_warnings(batch)
+    for b, contact in contacts.remarked.items():
+        warnings.setdefault(b, []).append(contact.remark)
     graph_s = (time.perf_counter() - started) / len(requests)
     prepared = []
     first = 0

@@ -13,11 +13,12 @@ from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_service.card import ModelCard
 from forcegate_service.composition import composition_warnings
+from forcegate_service.contacts import Contact
 from forcegate_service.crowding import crowded, estimate_edges
-from forcegate_service.graph import Graph, build_graph
+from forcegate_service.graph import build_graph
 from forcegate_service.scheduling.batch_limit import BatchLimit, Piece
 from forcegate_service.settings import Settings
-from forcegate_service.subgraph import edge_vectors, keep_structures
+from forcegate_service.subgraph import keep_structures
 from forcegate_service.validation import (
     Problems,
     check_properties,
@@ -25,7 +26,7 @@ from forcegate_service.validation import (
     without,
 )
 
-__all__ = ["Preparation", "Prepared", "check_size", "close_contacts", "prepare"]
+__all__ = ["Preparation", "Prepared", "check_size", "prepare"]
 
 # Graphs are built for so many atoms at a time, which bounds what their making needs, and lets the
 # first ones be evaluated while the others are built.
@@ -100,6 +101,7 @@ class Preparation:
         self._usable, self._index = without(batch, problems)
         _check_pairs(self._usable, card, settings)
         self._keep = np.ones(len(self._usable), dtype=np.bool_)
+        self._remarks: dict[int, str] = {}
         self._pieces: list[Piece] = []
         self._chunks = _chunks(self._usable)
         self._atoms = self._edges = 0
@@ -132,13 +134,15 @@ class Preparation:
         self._edges += graph.n_edges
         if self._edges > self._settings.max_edges:
             raise _too_many_pairs(self._edges, self._settings)
-        close = close_contacts(graph, self._card.minimum_distance)
-        if close:
-            self._keep[chunk[list(close)]] = False
+        contacts = self._card.shortest_distances.contacts(graph)
+        for b, contact in contacts.remarked.items():
+            self._remarks[int(chunk[b])] = contact.remark
+        if contacts.refused:
+            self._keep[chunk[list(contacts.refused)]] = False
             graph = keep_structures(graph, self._keep[chunk])
-            for b, distance in close.items():
+            for b, contact in contacts.refused.items():
                 index = int(self._index[chunk[b]])
-                self._problems[index] = _contact(distance, self._card, index)
+                self._problems[index] = _too_close(contact, index)
             _raise_first(self._request, self._problems)
         pieces = self._limit.pieces(graph)
         self._pieces += pieces
@@ -150,6 +154,8 @@ class Preparation:
         """All of it, once it is complete."""
         index, keep = self._index, self._keep
         warnings = composition_warnings(self._usable)
+        for k, remark in self._remarks.items():
+            warnings.setdefault(k, []).append(remark)
         return Prepared(
             request=self._request,
             index=index[keep],
@@ -182,28 +188,14 @@ def _chunks(batch: StructureBatch) -> list[npt.NDArray[np.int64]]:
     return np.split(every, np.flatnonzero(np.diff(of_chunk)) + 1)
 
 
-def close_contacts(graph: Graph, minimum_distance: float) -> dict[int, float]:
-    """The shortest distance (Å) in each structure where it is below ``minimum_distance``."""
-    vectors = edge_vectors(graph)
-    vectors *= vectors
-    # No matrix product: for so many rows it would wake threads that inference needs.
-    squared = vectors[:, 0] + vectors[:, 1]
-    squared += vectors[:, 2]
-    close = np.flatnonzero(squared < minimum_distance**2)
-    if not len(close):
-        return {}
-    owners = graph.structure_index[graph.edge_index[0, close]]
-    shortest = np.full(len(graph.n_atoms), np.inf)
-    np.minimum.at(shortest, owners, np.sqrt(squared[close]))
-    return {b: float(shortest[b]) for b in np.unique(owners).tolist()}
-
-
 def _too_crowded(batch: StructureBatch, card: ModelCard, problems: Problems) -> Problems:
     if not _may_be_dense(batch):
         return {}
     usable, index = without(batch, problems)
     flags = crowded(usable, card.minimum_distance)
-    return {b: _contact(None, card, b) for b in index[flags].tolist()}
+    expected = f"distances of at least {card.minimum_distance:g} Å"
+    received = "two atoms, periodic images included, all but on top of each other"
+    return {b: _close(received, expected, b) for b in index[flags].tolist()}
 
 
 def _check_pairs(batch: StructureBatch, card: ModelCard, settings: Settings) -> None:
@@ -223,11 +215,18 @@ def _raise_first(request: PredictRequest, problems: Problems) -> None:
         raise problems[min(problems)]
 
 
-def _contact(distance: float | None, card: ModelCard, structure: int) -> InvalidStructure:
-    how_close = "" if distance is None else f" {distance:.3g} Å apart"
+def _too_close(contact: Contact, structure: int) -> InvalidStructure:
+    return _close(
+        f"{contact.names} {contact.distance:.3g} Å apart (periodic images included)",
+        f"distances of at least {contact.shortest:.3g} Å between them",
+        structure,
+    )
+
+
+def _close(received: str, expected: str, structure: int) -> InvalidStructure:
     return InvalidStructure(
-        f"two atoms{how_close} (periodic images included)",
-        expected=f"distances of at least {card.minimum_distance:g} Å",
+        received,
+        expected=expected,
         action="check for overlapping atoms, the unit of the positions and the cell",
         code="atoms_too_close",
         structure=structure,

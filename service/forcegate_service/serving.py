@@ -22,6 +22,7 @@ from forcegate_service.loading import (
     warm_up_graphs,
 )
 from forcegate_service.metrics import Metrics
+from forcegate_service.plausible import atomic_energies
 from forcegate_service.registry import Policy, Refusal, Registry
 from forcegate_service.runtime import RuntimeLoader
 from forcegate_service.scheduling.batch_limit import BatchLimit
@@ -148,6 +149,7 @@ class Serving:
         runtime = await on_thread(partial(open_version, folder, self._load))
         try:
             await on_thread(partial(recognise, runtime))
+            atoms_alone = await on_thread(partial(atomic_energies, runtime, runtime.card))
             # One call for each, so that others' batches run in between.
             timings = [
                 await on_thread(partial(time_graph, runtime, graph))
@@ -166,7 +168,7 @@ class Serving:
             runtime.card.digest[:19],
             time.perf_counter() - started,
         )
-        return ServedVersion(runtime, limit, runtime.card)
+        return ServedVersion(runtime, limit, runtime.card, atoms_alone)
 
     async def _let_go(self, served: ServedVersion) -> None:
         self.registry.remove(served)

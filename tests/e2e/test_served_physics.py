@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms, units
-from ase.build import fcc111, molecule
+from ase.build import graphene, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.md.verlet import VelocityVerlet
 
@@ -69,12 +69,52 @@ def test_served_forces_sum_to_zero(calculator: RemoteCalculator) -> None:
 def test_a_slab_with_a_zero_third_cell_vector_is_served_but_has_no_stress(
     calculator: RemoteCalculator,
 ) -> None:
-    slab = fcc111("C", (2, 2, 2), a=3.6)
+    slab = graphene(size=(2, 2, 1))
     assert (slab.cell[2] == 0).all()
     _, forces = _served(calculator, slab)
     assert np.isfinite(forces).all()
     with pytest.raises(PropertyNotImplementedError, match="three periodic axes"):
         slab.get_stress()
+
+
+def test_structures_that_no_model_can_describe_have_no_energy(
+    calculator: RemoteCalculator,
+) -> None:
+    sliver = molecule("H2O")
+    sliver.rotate(90, "z")
+    sliver.set_cell([1e6, 1.5, 1.5])
+    sliver.pbc = True
+    grid = np.stack(np.meshgrid(*[np.arange(5) * 1.5] * 3), axis=-1).reshape(-1, 3)
+    block = Atoms("Cl125", positions=grid)
+    good = molecule("H2O")
+    client = calculator.client
+    for model in client.models():
+        answer = client.predict(
+            [good, sliver, block], model["name"], on_error="partial"
+        ).predictions
+        assert answer.index.tolist() == [0]
+        codes = {answer.problems[1]["code"], answer.problems[2]["code"]}
+        assert codes <= {"prediction_implausible", "prediction_not_finite"}
+
+
+def test_chlorine_that_is_pressed_into_carbon_is_refused_or_remarked_on_or_repelled(
+    calculator: RemoteCalculator,
+) -> None:
+    chloride = molecule("CH3Cl")
+    carbon, chlorine = (chloride.get_chemical_symbols().index(name) for name in ("C", "Cl"))
+    axis = chloride.positions[chlorine] - chloride.positions[carbon]
+    axis /= np.linalg.norm(axis)
+    pressed = []
+    for distance in np.arange(0.55, 1.75, 0.05):
+        pressed.append(chloride.copy())
+        pressed[-1].positions[chlorine] = chloride.positions[carbon] + distance * axis
+    client = calculator.client
+    for model in client.models():
+        answer = client.predict(pressed, model["name"], on_error="partial").predictions
+        assert len(answer.index) > 5
+        for row, index in enumerate(answer.index.tolist()):
+            push = answer.forces[5 * row + chlorine] @ axis
+            assert push > 0.0 or answer.warnings.get(index)
 
 
 def test_energy_is_conserved_over_http_to_a_fraction_of_the_kinetic_energy(

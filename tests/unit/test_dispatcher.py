@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.build import molecule
 from prometheus_client import CollectorRegistry
@@ -54,7 +55,10 @@ class _Stage:
         limit = BatchLimit(CostModel(0.0, 1e-5, 1e-6), 0.05, 10**6)
         self.versions = {
             name: ServedVersion(
-                _Told(folder / card.name / card.version, name, self.order, self.gate), limit, card
+                _Told(folder / card.name / card.version, name, self.order, self.gate),
+                limit,
+                card,
+                np.zeros(119),
             )
             for name in ("a", "b")
         }

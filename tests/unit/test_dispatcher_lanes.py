@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.build import molecule
 from prometheus_client import CollectorRegistry
@@ -87,7 +88,7 @@ class _Stage:
     def version(self, concurrency: int) -> tuple[ServedVersion, _Lanes]:
         runtime = _Lanes(self._folder, concurrency)
         self.runtimes.append(runtime)
-        return ServedVersion(runtime, self._limit, self.card), runtime
+        return ServedVersion(runtime, self._limit, self.card, np.zeros(119)), runtime
 
     def submit(self, version: ServedVersion, times: int = 1) -> list[asyncio.Future[Answer]]:
         return [self.dispatcher.submit(version, PIECE, ANN) for _ in range(times)]

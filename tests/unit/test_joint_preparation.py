@@ -38,7 +38,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> FakeRuntime:
 
 def _version(runtime: FakeRuntime) -> ServedVersion:
     return ServedVersion(
-        runtime, BatchLimit(CostModel(1e-4, 1e-5, 1e-6), 0.05, 10**6), runtime.card
+        runtime, BatchLimit(CostModel(1e-4, 1e-5, 1e-6), 0.05, 10**6), runtime.card, np.zeros(119)
     )
 
 

@@ -35,6 +35,7 @@ PROBLEM_CODES = frozenset(
         "on_error_unknown",
         "payload_too_large",
         "prediction_failed",
+        "prediction_implausible",
         "prediction_not_finite",
         "property_unknown",
         "report_contradictory",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forcegate_client.errors import PredictionNotFinite
+from forcegate_client.errors import PredictionImplausible, PredictionNotFinite
 from forcegate_service.card import ModelCard
 from forcegate_service.monitoring.background import Background
 from forcegate_service.monitoring.capture_metrics import (
@@ -129,7 +129,10 @@ class Capture:
         if outcome.failed is not None:
             lost = outcome.failed
             for k in np.flatnonzero(lost).tolist():
-                if isinstance(seen.failed[int(outcome.index[k])], PredictionNotFinite):
+                # What is no number and what no structure has are learned from alike.
+                if isinstance(
+                    seen.failed[int(outcome.index[k])], PredictionNotFinite | PredictionImplausible
+                ):
                     yield k, "not_finite"
         novel = outcome.max_novelty > self._thresholds.novelty_of(seen.card)
         unsure = np.zeros_like(novel)

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from forcegate_service.card import ModelCard
 from forcegate_service.runtime import LoadedRuntime
 from forcegate_service.scheduling.batch_limit import BatchLimit
@@ -18,12 +21,14 @@ __all__ = ["ServedVersion"]
 class ServedVersion:
     """A runtime, and how its work is divided into batches.
 
-    ``card`` may be replaced by one of the same weights with other measurements.
+    ``card`` may be replaced by one of the same weights with other measurements; ``atoms_alone``
+    (eV) is what the model answers for single atoms, by atomic number.
     """
 
     runtime: LoadedRuntime
     limit: BatchLimit
     card: ModelCard
+    atoms_alone: npt.NDArray[np.float64]
     _users: int = 0
     _left: asyncio.Event = field(default_factory=asyncio.Event)
 
