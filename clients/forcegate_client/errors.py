@@ -16,6 +16,7 @@ __all__ = [
     "ForcegateError",
     "InvalidStructure",
     "MalformedBody",
+    "MalformedRequest",
     "MethodNotAllowed",
     "ModelNotFound",
     "NotAcceptable",
@@ -103,6 +104,14 @@ class MalformedBody(DocumentedError):
     status = 400
     default_code = "malformed_body"
     title = "The request body cannot be read"
+
+
+class MalformedRequest(DocumentedError):
+    """What was sent is not HTTP/1.1 as this server reads it, so that its end is in doubt."""
+
+    status = 400
+    default_code = "malformed_request"
+    title = "The request is not valid HTTP"
 
 
 class Unauthorized(DocumentedError):

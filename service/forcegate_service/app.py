@@ -104,7 +104,7 @@ class _Application(FastAPI):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._layers = RequestContext(predict.DirectPredictions(super().__call__))
+        self._layers = RequestContext(predict.PlainPredictions(super().__call__))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""

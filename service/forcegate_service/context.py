@@ -17,22 +17,14 @@ from forcegate_service.metrics import Metrics
 from forcegate_service.problems import problem_response, server_fault
 from forcegate_service.request_record import RequestRecord, current_record
 
-__all__ = [
-    "RAW_REQUEST_DIGEST",
-    "RAW_REQUEST_ID",
-    "REQUEST_DIGEST",
-    "REQUEST_ID",
-    "RequestContext",
-    "account",
-    "request_id",
-]
+__all__ = ["REQUEST_DIGEST", "REQUEST_ID", "RequestContext"]
 
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
-RAW_REQUEST_ID = REQUEST_ID.lower().encode("ascii")
+_RAW_REQUEST_ID = REQUEST_ID.lower().encode("ascii")
 REQUEST_DIGEST = "X-Request-Digest"
-RAW_REQUEST_DIGEST = REQUEST_DIGEST.lower().encode("ascii")
+_RAW_REQUEST_DIGEST = REQUEST_DIGEST.lower().encode("ascii")
 # Not a key, which somebody might send in the wrong place: ids are logged.
 # Ids must not repeat, not even among replicas; nobody gains anything by guessing one.
 _PREFIX = os.urandom(8).hex().encode("ascii")
@@ -56,7 +48,7 @@ class RequestContext:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        name = request_id(scope["headers"])
+        name = _request_id(scope["headers"])
         record = RequestRecord()
         status: int | None = None
 
@@ -64,16 +56,20 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message.get("headers", ()), (RAW_REQUEST_ID, name)]
+                headers = [*message.get("headers", ()), (_RAW_REQUEST_ID, name)]
                 if record.digest is not None:
-                    headers.append((RAW_REQUEST_DIGEST, record.digest))
+                    headers.append((_RAW_REQUEST_DIGEST, record.digest))
                 message["headers"] = headers
             await send(message)
 
         token = current_request_id.set(name.decode("ascii"))
         record_token = current_record.set(record)
         try:
-            await self.app(scope, receive, send_named)
+            if "refusal" in scope:
+                # The connection found no request that it could hand on.
+                await problem_response(scope["refusal"])(scope, receive, send_named)
+            else:
+                await self.app(scope, receive, send_named)
         except Exception:
             logger.exception("request %s failed", current_request_id.get())
             if status is None:
@@ -81,7 +77,7 @@ class RequestContext:
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             state = scope["state"]
-            account(
+            _account(
                 state["gateway"].metrics,
                 scope["method"],
                 route,
@@ -93,7 +89,7 @@ class RequestContext:
             current_request_id.reset(token)
 
 
-def account(
+def _account(
     metrics: Metrics,
     method: str,
     route: str,
@@ -129,10 +125,10 @@ def account(
     )
 
 
-def request_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The caller's own id if it is harmless, else a new one."""
     for name, value in headers:
-        if name == RAW_REQUEST_ID:
+        if name == _RAW_REQUEST_ID:
             return value if _ACCEPTED_ID.fullmatch(value) else _new_id()
     return _new_id()
 

@@ -17,8 +17,8 @@ from starlette.types import ASGIApp
 from forcegate_client.errors import ForcegateError
 from forcegate_service.access.caller import Access
 from forcegate_service.access.keyfile import KeyFileError
+from forcegate_service.api.connection import connection_class
 from forcegate_service.app import create_app
-from forcegate_service.direct.protocol import ageing
 from forcegate_service.gateway import Gateway
 from forcegate_service.settings import Settings
 
@@ -115,7 +115,7 @@ def serve(settings: Settings) -> int:
 def _configure(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
-        http=ageing(settings.connection_age_s),
+        http=connection_class(settings.connection_age_s),
         ws="none",
         log_config=None,
         access_log=False,

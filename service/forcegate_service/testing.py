@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from forcegate_service.api.connection import connection_class
 from forcegate_service.app import create_app
-from forcegate_service.direct.protocol import ageing
 from forcegate_service.gateway import Gateway
 from forcegate_service.runtime import RuntimeLoader
 from forcegate_service.settings import Settings
@@ -60,7 +60,7 @@ def running_gateway(settings: Settings, load_runtime: RuntimeLoader | None = Non
     config = uvicorn.Config(
         app,
         port=0,
-        http=ageing(settings.connection_age_s),
+        http=connection_class(settings.connection_age_s),
         ws="none",
         log_config=None,
         access_log=False,

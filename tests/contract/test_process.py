@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from forcegate_service.api.connection import Connection
 from forcegate_service.fake import write_fake_model
-from forcegate_service.protocol import PromptHeads
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 
@@ -171,7 +171,7 @@ def test_a_hang_up_makes_it_look_at_its_models_again(repository: Path) -> None:
 def test_a_head_that_never_ends_loses_its_connection(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PromptHeads, "head_timeout_s", 0.5)
+    monkeypatch.setattr(Connection, "head_timeout_s", 0.5)
     with running_gateway(Settings(model_repository=repository, runtime="fake")) as url:
         address = (urlsplit(url).hostname, urlsplit(url).port)
         with socket.create_connection(address, timeout=30) as silent:

@@ -17,7 +17,7 @@ import pytest
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import MEDIA_TYPE, decode_response, encode_request
-from forcegate_service.protocol import PromptHeads
+from forcegate_service.api.connection import Connection
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 from support.raw_http import PATIENCE_S, Peer, RawAnswer, post_head
@@ -37,7 +37,7 @@ PREDICTION = json.dumps({"model": "fake", "structures": [WATER]}).encode()
 @pytest.fixture
 def impatient(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A gateway that waits half a second for heads and two for whole requests."""
-    monkeypatch.setattr(PromptHeads, "head_timeout_s", 0.5)
+    monkeypatch.setattr(Connection, "head_timeout_s", 0.5)
     settings = Settings(
         model_repository=repository,
         runtime="fake",
@@ -190,15 +190,15 @@ def test_a_header_of_a_hundred_kilobytes_is_read_or_refused(impatient: str) -> N
 def test_an_answer_that_nobody_takes_does_not_keep_its_connection(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = PromptHeads.connection_made
+    made = Connection.connection_made
 
-    def made_small(self: PromptHeads, transport: asyncio.Transport) -> None:
+    def made_small(self: Connection, transport: asyncio.Transport) -> None:
         # What the system takes for a caller is gone, as far as the server knows.
         made(self, transport)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
-    monkeypatch.setattr(PromptHeads, "connection_made", made_small)
-    monkeypatch.setattr(PromptHeads, "reader_timeout_s", 0.5, raising=False)
+    monkeypatch.setattr(Connection, "connection_made", made_small)
+    monkeypatch.setattr(Connection, "reader_timeout_s", 0.5, raising=False)
     row = {"atomic_numbers": [6] * 50, "positions": [[0, 0, 1.5 * k] for k in range(50)]}
     body = json.dumps({"model": "fake", "structures": [row] * 200}).encode()
     # With the time that requests have by default: the answer must be a long one.

@@ -96,6 +96,20 @@ class Peer:
             pass
         return True
 
+    def at_end(self) -> bool:
+        """Whether nothing is left and nothing comes any more, after an orderly end.
+
+        Raises:
+            ConnectionError: if the connection was reset.
+        """
+        if not self._received:
+            self._received = self.socket.recv(65536)
+        return not self._received
+
+    def disable_nagle(self) -> None:
+        """Send each piece at once, in a packet of its own."""
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
     def pour(self, piece: bytes, at_most: int) -> int:
         """Write ``piece`` again and again until the server hangs up; how many bytes it took.
 
@@ -135,7 +149,12 @@ class Peer:
 def post_head(length: int | None, content_type: str = "application/json") -> bytes:
     """The head of a prediction with a body of ``length`` bytes, or of chunks."""
     framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
-    lines = ["POST /v1/predict HTTP/1.1", "Host: gateway", f"Content-Type: {content_type}", framing]
+    lines = [
+        "POST /v1/predict HTTP/1.1",
+        "Host: localhost",
+        f"Content-Type: {content_type}",
+        framing,
+    ]
     return "\r\n".join([*lines, "", ""]).encode()
 
 

@@ -19,7 +19,7 @@ from forcegate_service.problems import client_gone, problem_response, stopped
 from forcegate_service.raw_headers import RawHeaders
 from forcegate_service.terms import flow_of, read_terms
 
-__all__ = ["PATH", "DirectPredictions", "router"]
+__all__ = ["PATH", "PlainPredictions", "router"]
 
 router = APIRouter(tags=["predictions"])
 
@@ -39,7 +39,7 @@ async def predict(request: Request) -> Response:
     return Response(content, media_type=form)
 
 
-class DirectPredictions:
+class PlainPredictions:
     """ASGI middleware that answers predictions without the framework's way to the same handler.
 
     For a step of molecular dynamics that way costs as much as the model.

@@ -24,6 +24,7 @@ PROBLEM_CODES = frozenset(
         "forbidden",
         "invalid_structure",
         "malformed_body",
+        "malformed_request",
         "method_not_allowed",
         "model_not_approved",
         "model_not_found",

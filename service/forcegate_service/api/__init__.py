@@ -1,0 +1,1 @@
+"""The door: how bytes become requests, who is let in, and how answers leave."""

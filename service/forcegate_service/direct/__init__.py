@@ -1,1 +1,0 @@
-"""Small predictions, answered where their bytes arrive: no task, no framework, one write."""
