@@ -23,26 +23,32 @@ COPY constraints.txt ./
 
 
 FROM source AS build-gateway
+COPY requirements/gateway.txt requirements/
+RUN pip install --require-hashes --requirement requirements/gateway.txt
 COPY pyproject.toml README.md ./
 COPY clients/ clients/
 COPY service/ service/
 COPY trainer/ trainer/
 # forcegate requires forcegate-client of the same version: both come from this checkout.
-RUN pip install --constraint constraints.txt './clients[data]' '.[triton]'
+RUN pip install --no-deps --no-build-isolation ./clients .
 
 
 FROM source AS build-embedded
-# The one large download, in a layer that changes only with the pinned versions.
+# By hash but for torch, whose build is chosen by the index: the one large download, in a layer that
+# changes only with the pinned versions.
+COPY requirements/gateway-embedded.txt requirements/
+RUN pip install --require-hashes --requirement requirements/gateway-embedded.txt
 RUN pip install --constraint constraints.txt torch
 COPY pyproject.toml README.md ./
 COPY clients/ clients/
 COPY service/ service/
 COPY trainer/ trainer/
-RUN pip install --constraint constraints.txt './clients[data]' '.[embedded]'
+RUN pip install --no-deps --no-build-isolation ./clients .
 
 
 FROM build-embedded AS build-trainer
-RUN pip install --constraint constraints.txt '.[trainer]'
+COPY requirements/trainer.txt requirements/
+RUN pip install --require-hashes --requirement requirements/trainer.txt
 
 
 FROM ${PYTHON_IMAGE} AS base

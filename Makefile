@@ -1,21 +1,30 @@
 # One entry point for users and developers. `make help` lists the targets.
-PYTHON ?= python3.11
+
+# Any Python from 3.11 to 3.14: the first of these that runs and can make an environment, which the
+# shims of version managers and distributions without python3-venv cannot. Tests run on 3.11 mostly.
+can_install = $(shell $(1) -c 'import ensurepip, venv' >/dev/null 2>&1 && echo $(1))
+PYTHON ?= $(firstword $(foreach version,3.11 3.12 3.13 3.14,$(call can_install,python$(version))) python3)
 VENV := .venv
 BIN := $(VENV)/bin
 # Extra arguments for pip, e.g. PIP_ARGS="--extra-index-url <index with CPU builds of torch>".
 # A machine without a GPU wants the CPU build: the default one brings several GB of CUDA.
 PIP_ARGS ?=
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo wheel test test-system bench bench-quick bench-load bench-soak bench-peers bench-gpu docs lint typing format clean triton monitoring
+.PHONY: help install demo wheel test test-system bench bench-quick bench-load bench-soak bench-peers bench-gpu docs lint typing format clean triton monitoring lock audit sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-$(VENV)/.installed: pyproject.toml clients/pyproject.toml constraints.txt
+# Everything by version and hash but torch, whose build is chosen by PIP_ARGS (docs/supply-chain.md).
+$(VENV)/.installed: pyproject.toml clients/pyproject.toml constraints.txt requirements/dev.txt
+	@$(PYTHON) -c 'import sys; (3, 11, 5) <= sys.version_info < (3, 15) or sys.exit("$(PYTHON) is Python %d.%d.%d, and 3.11 (from 3.11.5 on) to 3.14 are supported; name another one: make install PYTHON=/path/to/python" % sys.version_info[:3])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e clients -e '.[dev]'
+	$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	$(PIP_INSTALL) -c constraints.txt torch
+	$(PIP_INSTALL) --no-deps --no-build-isolation -e clients -e .
 	@touch $@
 
 install: $(VENV)/.installed ## make .venv with everything in it
@@ -75,5 +84,35 @@ typing: install ## mypy --strict over the three packages
 monitoring: install ## write alert rules, dashboards and docs/metrics.md anew
 	cd deploy/monitoring && ../../$(BIN)/python -m forcegate_monitoring
 
+# requirements/NAME.txt is what the image NAME installs beside torch, dev.txt what .venv does. The
+# file of an image is made from the extra of its name.
+IMAGES := gateway gateway-embedded trainer
+LOCKS := $(addprefix requirements-of-,$(IMAGES) dev)
+SBOMS := $(addprefix sbom-of-,$(IMAGES))
+extra = $(or $(value extra_of_$(1)),$(1))
+extra_of_gateway := triton
+extra_of_gateway-embedded := embedded
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11.5 --generate-hashes \
+	--no-annotate --constraints constraints.txt --custom-compile-command 'make lock' \
+	--no-emit-package forcegate --no-emit-package forcegate-client --no-emit-package torch
+
+$(LOCKS): requirements-of-%:
+	printf '%s\n' './clients[data]' '.[$(call extra,$*)]' hatchling editables \
+		| $(COMPILE) - --output-file requirements/$*.txt
+
+.PHONY: $(LOCKS) $(SBOMS)
+lock: $(LOCKS) ## write requirements/*.txt anew: the versions of constraints.txt, with hashes
+
+audit: install ## look up known vulnerabilities of all that is pinned (asks PyPI, fails if it cannot)
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+
+$(SBOMS): sbom-of-%: install
+	@mkdir -p sbom
+	{ cat requirements/$*.txt; case $* in gateway) ;; *) grep '^torch==' constraints.txt ;; esac; } \
+		| $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+			--output-file sbom/$*.cdx.json -
+
+sbom: $(SBOMS) ## what each image installs, as CycloneDX, in sbom/
+
 clean: ## remove what runs leave behind; keeps .venv
-	rm -rf demo site build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo site build dist sbom .pytest_cache .mypy_cache .ruff_cache

@@ -81,7 +81,7 @@ def install(target: str, folder: Path) -> Path:
         if instruction == "COPY":
             *names, place = rest.split()
             for name in map(Path, names):
-                copy(ROOT / name, source / place / (name.name if place == "./" else ""))
+                copy(ROOT / name, source / place)
         elif instruction == "RUN":
             words = [word.replace(PREFIX, str(venv)) for word in shlex.split(rest)]
             program = {"python": sys.executable, "pip": str(venv / "bin" / "pip")}[words[0]]
@@ -94,12 +94,14 @@ def install(target: str, folder: Path) -> Path:
     return venv
 
 
-def copy(source: Path, target: Path) -> None:
+def copy(source: Path, folder: Path) -> None:
+    """As COPY does with a folder as its place: what is in a folder, or a file by its name."""
+    folder.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.h5")
-        shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)
+        shutil.copytree(source, folder, ignore=ignored, dirs_exist_ok=True)
     else:
-        shutil.copy(source, target)
+        shutil.copy(source, folder)
 
 
 def run(*command: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:

@@ -113,7 +113,7 @@ def test_gateways_run_as_the_user_of_their_image(overlay: str) -> None:
 @each_overlay
 def test_images_are_pinned_and_ours_are_of_this_version(overlay: str) -> None:
     for _, found in containers(overlay):
-        _, _, tag = found["image"].rpartition(":")
+        _, _, tag = found["image"].partition("@")[0].rpartition(":")
         assert tag[:1].isdigit(), found["image"]
         if "forcegate" in found["image"]:
             assert tag == project()["version"]
