@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -339,3 +340,39 @@ async def test_the_gateway_answers_while_inference_runs(
         done.append("health")
         gate.touch()
     assert done == ["health", "prediction"]
+
+
+KILLED_GATEWAY = """
+import os, signal, sys
+from pathlib import Path
+from forcegate_service.inference.host import InferenceHost
+
+host = InferenceHost(1, "cpu", None, sys.argv[2:])
+host.open(Path(sys.argv[1]))
+os.kill(host.pid, signal.SIGKILL)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_killed_processes_leave_no_temporary_files_beyond_the_next_start(
+    version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    mine = temporary / "forcegate-inference-of-nobody"
+    mine.write_text("a file, and not a folder of ours")
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    command = [sys.executable, "-c", KILLED_GATEWAY, str(version), *COMMAND]
+    subprocess.run(command, env=environment, check=False, timeout=120)
+    left = set(temporary.iterdir()) - {mine}
+    assert left, "nothing was there to be cleaned up"
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    host = InferenceHost(1, "cpu", None, COMMAND)
+    try:
+        runtime = host.open(version)
+        os.kill(host.pid, signal.SIGKILL)
+        runtime.evaluate(graph_of(CARBON))
+        assert not left & set(temporary.iterdir())
+    finally:
+        host.close()
+    assert list(temporary.iterdir()) == [mine]

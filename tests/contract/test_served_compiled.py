@@ -112,7 +112,10 @@ def test_a_server_outlives_its_inference_process(
 ) -> None:
     log = tmp_path / "log"
     expected = scripted(compiled_version)
-    with serving(compiled_version, log, FORCEGATE_CACHE_DIR=str(cache)) as (process, client):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    settings = {"FORCEGATE_CACHE_DIR": str(cache), "TMPDIR": str(temporary)}
+    with serving(compiled_version, log, **settings) as (process, client):
         # From the cache, so from the first request on.
         assert metric(client, IN_USE) == 1
         np.testing.assert_allclose(forces(client), expected, atol=1e-5)
@@ -128,6 +131,8 @@ def test_a_server_outlives_its_inference_process(
         process.send_signal(signal.SIGTERM)
         assert process.wait(120) == 0
         assert not Path(f"/proc/{second}").exists()
+    # Compiled code is unpacked into it, by the process that was killed too.
+    assert not list(temporary.iterdir())
     assert "bare version 1 is served by TorchScript alone" in log.read_text()
 
 

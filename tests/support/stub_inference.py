@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -40,6 +41,8 @@ class StubModules:
 
     def script(self, folder: Path, digest: str) -> Module:
         """The soft repulsion of a fake version."""
+        # As loaders do that unpack code.
+        tempfile.mkdtemp(prefix="unpacked-")
         card = ModelCard.load(folder)
         assert card.digest == digest
         runtime = FakeRuntime(card)

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -82,6 +83,8 @@ def build(folder: Path, cache: PackageCache, device: str, threads: int) -> dict[
         _require_compiler()
         # By default Inductor writes to a folder in /tmp whose name anybody can guess.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(workshop / "inductor")
+        # Whatever ends this process, the next build here removes what it has left.
+        tempfile.tempdir = os.environ["TMPDIR"] = str(workshop)
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
         from forcegate_service.compilation.parity import check_parity

@@ -15,6 +15,7 @@ from forcegate_service.errors import RuntimeFault
 from forcegate_service.graph import Graph
 from forcegate_service.inference.channel import FAILED, Channel
 from forcegate_service.inference.memory import GraphMemory
+from forcegate_service.inference.scratch import Scratch
 from forcegate_service.rounding import rounding_alike
 from forcegate_service.runtime import ModelOutput
 
@@ -40,6 +41,7 @@ class InferenceProcess:
         self, command: Sequence[str], threads: int, device: str, awake_s: float = 0.0
     ) -> None:
         self._memory = GraphMemory.create()
+        self._scratch = Scratch()
         ours, theirs = socket.socketpair()
         with theirs:
             descriptors = (theirs.fileno(), self._memory.descriptor)
@@ -53,9 +55,9 @@ class InferenceProcess:
                 stdin=subprocess.DEVNULL,
                 # The gateway's standard output is for scripts that wait for its line.
                 stdout=_STANDARD_ERROR,
-                pass_fds=descriptors,
+                pass_fds=(*descriptors, *self._scratch.descriptors),
                 start_new_session=True,
-                env=keeping_memory(rounding_alike(os.environ)),
+                env=self._scratch.environment(keeping_memory(rounding_alike(os.environ))),
             )
         self._channel = Channel(ours)
 
@@ -113,6 +115,7 @@ class InferenceProcess:
             self._process.kill()
             self._process.wait()
         self._memory.close()
+        self._scratch.close()
 
     def _receive(self) -> list[Any]:
         try:
