@@ -39,7 +39,8 @@ logger = logging.getLogger(__name__)
 class Reloaded(BaseModel):
     """What a look at the repository changed; versions as ``model/version``.
 
-    ``updated`` have the same weights and another card, such as new verdicts.
+    ``updated`` have the same weights and another card, such as new verdicts. ``keys_refused`` says
+    why the keys stay in force as they were, if their file cannot be used.
     """
 
     added: list[str] = []
@@ -47,6 +48,7 @@ class Reloaded(BaseModel):
     updated: list[str] = []
     kept: list[str] = []
     refused: dict[str, str] = {}
+    keys_refused: str = ""
 
 
 class Serving:

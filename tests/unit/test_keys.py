@@ -308,6 +308,26 @@ def test_a_file_that_turns_bad_leaves_the_keys_in_force(
         access.identify(bearer(key))
 
 
+def test_a_file_that_others_may_read_is_told_of_each_time_it_comes_to_that(
+    access: Access, path: Path, key: str, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        caplog.clear()
+        path.chmod(0o640)
+        for _ in range(3):
+            clock.sleep(1.1)
+            # Whoever had a key before is let in.
+            assert access.identify(bearer(key)).id == parts(key)[0]
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert "mode 640" in caplog.text
+        assert f"chmod 600 {path}" in caplog.text
+        assert "mode 640" in access.reload()
+        path.chmod(0o600)
+        clock.sleep(1.1)
+        access.identify(bearer(key))
+        assert access.reload() == ""
+
+
 def test_a_bad_file_is_an_error_from_the_start(path: Path) -> None:
     with pytest.raises(KeyFileError, match="forcegate-serve keys create"):
         Access.from_settings(Settings(keys_file=path))

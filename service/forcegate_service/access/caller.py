@@ -100,10 +100,12 @@ class Access:
         if self._keys is not None and caller.id == ANONYMOUS.id:
             raise _unauthorized("a request without a key")
 
-    def reload(self) -> None:
-        """Read the keys again now rather than within a second."""
-        if self._keys is not None:
-            self._keys.reload()
+    def reload(self) -> str:
+        """Read the keys again now rather than within a second; why they stay, or nothing."""
+        if self._keys is None:
+            return ""
+        self._keys.reload()
+        return self._keys.complaint
 
 
 def _unauthorized(received: str) -> Unauthorized:

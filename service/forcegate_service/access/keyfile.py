@@ -29,11 +29,12 @@ class KeyFileError(ForcegateError):
 
 
 class Stamp(NamedTuple):
-    """By which a file that was written again is known."""
+    """By which a file is known that was written again, or that others may now read."""
 
     inode: int
     size: int
     modified_ns: int
+    mode: int
 
 
 class _Content(BaseModel):
@@ -180,7 +181,7 @@ def _require_private(path: Path, status: os.stat_result) -> None:
 
 
 def _stamp(status: os.stat_result) -> Stamp:
-    return Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
+    return Stamp(status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)
 
 
 def _invalid(path: Path, reason: str) -> KeyFileError:

@@ -18,7 +18,10 @@ _PAUSE_S = 1.0
 
 
 class KeyRing:
-    """Records by id; a change of the file is seen by the first request a second later."""
+    """Records by id; a change of the file is seen by the first request a second later.
+
+    ``complaint`` says what is wrong with the file now, if anything is.
+    """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         """Read the keys in ``path``.
@@ -30,27 +33,30 @@ class KeyRing:
         self._clock = clock
         self._looked_at = clock()
         self._records, self._stamp = read_keys(path)
-        self._complaint = ""
+        self.complaint = ""
 
     def find(self, key_id: str) -> KeyRecord | None:
         """The record of a key, which may be revoked."""
         now = self._clock()
         if now - self._looked_at >= _PAUSE_S:
             self._looked_at = now
-            if stamp_of(self._path) != self._stamp:
+            # A file that was not good is looked at until it is, or is again as it was.
+            if self.complaint or stamp_of(self._path) != self._stamp:
                 self.reload()
         return self._records.get(key_id)
 
     def reload(self) -> None:
-        """Read the file now; if that fails, the keys stay as they are and the log says why."""
+        """Read the file now; if that fails, the keys stay as they are, and log and ``complaint``
+        say why.
+        """
         try:
             self._records, self._stamp = read_keys(self._path)
         except KeyFileError as error:
             # Tried again every second, but told once.
-            if str(error) != self._complaint:
+            if str(error) != self.complaint:
                 logger.error("keys stay in force as they were: %s", error)
-            self._complaint = str(error)
+            self.complaint = str(error)
             return
-        self._complaint = ""
+        self.complaint = ""
         valid = sum(record.revoked is None for record in self._records.values())
         logger.info("%s was read again: %d keys in force", self._path, valid)

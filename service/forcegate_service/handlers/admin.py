@@ -21,5 +21,6 @@ router = APIRouter(tags=["operations"], prefix="/v1/admin")
 async def reload(request: Request, gateway: GatewayDependency) -> Reloaded:
     """Serve new versions, let go of those that are gone, read changed cards and keys."""
     require(request, "admin")
-    request.state.access.reload()
-    return await gateway.reload()
+    keys_refused = request.state.access.reload()
+    changes = await gateway.reload()
+    return changes.model_copy(update={"keys_refused": keys_refused})
