@@ -105,9 +105,9 @@ class AsyncClient:
         """What the server offers: one entry for each model."""
         return models_in(await self._get("/v1/models"))
 
-    async def model(self, name: str) -> dict[str, Any]:
-        """What the server tells about model ``name``: its card."""
-        return card_in(await self._get(f"/v1/models/{quote(name, safe='')}"), name)
+    async def model(self, name: str, version: str | None = None) -> dict[str, Any]:
+        """The card of model ``name``, of ``version`` or of the default one."""
+        return card_in(await self._get(f"/v1/models/{quote(name, safe='')}", version=version), name)
 
     async def ready(self) -> bool:
         """Whether the server would answer a prediction now; asks once, without retries."""
@@ -145,8 +145,8 @@ class AsyncClient:
             await self._distrust()
             raise
 
-    async def _get(self, path: str) -> Answer:
-        return await self._with_retries(page(self.connection, path))
+    async def _get(self, path: str, **query: str | None) -> Answer:
+        return await self._with_retries(page(self.connection, path, **query))
 
     async def _with_retries(self, target: Target, body: bytes | None = None) -> Answer:
         return await self._waiter.call(lambda: self._send(target, body), lambda: self._answered)

@@ -37,7 +37,9 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
     ``electrons_of``.
 
     While a server that has answered before is away, the calculator waits for it, for days if need
-    be, and logs so once a minute; ``retry`` sets other rules. Give ``client`` to share one.
+    be, and logs so once a minute; ``retry`` sets other rules. Give ``client`` to share one. It logs
+    once for what validation rejected the model; with ``use`` (``md``, ``relax``, ``screening``)
+    only if it is that.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
@@ -54,6 +56,7 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
         timeouts: Timeouts | None = None,
         retry: RetryPolicy = PATIENT,
         client: Client | None = None,
+        use: str | None = None,
     ) -> None:
         super().__init__()
         self.client = client or Client(url, api_key, timeouts=timeouts, retry=retry)
@@ -64,6 +67,7 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
         self.energy_uncertainty: float | None = None
         self.max_novelty: float | None = None
         self._uncertainty = uncertainty
+        self._use = use
         self._electrons: tuple[int, int] | None = None
         self._batch: StructureBatch | None = None
         self._batch_rest: tuple[object, ...] = ()
@@ -138,7 +142,11 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
         self.version = response.version
         self.digest = response.digest
         self.approval = response.status
-        rejected = [use for use, verdict in response.status.items() if verdict == "rejected"]
+        rejected = [
+            use
+            for use, verdict in response.status.items()
+            if verdict == "rejected" and self._use in (None, use)
+        ]
         judged = f"validation rejected this model for {', '.join(rejected)}; its card says why"
         for text in [*([judged] if rejected else []), *response.predictions.warnings.get(0, [])]:
             if text not in self._warned:

@@ -98,9 +98,9 @@ class Client:
         """What the server offers: one entry for each model."""
         return models_in(self._get("/v1/models"))
 
-    def model(self, name: str) -> dict[str, Any]:
-        """What the server tells about model ``name``: its card."""
-        return card_in(self._get(f"/v1/models/{quote(name, safe='')}"), name)
+    def model(self, name: str, version: str | None = None) -> dict[str, Any]:
+        """The card of model ``name``, of ``version`` or of the default one."""
+        return card_in(self._get(f"/v1/models/{quote(name, safe='')}", version=version), name)
 
     def ready(self) -> bool:
         """Whether the server would answer a prediction now; asks once, without retries."""
@@ -157,8 +157,8 @@ class Client:
             self._distrust()
             raise
 
-    def _get(self, path: str) -> Answer:
-        return self._with_retries(page(self.connection, path))
+    def _get(self, path: str, **query: str | None) -> Answer:
+        return self._with_retries(page(self.connection, path, **query))
 
     def _with_retries(self, target: Target, body: bytes | None = None) -> Answer:
         return self._waiter.call(lambda: self._send(target, body), lambda: self._answered)

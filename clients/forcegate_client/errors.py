@@ -20,6 +20,7 @@ __all__ = [
     "MethodNotAllowed",
     "ModelNotFound",
     "NotAcceptable",
+    "OutputUnwritable",
     "PayloadTooLarge",
     "PredictionImplausible",
     "PredictionNotFinite",
@@ -250,6 +251,13 @@ class WrongAnswer(ForcegateError):
 
     default_code = "answer_mismatch"
     title = "The answer does not belong to the question"
+
+
+class OutputUnwritable(ForcegateError):
+    """A file cannot be written where it should be; what was there before still is."""
+
+    default_code = "output_unwritable"
+    title = "The output cannot be written"
 
 
 def _documented(base: type[DocumentedError]) -> list[type[DocumentedError]]:

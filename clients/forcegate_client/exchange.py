@@ -53,10 +53,12 @@ def predict_target(connection: Connection, timeouts: Timeouts) -> Target:
     )
 
 
-def page(connection: Connection, path: str) -> Target:
-    """A document of the server."""
+def page(connection: Connection, path: str, **query: str | None) -> Target:
+    """A document of the server; parameters that are ``None`` are left out."""
     headers = {**connection.headers(), "Accept": "application/json"}
-    return Target("GET", connection.endpoint(path), headers)
+    known = {name: value for name, value in query.items() if value is not None}
+    url = connection.endpoint(path)
+    return Target("GET", url.copy_merge_params(known) if known else url, headers)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,11 @@ class FakeServer:
     elements: frozenset[int] = frozenset({1, 6, 7, 8})
     max_atoms: int = 1000
     warnings: list[str] = field(default_factory=list)
-    approval: dict[str, str] = field(default_factory=lambda: {"md": "approved"})
+    approval: dict[str, str] = field(
+        default_factory=lambda: {"md": "approved", "relax": "approved", "screening": "approved"}
+    )
+    novelty: float = 1.5
+    novelty_limit: float | None = 5.0
     requests: list[httpx.Request] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)
     report_reply: Reply = field(default_factory=lambda: httpx.Response(204))
@@ -100,13 +104,16 @@ class FakeServer:
 
     def _route(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
+        _, _, named = path.partition("/v1/models/")
+        histograms = {"max_novelty_999": self.novelty_limit}
         entry = {
-            "name": "springs",
+            "name": named or "springs",
             "default_version": self.version,
             "versions": sorted(self.digests),
             "digest": self.digests[self.version],
             "elements": sorted(self.elements),
             "status": self.approval,
+            "histograms": None if self.novelty_limit is None else histograms,
         }
         if path.endswith("/v1/predict"):
             response = self.predict(decode_request(request.content))
@@ -115,7 +122,7 @@ class FakeServer:
             )
         if path.endswith("/v1/models"):
             return httpx.Response(200, json={"models": [entry]})
-        if path.endswith("/v1/models/springs"):
+        if named:
             return httpx.Response(200, json=entry)
         if path.endswith("/health/ready"):
             return httpx.Response(200, json={"ready": True})
@@ -147,7 +154,7 @@ class FakeServer:
         if problems and request.on_error == "raise":
             raise problems[min(problems)]
         good = np.array([i for i in range(len(batch)) if i not in problems], dtype=np.int64)
-        predictions = _springs(batch.select(good), request.properties)
+        predictions = _springs(batch.select(good), request.properties, self.novelty)
         return PredictResponse(
             model=request.model,
             version=version,
@@ -262,7 +269,7 @@ def html_page(status: int, headers: dict[str, str] | None = None) -> httpx.Respo
     return httpx.Response(status, html="<html>Bad Gateway</html>", headers=headers)
 
 
-def _springs(batch: StructureBatch, properties: tuple[str, ...]) -> Predictions:
+def _springs(batch: StructureBatch, properties: tuple[str, ...], novelty: float) -> Predictions:
     energies: list[float] = []
     forces: list[Float] = [np.zeros((0, 3))]
     stresses: list[Float] = [np.zeros((0, 6))]
@@ -285,5 +292,5 @@ def _springs(batch: StructureBatch, properties: tuple[str, ...]) -> Predictions:
         forces=np.concatenate(forces) if "forces" in properties else None,
         stress=np.concatenate(stresses) if "stress" in properties else None,
         energy_uncertainty=np.full(size, 0.01) if sure else None,
-        max_novelty=np.full(size, 1.5) if sure else None,
+        max_novelty=np.full(size, novelty) if sure else None,
     )

@@ -229,7 +229,7 @@ def test_the_approval_of_the_model_can_be_read() -> None:
     atoms = molecule("CH4")
     calculator = attach(FakeServer(), atoms)
     atoms.get_forces()
-    assert calculator.approval == {"md": "approved"}
+    assert calculator.approval["md"] == "approved"
 
 
 def test_an_optimiser_reaches_the_minimum_of_the_springs() -> None:

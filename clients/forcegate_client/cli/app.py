@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from forcegate_client.cli.console import ReportingGroup
@@ -18,7 +21,6 @@ app = typer.Typer(
     cls=ReportingGroup,
     help="Energies, forces and molecular dynamics from a forcegate server.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command()(predict)
@@ -29,8 +31,24 @@ app.command()(md)
 app.command()(models)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"forcegate-client {version('forcegate-client')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _forcegate() -> None:
+def _forcegate(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version of this program. After a command, --version is the model's.",
+        ),
+    ] = False,
+) -> None:
     # A callback makes typer keep subcommand names whatever their number.
     return
 

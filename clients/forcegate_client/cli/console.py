@@ -6,17 +6,31 @@ import logging
 from enum import IntEnum
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.text import Text
 from typer.core import TyperGroup
 
+from forcegate_client.cli.signals import Stopped, stoppable
 from forcegate_client.errors import ForcegateError
 
-__all__ = ["CommandError", "ExitCode", "ReportingGroup", "err_console", "out_console", "warn"]
+__all__ = [
+    "CommandError",
+    "ExitCode",
+    "ReportingGroup",
+    "counted",
+    "end_stopped",
+    "err_console",
+    "out_console",
+    "say",
+    "tell",
+    "warn",
+]
 
 
 class ExitCode(IntEnum):
-    """What the shell sees; 2 is a usage error, as everywhere."""
+    """What the shell sees; 2 is a usage error, and 128 and more a signal, as everywhere."""
 
     ERROR = 1
     INCOMPLETE = 3
@@ -37,9 +51,30 @@ def err_console() -> Console:
     return Console(stderr=True)
 
 
+def say(text: str) -> None:
+    """One line of result, as it is: a path may hold brackets."""
+    out_console().print(Text(text), soft_wrap=True)
+
+
+def tell(text: str, *, word: str = "", style: str = "") -> None:
+    """One line that is not a result, as it is, after a coloured ``word``."""
+    err_console().print(Text.assemble((word, style), text), soft_wrap=True)
+
+
 def warn(text: str) -> None:
     """One line of warning."""
-    err_console().print(f"[yellow]warning:[/yellow] {_escaped(text)}", soft_wrap=True)
+    tell(f" {text}", word="warning:", style="yellow")
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 frame``, ``2 frames``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def end_stopped(stop: KeyboardInterrupt, text: str) -> typer.Exit:
+    """Say in one line what became of the work, and give what to raise."""
+    tell(f" {text}", word=f"{Stopped.word(stop)}:", style="yellow")
+    return typer.Exit(Stopped.exit_code(stop))
 
 
 class ReportingGroup(TyperGroup):
@@ -52,17 +87,14 @@ class ReportingGroup(TyperGroup):
         handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
         logger.addHandler(handler)
         try:
-            return super().invoke(ctx)
+            with stoppable():
+                return super().invoke(ctx)
         except (ForcegateError, CommandError) as error:
             line = " ".join(str(error).split())
-            console.print(f"[red]error:[/red] {_escaped(line)}", soft_wrap=True)
+            tell(f" {line}", word="error:", style="red")
             ctx.exit(ExitCode.ERROR)
-        except KeyboardInterrupt:
-            console.print("interrupted")
-            ctx.exit(ExitCode.INTERRUPTED)
+        except KeyboardInterrupt as stop:
+            tell(f"{Stopped.word(stop)}; nothing was written")
+            ctx.exit(Stopped.exit_code(stop))
         finally:
             logger.removeHandler(handler)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")

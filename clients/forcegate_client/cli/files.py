@@ -9,22 +9,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ase import Atoms
-from ase.io import write
 from rich.progress import Progress
 
-from forcegate_client.cli.console import CommandError, err_console, warn
+from forcegate_client.cli.console import CommandError, counted, err_console, warn
+from forcegate_client.extxyz import write_frames
 from forcegate_client.reading.formats import COMPRESSED
 from forcegate_client.reading.inputs import Input, named_inputs
 from forcegate_client.reading.library import Library
 from forcegate_client.reading.record import Record
+from forcegate_client.writing import require_writable
 
 __all__ = [
     "opened",
+    "partial_name",
     "prepare_directory",
     "prepare_file",
     "records_of",
+    "save_frames",
     "stem_of",
-    "write_extxyz",
 ]
 
 _AT_ONCE = 64
@@ -42,10 +44,8 @@ def opened(
     with TemporaryDirectory(prefix="forcegate-") as spool:
         inputs, skipped = named_inputs(names or (), Path(spool), smiles=smiles or (), format=format)
         if skipped:
-            warn(
-                f"{len(skipped)} files of unknown format are left out: {', '.join(skipped[:5])}"
-                f"{' …' if len(skipped) > 5 else ''}"
-            )
+            names = ", ".join(skipped[:5]) + (" …" if len(skipped) > 5 else "")
+            warn(f"{counted(len(skipped), 'file')} of unknown format left out: {names}")
         yield inputs
 
 
@@ -73,13 +73,32 @@ def prepare_file(path: Path, overwrite: bool) -> Path:
     """The path of a file to write.
 
     Raises:
-        CommandError: if it exists and must not be replaced, or its folder does not exist.
+        CommandError: if it exists and must not be replaced.
+        OutputUnwritable: if nothing can be written there.
     """
-    if path.exists() and not overwrite:
+    if path.is_file() and not overwrite:
         raise CommandError(f"{path} exists; choose another --out or add --overwrite")
-    if not path.parent.is_dir():
-        raise CommandError(f"no folder {path.parent} to write {path.name} into")
+    require_writable(path)
     return path
+
+
+def partial_name(path: Path) -> Path:
+    """Where the part of a result is put while ``path`` holds a whole one of earlier."""
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+def save_frames(path: Path, frames: Sequence[Atoms], *, complete: bool) -> Path:
+    """Write extended XYZ to ``path``, and give the path; a part never replaces a whole.
+
+    Raises:
+        OutputUnwritable: if that cannot be done; an earlier file is as it was.
+    """
+    aside = partial_name(path)
+    place = path if complete or not path.is_file() else aside
+    write_frames(place, frames)
+    if complete:
+        aside.unlink(missing_ok=True)
+    return place
 
 
 def prepare_directory(path: Path, overwrite: bool, marker: str) -> Path:
@@ -100,8 +119,3 @@ def prepare_directory(path: Path, overwrite: bool, marker: str) -> Path:
         shutil.rmtree(path)
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def write_extxyz(path: Path, frames: list[Atoms]) -> None:
-    """All frames in extended XYZ, with what their calculators hold."""
-    write(path, frames, format="extxyz")

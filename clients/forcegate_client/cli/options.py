@@ -10,14 +10,17 @@ from forcegate_client.client import Client
 from forcegate_client.retry import RetryPolicy
 
 __all__ = [
+    "CsvOption",
     "FormatOption",
     "InputArgument",
+    "JsonOption",
     "ModelOption",
     "OverwriteOption",
     "SmilesOption",
     "UrlOption",
     "VersionOption",
     "connect",
+    "one_form",
 ]
 
 # Somebody sits before the terminal: a mistyped URL should not keep them waiting for a minute.
@@ -44,8 +47,11 @@ UrlOption = Annotated[
 ]
 ModelOption = Annotated[str, typer.Option(help="Name of the served model.")]
 VersionOption = Annotated[
-    str | None, typer.Option(help="Model version. Default: the server's choice at the start.")
+    str | None,
+    typer.Option(help="Version of the model. Default: the server's choice at the start."),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON document, no table.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print comma-separated values, no table.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 
 
@@ -57,3 +63,13 @@ def connect(url: str | None, *, give_up_after_s: float | None = 60.0) -> Client:
             give_up_after_s=give_up_after_s, first_answer_within_s=FIRST_ANSWER_WITHIN_S
         ),
     )
+
+
+def one_form(json: bool, csv: bool) -> None:
+    """Refuse to print two documents at once.
+
+    Raises:
+        typer.BadParameter: if both are wanted.
+    """
+    if json and csv:
+        raise typer.BadParameter("--json and --csv exclude each other")

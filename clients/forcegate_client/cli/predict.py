@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
-from ase.calculators.singlepoint import SinglePointCalculator
-from rich.markup import escape
-from rich.table import Table
+from ase import Atoms
 
-from forcegate_client.cli.console import ExitCode, err_console, out_console, warn
-from forcegate_client.cli.files import opened, prepare_file, records_of, write_extxyz
+from forcegate_client.cli.console import (
+    ExitCode,
+    counted,
+    end_stopped,
+    out_console,
+    tell,
+    warn,
+)
+from forcegate_client.cli.files import opened, prepare_file, records_of, save_frames
+from forcegate_client.cli.frame_results import (
+    FrameResult,
+    as_csv,
+    as_json,
+    frames_of,
+    headings,
+    names_of,
+)
 from forcegate_client.cli.options import (
+    CsvOption,
     FormatOption,
     InputArgument,
+    JsonOption,
     ModelOption,
     OverwriteOption,
     SmilesOption,
     UrlOption,
     VersionOption,
     connect,
+    one_form,
 )
+from forcegate_client.cli.signals import undisturbed
+from forcegate_client.cli.tables import ResultTable
 from forcegate_client.client import Client
-from forcegate_client.errors import DigestChanged
-from forcegate_client.messages import PredictResponse, rows_of
+from forcegate_client.errors import DigestChanged, ForcegateError
+from forcegate_client.messages import Predictions, PredictResponse, rows_of
 from forcegate_client.reading.library import open_library
-from forcegate_client.reading.record import Problem, Record
+from forcegate_client.reading.record import Problem
+from forcegate_client.remarks import Judge, judge_of
+from forcegate_client.results import forget_results, with_results
 
 __all__ = ["predict"]
 
@@ -45,122 +64,152 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(help="Write frames with results here, in extended XYZ.")
     ] = None,
+    json: JsonOption = False,
+    csv: CsvOption = False,
     url: UrlOption = None,
     model: ModelOption = "painn_base",
     version: VersionOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Predict energy, forces and uncertainty of every structure in INPUT…"""
+    one_form(json, csv)
     if out is not None:
         prepare_file(out, overwrite)
+    run = _Run(model, version)
+    ended: BaseException | None = None
     with opened(inputs, smiles, format) as files, connect(url) as client:
         library = open_library(files)
-        results = list(_predict_all(client, records_of(library), model, version))
-        library.close()
+        try:
+            records = iter(records_of(library))
+            while part := list(islice(records, STRUCTURES_PER_REQUEST)):
+                run.predict(client, [FrameResult.of(record) for record in part])
+        except (KeyboardInterrupt, ForcegateError) as error:
+            if not run.done:
+                raise
+            ended = error
+        finally:
+            library.close()
+    kept = ""
     if out is not None:
-        write_extxyz(out, [result.atoms for result in results if result.atoms is not None])
-    out_console().print(_table(results, several=len(files) > 1))
-    hidden = len(results) - ROWS_SHOWN
-    if hidden > 0:
-        err_console().print(f"… and {hidden} more frames; --out keeps all of them")
-    problems = [r.problem.at(r.origin) for r in results if r.problem is not None]
-    if problems:
+        with undisturbed():
+            place = save_frames(out, frames_of(run.done, run.judge), complete=ended is None)
+        kept = f"written to {place}"
+    if json or csv:
+        whole = ended is None
+        print(as_json(run.done, run.judge, complete=whole) if json else as_csv(run.done, run.judge))
+    else:
+        _show(run.done)
+    if kept:
+        tell(kept)
+    if ended is not None:
+        state = f"{len(run.done)} of {counted(library.size, 'frame')} predicted"
+        state += "; run it again for all of them"
+        if isinstance(ended, KeyboardInterrupt):
+            raise end_stopped(ended, state)
+        warn(state)
+        raise ended
+    _end(run.done)
+
+
+def _end(done: Sequence[FrameResult]) -> None:
+    failed = [result for result in done if result.problem]
+    if failed:
         warn(
-            f"{len(problems)} of {len(results)} frames could not be predicted, the first because "
-            f"of {problems[0].detail}"
+            f"{len(failed)} of {counted(len(done), 'frame')} could not be predicted, the first "
+            f"because of {failed[0].detail}"
         )
         raise typer.Exit(ExitCode.INCOMPLETE)
 
 
-def _predict_all(
-    client: Client, records: Iterable[Record], model: str, version: str | None
-) -> Iterator[Record]:
-    """Records whose atoms have a ``SinglePointCalculator``, or a problem."""
-    digest: str | None = None
-    waiting = iter(records)
-    while part := list(islice(waiting, STRUCTURES_PER_REQUEST)):
-        frames = [record.atoms for record in part if record.atoms is not None]
-        if not frames:
-            yield from part
-            continue
-        properties = ["energy", "forces", "uncertainty"]
-        if all(frame.pbc.all() and frame.cell.rank == 3 for frame in frames):
-            properties.append("stress")
-        response = client.predict(frames, model, version, properties, on_error="partial")
-        if digest not in (None, response.digest):
+class _Run:
+    """Fills in results, from the first to the last by the same weights."""
+
+    def __init__(self, model: str, version: str | None) -> None:
+        self.judge: Judge | None = None
+        self.done: list[FrameResult] = []
+        self._model = model
+        self._version = version
+
+    def predict(self, client: Client, part: list[FrameResult]) -> None:
+        """Ask about the structures of ``part``.
+
+        Raises:
+            DigestChanged: if other weights answer than before.
+        """
+        readable = [result for result in part if result.atoms is not None]
+        if readable:
+            atoms = [result.atoms for result in readable if result.atoms is not None]
+            properties = ["energy", "forces", "uncertainty"]
+            if all(frame.pbc.all() and frame.cell.rank == 3 for frame in atoms):
+                properties.append("stress")
+            response = client.predict(
+                atoms, self._model, self._version, properties, on_error="partial"
+            )
+            judge = self._judge(client, response)
+            _fill(readable, atoms, response.predictions, judge)
+        self.done += part
+
+    def _judge(self, client: Client, response: PredictResponse) -> Judge:
+        if self.judge is None:
+            self._version = response.version
+            self.judge = judge_of(
+                client, response.model, response.version, response.digest, response.status
+            )
+        elif self.judge.digest != response.digest:
             raise DigestChanged(
-                f"digest {response.digest} from {part[0].origin} on",
-                expected=f"{digest} for the whole input",
+                f"digest {response.digest} from frame {len(self.done)} on",
+                expected=f"{self.judge.digest} for the whole file",
                 action="run the command again",
             )
-        version, digest = response.version, response.digest
-        results = _with_results([r for r in part if r.atoms is not None], response)
-        for record in part:
-            yield record if record.atoms is None else next(results)
+        return self.judge
 
 
-def _with_results(records: list[Record], response: PredictResponse) -> Iterator[Record]:
-    found = response.predictions
-    rows = rows_of(found.n_atoms.tolist())
+def _fill(results: list[FrameResult], atoms: list[Atoms], found: Predictions, judge: Judge) -> None:
+    slices = rows_of(found.n_atoms.tolist())
     row_of = {index: row for row, index in enumerate(found.index.tolist())}
-    for index, record in enumerate(records):
-        assert record.atoms is not None
-        result = record.atoms.copy()
-        result.info["forcegate_model"] = f"{response.model} {response.version}"
-        if index not in row_of:
-            problem = Problem.of(found.problems.get(index, {}))
-            result.info["forcegate_problem"] = problem.code
-            result.info["forcegate_detail"] = problem.at(record.origin).detail
-            yield replace(record, atoms=result, problem=problem)
+    for place, (result, frame) in enumerate(zip(results, atoms, strict=True)):
+        result.atoms = frame.copy()
+        forget_results(result.atoms)
+        row = row_of.get(place)
+        if row is None:
+            result.fail(Problem.of(found.problems.get(place, {})))
             continue
-        row = row_of[index]
-        columns: dict[str, Any] = {}
-        if found.energy is not None:
-            columns["energy"] = float(found.energy[row])
-        if found.forces is not None:
-            columns["forces"] = np.array(found.forces[rows[row]])
-        if found.stress is not None:
-            columns["stress"] = np.array(found.stress[row])
-        result.calc = SinglePointCalculator(result, **columns)
+        assert found.energy is not None
+        assert found.forces is not None
+        result.energy = float(found.energy[row])
+        forces = found.forces[slices[row]]
+        result.max_force = float(np.linalg.norm(forces, axis=1).max())
         if found.energy_uncertainty is not None:
-            result.info["energy_uncertainty"] = float(found.energy_uncertainty[row])
+            result.energy_uncertainty = float(found.energy_uncertainty[row])
         if found.max_novelty is not None:
-            result.info["max_novelty"] = float(found.max_novelty[row])
-        if index in found.warnings:
-            result.info["forcegate_warning"] = " | ".join(found.warnings[index])
-        yield replace(record, atoms=result)
-
-
-def _table(results: list[Record], *, several: bool) -> Table:
-    table = Table("frame")
-    if several:
-        table.add_column("file")
-    labelled = any(result.label for result in results[:ROWS_SHOWN])
-    if labelled:
-        table.add_column("label")
-    table.add_column("formula")
-    for heading in ("energy / eV", "max |F| / eV/Å", "σ(E) / meV", "novelty"):
-        table.add_column(heading, justify="right")
-    table.add_column("remarks")
-    for result in results[:ROWS_SHOWN]:
-        origin = [str(result.index)] + [result.source] * several + [result.label] * labelled
-        table.add_row(*map(escape, origin), *_cells(result))
-    return table
-
-
-def _cells(result: Record) -> list[str]:
-    numbers = ["", "", "", ""]
-    frame = result.atoms
-    if frame is None:
-        return ["", *numbers, "" if result.problem is None else result.problem.code]
-    info = frame.info
-    if frame.calc is not None:
-        strongest = np.linalg.norm(frame.get_forces(), axis=1).max()
-        numbers = [
-            f"{frame.get_potential_energy():.6f}",
-            f"{strongest:.4f}",
-            f"{1000 * info['energy_uncertainty']:.1f}" if "energy_uncertainty" in info else "",
-            f"{info['max_novelty']:.2f}" if "max_novelty" in info else "",
+            result.max_novelty = float(found.max_novelty[row])
+        stress = None if found.stress is None else found.stress[row]
+        result.atoms = with_results(frame, result.energy, forces, stress)
+        result.warnings = [
+            *found.warnings.get(place, []),
+            *judge.remarks(periodic=bool(frame.pbc.any()), novelty=result.max_novelty),
         ]
-    remark = info.get("forcegate_problem", info.get("forcegate_warning", ""))
-    return [frame.get_chemical_formula(), *numbers, remark]
+
+
+def _show(results: list[FrameResult]) -> None:
+    numbers = ("energy / eV", "max |F| / eV/Å", "σ(E) / meV", "novelty")
+    shown = results[:ROWS_SHOWN]
+    columns = headings(shown)
+    table = ResultTable(columns, numbers)
+    for result in shown:
+        sigma = result.energy_uncertainty
+        cells = (
+            _shown(result.energy, ".6f"),
+            _shown(result.max_force, ".4f"),
+            _shown(None if sigma is None else 1000.0 * sigma, ".1f"),
+            _shown(result.max_novelty, ".2f"),
+        )
+        table.add([*names_of(result, columns), *cells], result.remarks)
+    table.show(out_console())
+    hidden = len(results) - ROWS_SHOWN
+    if hidden > 0:
+        tell(f"… and {counted(hidden, 'more frame')}; --out, --json and --csv have all of them")
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

@@ -1,20 +1,26 @@
-"""``forcegate relax``: bring every structure of some files to its nearest minimum."""
+"""``forcegate relax``: bring every frame of a file to its nearest minimum."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from ase import Atoms
-from rich.markup import escape
-from rich.progress import track
-from rich.table import Table
+from rich.progress import Progress
 
 from forcegate_client.calculator import RemoteCalculator
-from forcegate_client.cli.console import ExitCode, err_console, out_console, warn
-from forcegate_client.cli.files import opened, prepare_file, records_of, stem_of, write_extxyz
+from forcegate_client.cli.console import (
+    ExitCode,
+    counted,
+    end_stopped,
+    err_console,
+    out_console,
+    say,
+    warn,
+)
+from forcegate_client.cli.files import opened, prepare_file, records_of, save_frames, stem_of
+from forcegate_client.cli.frame_results import FrameResult, frames_of, headings, names_of
 from forcegate_client.cli.options import (
     FormatOption,
     InputArgument,
@@ -25,11 +31,15 @@ from forcegate_client.cli.options import (
     VersionOption,
     connect,
 )
-from forcegate_client.cli.relax_run import Optimizer, Outcome, relax_many, relax_one, unread
+from forcegate_client.cli.relax_resume import Earlier, take_earlier
+from forcegate_client.cli.relax_run import Optimizer, judge_results, relax_many, relax_one
+from forcegate_client.cli.signals import undisturbed
+from forcegate_client.cli.tables import ResultTable
 from forcegate_client.client import Client
+from forcegate_client.errors import ForcegateError
 from forcegate_client.reading.library import open_library
-from forcegate_client.reading.record import Record
 from forcegate_client.relaxation import RemoteEvaluator, evaluator
+from forcegate_client.remarks import Judge, judge_of, verdict_remark
 
 __all__ = ["relax"]
 
@@ -50,6 +60,9 @@ def relax(
     out: Annotated[
         Path | None, typer.Option(help="Extended XYZ to write. Default: <INPUT>_relaxed.extxyz.")
     ] = None,
+    go_on: Annotated[
+        bool, typer.Option("--continue", help="Keep the frames that are done in --out.")
+    ] = False,
     url: UrlOption = None,
     model: ModelOption = "painn_base",
     version: VersionOption = None,
@@ -57,83 +70,124 @@ def relax(
 ) -> None:
     """Relax the positions of every structure in INPUT…; cells stay as they are."""
     with opened(inputs, smiles, format) as files:
-        target = prepare_file(out or Path(f"{stem_of(files)}_relaxed.extxyz"), overwrite)
+        target = out or Path(f"{stem_of(files)}_relaxed.extxyz")
+        target = prepare_file(target, overwrite or go_on)
         library = open_library(files)
-        records = list(records_of(library))
+        results = [FrameResult.of(record) for record in records_of(library)]
         library.close()
-    done: dict[int, tuple[Atoms | None, Outcome]] = {
-        place: (None, unread(record))
-        for place, record in enumerate(records)
-        if record.atoms is None
-    }
-    places = [place for place, record in enumerate(records) if record.atoms is not None]
-    frames = [record.atoms for record in records if record.atoms is not None]
-    if not frames:
-        out_console().print(_table(records, done, several=len(files) > 1))
-        raise typer.Exit(ExitCode.INCOMPLETE)
-    try:
-        with connect(url, give_up_after_s=None) as client:
-            asked, results = _results(client, frames, model, version, fmax, steps, optimizer)
-            for index, frame, outcome in track(
-                results, "relaxing", len(frames), console=err_console(), transient=True
-            ):
-                done[places[index]] = frame, outcome
-    finally:
-        # What is done is kept, whatever stopped the rest; in the order of the input.
-        kept = [frame for _, (frame, _) in sorted(done.items()) if frame is not None]
-        if kept:
-            write_extxyz(target, kept)
-    if asked.approval.get("relax", "approved") != "approved":
-        warn(f"{model} {asked.version} is {asked.approval['relax']} for relaxation")
-    out_console().print(_table(records, done, several=len(files) > 1))
-    out_console().print(f"written to {target}")
-    if not all(outcome.converged for _, outcome in done.values()):
-        raise typer.Exit(ExitCode.INCOMPLETE)
-
-
-def _results(
-    client: Client,
-    frames: Sequence[Atoms],
-    model: str,
-    version: str | None,
-    fmax: float,
-    steps: int,
-    optimizer: Optimizer | None,
-) -> tuple[RemoteCalculator | RemoteEvaluator, Iterator[tuple[int, Atoms, Outcome]]]:
-    """Who is asked, and what comes out as it is done."""
-    if len(frames) > 1 and optimizer is not Optimizer.LBFGS:
-        evaluate = evaluator(client, model, version)
-        return evaluate, relax_many(frames, evaluate, fmax, steps)
-    calculator = RemoteCalculator(model=model, version=version, client=client)
-    chosen = optimizer or Optimizer.LBFGS
-    one_by_one = (
-        (index, frame, relax_one(frame, calculator, fmax, steps, chosen))
-        for index, frame in enumerate(frames)
-    )
-    return calculator, one_by_one
-
-
-def _table(
-    records: list[Record], done: dict[int, tuple[Atoms | None, Outcome]], *, several: bool
-) -> Table:
-    table = Table("frame")
-    if several:
-        table.add_column("file")
-    table.add_column("formula")
-    for heading in ("steps", "ΔE / eV", "energy / eV", "max |F| / eV/Å"):
-        table.add_column(heading, justify="right")
-    table.add_column("remarks")
-    for place, (_, outcome) in sorted(done.items()):
-        record = records[place]
-        table.add_row(
-            *map(escape, [str(record.index)] + [record.source] * several),
-            outcome.formula,
-            str(outcome.steps),
-            _shown(outcome.energy_change_ev, "+.4f"),
-            _shown(outcome.energy_ev, ".6f"),
-            _shown(outcome.largest_force, ".4f"),
-            escape(outcome.remark),
+    earlier = take_earlier(target, results) if go_on else Earlier()
+    for result in results:
+        if result.problem:
+            result.converged = False
+    todo = [result for result in results if result.converged is None]
+    if not todo:
+        if go_on:
+            say(f"nothing to do: {target} has {counted(len(results), 'relaxed frame')}")
+        else:
+            _table(results).show(out_console())
+        raise typer.Exit(ExitCode.INCOMPLETE if any(r.problem for r in results) else 0)
+    ended: BaseException | None = None
+    with connect(url, give_up_after_s=None) as client:
+        work = _Work(client, model, earlier.version or version, earlier.digest)
+        try:
+            for _ in _watched(work.relax(todo, optimizer, fmax, steps), len(todo)):
+                pass
+            work.judge_minima(todo)
+        except (KeyboardInterrupt, ForcegateError) as error:
+            if all(result.energy is None for result in results):
+                raise
+            ended = error
+    done = [result for result in results if result.converged is not None]
+    with undisturbed():
+        complete = len(done) == len(results)
+        place = save_frames(target, frames_of(done, work.judge), complete=complete)
+    if ended is not None:
+        state = (
+            f"{len(done)} of {counted(len(results), 'frame')} relaxed, kept in {place}; "
+            "the same command with --continue does the rest"
         )
+        if isinstance(ended, KeyboardInterrupt):
+            raise end_stopped(ended, state)
+        warn(state)
+        raise ended
+    _end(results, work.judge, place)
+
+
+def _end(results: list[FrameResult], judge: Judge, place: Path) -> None:
+    if remark := verdict_remark(judge.status, "relax"):
+        warn(f"{judge.model} {judge.version}: {remark}")
+    _table(results).show(out_console())
+    say(f"written to {place}")
+    short = sum(not result.converged for result in results)
+    if short:
+        warn(f"{short} of {counted(len(results), 'frame')} did not converge")
+        raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+class _Work:
+    """One model that relaxes, from the first to the last by the same weights."""
+
+    def __init__(self, client: Client, model: str, version: str | None, digest: str | None) -> None:
+        self._client = client
+        self._calculator = RemoteCalculator(
+            model=model, version=version, digest=digest, client=client, use="relax"
+        )
+        self._evaluate = evaluator(client, model, version)
+        self._evaluate.digest = digest
+        self._asked: RemoteCalculator | RemoteEvaluator = self._calculator
+        self._judge: Judge | None = None
+
+    @property
+    def judge(self) -> Judge:
+        """Which weights answered, as far as it is known."""
+        asked = self._asked
+        return self._judge or Judge(
+            asked.model, asked.version or "", asked.digest or "", asked.approval
+        )
+
+    def relax(
+        self, results: list[FrameResult], optimizer: Optimizer | None, fmax: float, steps: int
+    ) -> Iterator[FrameResult]:
+        """Each of ``results`` as it is done."""
+        if len(results) > 1 and optimizer is not Optimizer.LBFGS:
+            self._asked = self._evaluate
+            return relax_many(results, self._evaluate, fmax, steps)
+        chosen = optimizer or Optimizer.LBFGS
+        return (relax_one(result, self._calculator, fmax, steps, chosen) for result in results)
+
+    def judge_minima(self, results: list[FrameResult]) -> None:
+        """Ask for uncertainty and novelty of what came out, and remark on it."""
+        asked = self._asked
+        if asked.version is None or asked.digest is None:
+            return
+        self._judge = judge_of(
+            self._client, asked.model, asked.version, asked.digest, asked.approval
+        )
+        judge_results(results, self._client, self._judge)
+
+
+def _watched(found: Iterator[FrameResult], total: int) -> Iterator[FrameResult]:
+    """The same, with a bar."""
+    with Progress(console=err_console(), transient=True) as bar:
+        task = bar.add_task("relaxing", total=total)
+        for item in found:
+            yield item
+            bar.advance(task)
+
+
+def _table(results: list[FrameResult]) -> ResultTable:
+    numbers = ("steps", "ΔE / eV", "energy / eV", "max |F| / eV/Å", "novelty")
+    columns = headings(results)
+    table = ResultTable(columns, numbers)
+    for result in results:
+        cells = (
+            _shown(result.steps, "d"),
+            _shown(result.energy_change, "+.4f"),
+            _shown(result.energy, ".6f"),
+            _shown(result.max_force, ".4f"),
+            _shown(result.max_novelty, ".2f"),
+        )
+        table.add([*names_of(result, columns), *cells], result.remarks)
     return table
 
 

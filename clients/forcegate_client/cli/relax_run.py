@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -12,12 +11,17 @@ from ase.optimize import FIRE, LBFGS
 
 from forcegate_client.bonds import bond_changes, bonded_pairs
 from forcegate_client.calculator import RemoteCalculator
+from forcegate_client.cli.frame_results import FrameResult
+from forcegate_client.client import Client
 from forcegate_client.errors import UnprocessableRequest
 from forcegate_client.nve import snapshot
-from forcegate_client.reading.record import Problem, Record
+from forcegate_client.reading.record import Problem
 from forcegate_client.relaxation import Relaxed, RemoteEvaluator, relax_batched
+from forcegate_client.remarks import Judge
 
-__all__ = ["Optimizer", "Outcome", "relax_many", "relax_one", "unread"]
+__all__ = ["Optimizer", "judge_results", "relax_many", "relax_one"]
+
+_JUDGED_AT_ONCE = 128
 
 
 class Optimizer(StrEnum):
@@ -27,81 +31,81 @@ class Optimizer(StrEnum):
     LBFGS = "lbfgs"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How one relaxation went; energies in eV, forces in eV/Å; ``None`` what is not known."""
-
-    formula: str
-    steps: int
-    energy_change_ev: float | None
-    energy_ev: float | None
-    largest_force: float | None
-    converged: bool
-    remark: str
-
-
 def relax_many(
-    frames: Sequence[Atoms], evaluate: RemoteEvaluator, fmax: float, steps: int
-) -> Iterator[tuple[int, Atoms, Outcome]]:
-    """Relax all of them in batches; each comes out when it is done, with its place."""
+    results: Sequence[FrameResult], evaluate: RemoteEvaluator, fmax: float, steps: int
+) -> Iterator[FrameResult]:
+    """Relax the structures of all of them in batches; each comes out when it is done."""
+    frames = [result.atoms for result in results if result.atoms is not None]
     for relaxed in relax_batched(frames, evaluate, fmax=fmax, max_steps=steps):
-        yield relaxed.index, relaxed.atoms, _outcome(frames[relaxed.index], relaxed)
+        result = results[relaxed.index]
+        _take(result, frames[relaxed.index], relaxed)
+        yield result
 
 
 def relax_one(
-    atoms: Atoms, calculator: RemoteCalculator, fmax: float, steps: int, optimizer: Optimizer
-) -> Outcome:
-    """Relax in place; the result carries its energy and forces."""
-    formula = atoms.get_chemical_formula()
+    result: FrameResult,
+    calculator: RemoteCalculator,
+    fmax: float,
+    steps: int,
+    optimizer: Optimizer,
+) -> FrameResult:
+    """Relax its structure in place; it then carries its energy and forces."""
+    atoms = result.atoms
+    assert atoms is not None
     atoms.calc = calculator
     bonds = bonded_pairs(atoms)
     engine = (FIRE if optimizer is Optimizer.FIRE else LBFGS)(atoms, logfile=None)
     try:
-        start = atoms.get_potential_energy()
-        converged = bool(engine.run(fmax=fmax, steps=steps))
-        energy = atoms.get_potential_energy()
+        start = float(atoms.get_potential_energy())
+        result.converged = bool(engine.run(fmax=fmax, steps=steps))
+        result.energy = float(atoms.get_potential_energy())
     except UnprocessableRequest as error:
         atoms.calc = None
-        return Outcome(formula, engine.nsteps, None, None, None, False, str(error))
-    forces = atoms.get_forces()
+        result.steps, result.converged = engine.nsteps, False
+        result.fail(Problem.of(error.to_problem()))
+        return result
+    result.steps = engine.nsteps
+    result.energy_change = result.energy - start
+    result.max_force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+    result.warnings = _remarks(result.converged, bool(bond_changes(bonds, atoms)))
     atoms.calc = snapshot(atoms).calc
-    changed = bool(bond_changes(bonds, atoms))
-    return Outcome(
-        formula=formula,
-        steps=engine.nsteps,
-        energy_change_ev=energy - start,
-        energy_ev=energy,
-        largest_force=float(np.linalg.norm(forces, axis=1).max()),
-        converged=converged,
-        remark=_remark(converged, changed),
-    )
+    return result
 
 
-def unread(record: Record) -> Outcome:
-    """Of a record that holds no structure."""
-    detail = "" if record.problem is None else record.problem.detail
-    return Outcome("", 0, None, None, None, False, detail)
+def judge_results(results: Sequence[FrameResult], client: Client, judge: Judge) -> None:
+    """Add uncertainty, novelty and what follows from it to results that have an energy."""
+    computed = [result for result in results if result.energy is not None]
+    for start in range(0, len(computed), _JUDGED_AT_ONCE):
+        part = computed[start : start + _JUDGED_AT_ONCE]
+        atoms = [result.atoms for result in part if result.atoms is not None]
+        found = client.predict(
+            atoms, judge.model, judge.version, ("energy", "uncertainty"), on_error="partial"
+        ).predictions
+        for row, place in enumerate(found.index.tolist()):
+            result = part[place]
+            if found.energy_uncertainty is not None:
+                result.energy_uncertainty = float(found.energy_uncertainty[row])
+            if found.max_novelty is not None:
+                result.max_novelty = float(found.max_novelty[row])
+            result.warnings += [
+                *found.warnings.get(place, []),
+                *judge.remarks(periodic=bool(atoms[place].pbc.any()), novelty=result.max_novelty),
+            ]
 
 
-def _outcome(start: Atoms, relaxed: Relaxed) -> Outcome:
-    formula = start.get_chemical_formula()
+def _take(result: FrameResult, start: Atoms, relaxed: Relaxed) -> None:
+    result.atoms, result.steps, result.converged = relaxed.atoms, relaxed.steps, relaxed.converged
     if relaxed.problem is not None:
-        detail = Problem.of(relaxed.problem).detail
-        return Outcome(formula, relaxed.steps, None, None, None, False, detail)
+        result.fail(Problem.of(relaxed.problem))
+        return
     assert relaxed.energy is not None
     assert relaxed.start_energy is not None
+    result.energy, result.max_force = relaxed.energy, relaxed.max_force
+    result.energy_change = relaxed.energy - relaxed.start_energy
     changed = bool(bond_changes(bonded_pairs(start), relaxed.atoms))
-    return Outcome(
-        formula=formula,
-        steps=relaxed.steps,
-        energy_change_ev=relaxed.energy - relaxed.start_energy,
-        energy_ev=relaxed.energy,
-        largest_force=relaxed.max_force,
-        converged=relaxed.converged,
-        remark=_remark(relaxed.converged, changed),
-    )
+    result.warnings = _remarks(relaxed.converged, changed)
 
 
-def _remark(converged: bool, changed: bool) -> str:
+def _remarks(converged: bool, changed: bool) -> list[str]:
     remarks = [] if converged else ["not converged"]
-    return "; ".join([*remarks, "bonds changed"] if changed else remarks)
+    return [*remarks, "bonds changed"] if changed else remarks
