@@ -1,11 +1,15 @@
 """Models under test."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
+from forcegate_service.graph_potential import PotentialSums
 from forcegate_trainer.painn.config import PRESETS
 from forcegate_trainer.painn.potential import Potential
+
+Model = TypeVar("Model", bound=PotentialSums)
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 
@@ -13,7 +17,11 @@ REPOSITORY = Path(__file__).parents[2] / "model_repository"
 def random_potential(preset: str) -> Potential:
     """A potential in float64 with random weights, biases included."""
     torch.manual_seed(0)
-    model = Potential(PRESETS[preset]).double()
+    return random_weights(Potential(PRESETS[preset]).double())
+
+
+def random_weights(model: Model) -> Model:
+    """``model`` with random biases, and random numbers where a fit would leave its calibration."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):

@@ -144,8 +144,8 @@ def test_an_element_that_never_occurs_in_training_is_refused(dataset_file: Path)
         fit_reference_energies(dataset, train, (1, 6, 7, 8, 9, 16, 17, 35))
 
 
-def test_the_learning_rate_warms_up_and_ends_at_its_final_value() -> None:
-    config = FitConfig(
+def schedule_config() -> FitConfig:
+    return FitConfig(
         model="painn_ultra_tiny",
         architecture=PRESETS["painn_ultra_tiny"],
         datasets=(),
@@ -153,6 +153,17 @@ def test_the_learning_rate_warms_up_and_ends_at_its_final_value() -> None:
         epochs=1,
         warmup_steps=100,
     )
+
+
+def test_until_its_last_fifth_a_run_does_not_depend_on_its_length() -> None:
+    config = schedule_config()
+    for step in (0, 50, 99, 100, 500, 799):
+        assert learning_rate(step, 1000, config) == learning_rate(step, 7000, config)
+    assert learning_rate(799, 1000, config) == config.learning_rate
+
+
+def test_the_learning_rate_warms_up_and_ends_at_its_final_value() -> None:
+    config = schedule_config()
     rates = [learning_rate(step, 1000, config) for step in range(1001)]
     assert rates[0] < rates[50] < rates[99] <= config.learning_rate
     assert all(a >= b for a, b in pairwise(rates[100:]))

@@ -10,7 +10,7 @@ import typer
 
 from forcegate_trainer.cli.fit_progress import fit_progress
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.painn.config import PRESETS, PaiNNConfig
+from forcegate_trainer.painn.config import CHARGED_PRESETS, PRESETS, PaiNNConfig
 from forcegate_trainer.training.config import FitConfig, Start
 from forcegate_trainer.training.files import CHECKPOINT_NAME, CONFIG_NAME, load_all
 
@@ -40,6 +40,13 @@ def fit_command(
         Path | None,
         typer.Option(help="Run folder to go on from: its student, weights and data, and more."),
     ] = None,
+    charges: Annotated[
+        bool,
+        typer.Option(
+            "--charges/--no-charges",
+            help="A student with charges, Coulomb and dispersion, for twelve elements.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option()] = 0,
     epochs: Annotated[int, typer.Option(min=1, rich_help_panel=_LENGTH)] = 30,
     steps: Annotated[
@@ -154,7 +161,7 @@ def fit_command(
         start, paths = extended.start, extended.datasets
     else:
         model = model or _DEFAULT_MODEL
-        architecture = _architecture(model, elements)
+        architecture = _architecture(model, elements, charges=charges)
         start = None if start_from is None else find_start(start_from, architecture)
     dataset = load_all(paths)
     weights = {
@@ -206,18 +213,19 @@ def _refuse_beside_extend(model: str, elements: str, start_from: Path | None) ->
         )
 
 
-def _architecture(model: str, elements: str) -> PaiNNConfig:
-    if model not in PRESETS:
+def _architecture(model: str, elements: str, *, charges: bool) -> PaiNNConfig:
+    presets = CHARGED_PRESETS if charges else PRESETS
+    if model not in presets:
         raise SettingsError(f"received model {model!r}; expected one of {', '.join(PRESETS)}")
     if not elements:
-        return PRESETS[model]
+        return presets[model]
     try:
         numbers = tuple(sorted({int(number) for number in elements.split(",")}))
     except ValueError:
         raise SettingsError(
             f"received elements {elements!r}; expected atomic numbers such as 1,6,8"
         ) from None
-    return replace(PRESETS[model], elements=numbers)
+    return replace(presets[model], elements=numbers)
 
 
 def _check_folder(out: Path, config: FitConfig) -> None:

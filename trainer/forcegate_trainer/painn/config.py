@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["PRESETS", "PaiNNConfig"]
+__all__ = ["CHARGED_PRESETS", "PRESETS", "PaiNNConfig"]
 
 # H C N O F S Cl
 _ORGANIC = (1, 6, 7, 8, 9, 16, 17)
+# H B C N O F Si P S Cl Br I
+_TWELVE = (1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 35, 53)
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,8 @@ class PaiNNConfig:
     """Width, depth and range of a PaiNN.
 
     ``width`` features per atom, ``depth`` interactions, ``n_radial`` Bessel functions, ``cutoff``
-    in Å, ``elements`` the atomic numbers that can be embedded.
+    in Å, ``elements`` the atomic numbers that can be embedded; ``charges``: the readout gives
+    atomic charges too, and pairs at all distances act on each other.
     """
 
     width: int
@@ -23,6 +26,7 @@ class PaiNNConfig:
     n_radial: int = 20
     cutoff: float = 5.0
     elements: tuple[int, ...] = _ORGANIC
+    charges: bool = False
 
     @property
     def readout_width(self) -> int:
@@ -37,4 +41,12 @@ PRESETS = {
     # Twenty radial functions would cost it more than they do its weights: their share of the work
     # does not shrink with the width. With twelve it can be as wide as three vectors of eight.
     "painn_ultra_tiny": PaiNNConfig(width=24, depth=3, n_radial=12),
+}
+
+# With charges, for twelve elements; the smallest pays for its embeddings with a radial function.
+CHARGED_PRESETS = {
+    name: replace(
+        preset, elements=_TWELVE, charges=True, n_radial=11 if preset.n_radial < 20 else 20
+    )
+    for name, preset in PRESETS.items()
 }

@@ -17,7 +17,7 @@ from forcegate_client.structures import StructureBatch
 from forcegate_trainer.teachers.aimnet2_file import unoptimised
 from forcegate_trainer.teachers.interface import Answer
 
-__all__ = ["separated"]
+__all__ = ["dispersion_of", "separated"]
 
 Int = npt.NDArray[np.int64]
 
@@ -66,7 +66,7 @@ def _energy(
 ) -> tuple[Tensor, Tensor]:
     """Energy in eV and charges [n] in e of one network."""
     charges = torch.zeros(len(numbers))
-    energy = _dispersion(network, positions, numbers)
+    energy = dispersion_of(network, positions, numbers)
     for atoms, charge in zip(parts, part_charges.tolist(), strict=True):
         found = network({
             "coord": positions[atoms][None],
@@ -75,7 +75,7 @@ def _energy(
         })  # fmt: skip
         # The part's own dispersion is in both.
         energy = (
-            energy + found["energy"][0] - _dispersion(network, positions[atoms], numbers[atoms])
+            energy + found["energy"][0] - dispersion_of(network, positions[atoms], numbers[atoms])
         )
         charges = charges.index_add(0, atoms, found["charges"][0])
     for number, first in enumerate(parts):
@@ -86,7 +86,8 @@ def _energy(
     return energy, charges
 
 
-def _dispersion(network: torch.jit.ScriptModule, positions: Tensor, numbers: Tensor) -> Tensor:
+def dispersion_of(network: torch.jit.ScriptModule, positions: Tensor, numbers: Tensor) -> Tensor:
+    """The dispersion (eV) of atoms at ``positions`` [n, 3] in Å, as the network adds it."""
     vectors = positions[:, None] - positions[None, :]
     squares = (vectors**2).sum(dim=-1)
     itself = torch.eye(len(numbers), dtype=torch.bool)

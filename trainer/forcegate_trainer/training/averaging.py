@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.painn import Student
 
 __all__ = ["WeightAverage"]
 
@@ -18,7 +18,7 @@ class WeightAverage:
     Early on, when fewer steps have been taken, it averages over a tenth of them.
     """
 
-    def __init__(self, model: Potential, decay: float) -> None:
+    def __init__(self, model: Student, decay: float) -> None:
         self.model = copy.deepcopy(model).requires_grad_(False)
         self._averaged: list[Tensor] = list(self.model.parameters())
         self._live: list[Tensor] = list(model.parameters())

@@ -42,7 +42,8 @@ class FitConfig:
     per atom in eV against the force error in eV/Å; in the last fifth of the run it goes to
     ``late_energy_weight``, if that is set. Validated every ``validate_steps``, or after each epoch
     where it is zero; ``patience`` validations in a row without a smaller loss end the run,
-    zero never does.
+    zero never does. Students with charges weigh the errors of atomic charges, of the net charges of
+    molecules (both in e) and of interaction energies (eV) against the force error too.
     """
 
     model: str
@@ -70,6 +71,9 @@ class FitConfig:
     validate_steps: int = 0
     patience: int = 0
     start: Start | None = None
+    charge_weight: float = 2.0
+    net_charge_weight: float = 0.5
+    interaction_weight: float = 5.0
     extra: ExtraFrames | None = None
     distillation: Distillation | None = None
 
@@ -95,8 +99,24 @@ class FitConfig:
                 f"received {self.workers} workers on {self.device}; expected one: workers share "
                 "out the cores of a processor"
             )
+        if self.architecture.charges and self.distillation is not None:
+            raise SettingsError(
+                "received a mentor for a student with charges; expected no mentor: it is taught by "
+                "the teacher alone"
+            )
         if self.tf32 and self.device == "cpu":
             raise SettingsError("received TF32 on cpu; expected --device cuda with it")
+
+    @property
+    def charge_weights(self) -> dict[str, float]:
+        """Weights of the terms that only students with charges have, by name."""
+        if not self.architecture.charges:
+            return {}
+        return {
+            "charge": self.charge_weight,
+            "net_charge": self.net_charge_weight,
+            "interaction": self.interaction_weight,
+        }
 
     def total_steps(self, n_frames: int) -> int:
         """Steps of the whole run with ``n_frames`` to train on."""

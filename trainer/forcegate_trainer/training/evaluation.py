@@ -8,8 +8,10 @@ import torch
 
 from forcegate_client.dataset import Dataset
 from forcegate_trainer.metrics import energy_metrics, force_metrics
-from forcegate_trainer.painn.potential import Potential
-from forcegate_trainer.training.frames import batches
+from forcegate_trainer.painn import Student
+from forcegate_trainer.painn.charged_potential import ChargedPotential
+from forcegate_trainer.training.charged import charged_batch
+from forcegate_trainer.training.frames import batches, frame_batch
 
 __all__ = ["evaluate"]
 
@@ -17,19 +19,27 @@ _BATCH = 32
 
 
 def evaluate(
-    model: Potential, dataset: Dataset, indices: npt.NDArray[np.int64], cutoff: float
+    model: Student, dataset: Dataset, indices: npt.NDArray[np.int64], cutoff: float
 ) -> dict[str, float]:
     """Force and energy metrics over frames ``indices``, computed where ``model`` is."""
-    energies, forces, labels, reference = [], [], [], []
+    energies, forces, labels, reference, charge_errors = [], [], [], [], []
     device = model.reference_energies.device
+    make = charged_batch if isinstance(model, ChargedPotential) else frame_batch
     with torch.inference_mode():
-        for batch in batches(dataset, indices, _BATCH, cutoff):
-            energy, force, _, _, _ = model.evaluate(*(tensor.to(device) for tensor in batch.inputs))
-            energies.append(energy.cpu().numpy())
-            forces.append(force.cpu().numpy())
+        for batch in batches(dataset, indices, _BATCH, cutoff, make):
+            found = model.evaluate(*(tensor.to(device) for tensor in batch.inputs))
+            # Parts of complexes follow after the frames.
+            n_frames, n_atoms = len(batch.energies), len(batch.forces)
+            energies.append(found[0][:n_frames].cpu().numpy())
+            forces.append(found[1][:n_atoms].cpu().numpy())
             labels.append(batch.energies.numpy())
             reference.append(batch.forces.numpy())
+            if batch.charges is not None:
+                error = found[3][:n_atoms].cpu() - batch.charges.charges
+                charge_errors.append(error[torch.isfinite(error)].abs().numpy())
+    known = np.concatenate([np.empty(0), *charge_errors])
     return {
+        **({"charge_mae_e": float(known.mean())} if len(known) else {}),
         **force_metrics(np.concatenate(forces), np.concatenate(reference)),
         **energy_metrics(
             np.concatenate(energies), np.concatenate(labels), dataset.n_atoms[indices]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from forcegate_client.structures import segments
 from forcegate_trainer.training.graphs import FrameGraphs, structures_of
 
 __all__ = [
+    "ChargeTargets",
     "FrameBatch",
     "Hints",
     "batches",
@@ -40,6 +41,24 @@ class Hints(NamedTuple):
     rows: Tensor | None
 
 
+class ChargeTargets(NamedTuple):
+    """What is known of a batch of B frames with N atoms, M molecules in them, and C complexes.
+
+    ``charges`` [N] in e, NaN where not known; ``molecule`` [N] numbers the molecules of the batch,
+    ``net_charge`` [M] in e is what each should sum to; ``complex`` [C] are the frames whose parts
+    follow after the B structures, apart from each other, and ``interaction`` [C] in eV what they
+    gain by being together; ``counts`` [3]: the atoms with known charges, the molecules and the
+    frames that means are over.
+    """
+
+    charges: Tensor
+    molecule: Tensor
+    net_charge: Tensor
+    complex: Tensor
+    interaction: Tensor
+    counts: Tensor
+
+
 @dataclass(frozen=True)
 class FrameBatch:
     """The inputs of a model for some frames, with their labels.
@@ -47,7 +66,8 @@ class FrameBatch:
     ``inputs`` are the six tensors that a model takes; ``energies`` [B] in eV, ``forces`` [N, 3]
     in eV/Å, ``whole`` [2] the atoms and the frames of the batch that these are a share of; all
     float64. With ``hints`` about Hessians the inputs end with displaced structures, and ``whole``
-    with the number of their atoms.
+    with the number of their atoms. With ``charges`` there are nine tensors, and structures of parts
+    apart from each other follow after the B frames.
     """
 
     inputs: tuple[Tensor, ...]
@@ -55,18 +75,23 @@ class FrameBatch:
     forces: Tensor
     whole: Tensor
     hints: Hints | None = None
+    charges: ChargeTargets | None = None
 
     def to(self, device: torch.device) -> FrameBatch:
         """The batch on another device."""
         hints = self.hints
         if hints is not None:
             hints = Hints(*(hint if hint is None else hint.to(device) for hint in hints))
+        charges = self.charges
+        if charges is not None:
+            charges = ChargeTargets(*(target.to(device) for target in charges))
         return FrameBatch(
             inputs=tuple(tensor.to(device) for tensor in self.inputs),
             energies=self.energies.to(device),
             forces=self.forces.to(device),
             whole=self.whole.to(device),
             hints=hints,
+            charges=charges,
         )
 
 
@@ -108,8 +133,14 @@ def shares(frames: Int, n_edges: Int, workers: int) -> list[Int]:
     return [frames[owners == worker] for worker in range(workers)]
 
 
-def batches(dataset: Dataset, indices: Int, size: int, cutoff: float) -> Iterator[FrameBatch]:
+def batches(
+    dataset: Dataset,
+    indices: Int,
+    size: int,
+    cutoff: float,
+    make: Callable[[Dataset, FrameGraphs, Int], FrameBatch] = frame_batch,
+) -> Iterator[FrameBatch]:
     """All frames ``indices`` in order, ``size`` at a time; the last batch may be smaller."""
     for start in range(0, len(indices), size):
         part = dataset.select(indices[start : start + size])
-        yield frame_batch(part, FrameGraphs.build(part, cutoff), np.arange(len(part)))
+        yield make(part, FrameGraphs.build(part, cutoff), np.arange(len(part)))

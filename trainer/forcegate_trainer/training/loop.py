@@ -13,7 +13,7 @@ import torch
 import torch.distributed
 
 from forcegate_trainer.errors import TrainingDivergedError
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.painn import Student, student
 from forcegate_trainer.reporting import Tell
 from forcegate_trainer.training.checkpoint import save_checkpoint
 from forcegate_trainer.training.config import FitConfig
@@ -90,10 +90,10 @@ def follow(rank: int, config: FitConfig, folder: Path, tell: Tell) -> None:
             run.hear_leader()
 
 
-def new_student(config: FitConfig, data: TrainingData) -> Potential:
+def new_student(config: FitConfig, data: TrainingData) -> Student:
     """The student before its first step: random, or with the weights of ``config.start``."""
     torch.manual_seed(config.seed)
-    model = Potential(config.architecture)
+    model = student(config.architecture)
     elements = config.architecture.elements
     check_elements(data.training, elements)
     if config.start is not None:

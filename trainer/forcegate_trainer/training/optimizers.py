@@ -9,7 +9,7 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.painn import Student
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.muon import Muon, orthogonalised
 
@@ -17,7 +17,7 @@ __all__ = ["make_optimizers"]
 
 
 def make_optimizers(
-    model: Potential, feature_map: nn.Linear | None, config: FitConfig
+    model: Student, feature_map: nn.Linear | None, config: FitConfig
 ) -> tuple[Optimizer, ...]:
     """AdamW, for all weights or, with Muon beside it, for those that are no matrices.
 

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from forcegate_trainer.distillation.hints import Mentoring
 from forcegate_trainer.distillation.targets import open_targets
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.painn import Student
 from forcegate_trainer.reporting import Tell
+from forcegate_trainer.training.charged import charged_batch
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.data import TrainingData
 from forcegate_trainer.training.frames import FrameBatch, epoch_order, frame_batch, shares
@@ -29,7 +30,7 @@ class BatchSource:
     """
 
     def __init__(
-        self, config: FitConfig, data: TrainingData, model: Potential, folder: Path, tell: Tell
+        self, config: FitConfig, data: TrainingData, model: Student, folder: Path, tell: Tell
     ) -> None:
         self._config = config
         self._data = data.training
@@ -57,7 +58,8 @@ class BatchSource:
         n_edges = self._n_edges[frames]
         if self._mentoring is None:
             share = shares(frames, n_edges, config.workers)[rank]
-            return frame_batch(self._data, self._graphs, share, frames)
+            make = charged_batch if config.architecture.charges else frame_batch
+            return make(self._data, self._graphs, share, frames)
         draw = self._mentoring.draw(frames, config.seed, step)
         share = shares(frames, n_edges * draw.cost, config.workers)[rank]
         return self._mentoring.batch(share, draw)

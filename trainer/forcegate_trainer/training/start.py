@@ -7,8 +7,8 @@ from pathlib import Path
 from forcegate_service.card import CARD_NAME, ModelCard, file_digest
 from forcegate_trainer.distillation.exported import architecture_of, load_exported
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.painn import Student
 from forcegate_trainer.painn.config import PaiNNConfig
-from forcegate_trainer.painn.potential import Potential
 from forcegate_trainer.training.checkpoint import load_checkpoint
 from forcegate_trainer.training.config import FitConfig, Start
 from forcegate_trainer.training.files import CONFIG_NAME, WEIGHTS_NAME
@@ -32,7 +32,7 @@ def find_start(folder: Path, architecture: PaiNNConfig) -> Start:
     return Start(str(folder), digest)
 
 
-def load_start(model: Potential, start: Start) -> None:
+def load_start(model: Student, start: Start) -> None:
     """Give ``model`` the weights of ``start``, with the reference energies they were fitted with.
 
     Raises:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from forcegate_trainer.distillation.layers import feature_map
 from forcegate_trainer.distillation.loss import distillation_errors
+from forcegate_trainer.painn import Student
 from forcegate_trainer.painn.potential import Potential
 from forcegate_trainer.training.averaging import WeightAverage
+from forcegate_trainer.training.charged import charged_errors
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.frames import FrameBatch
 from forcegate_trainer.training.loss import TERMS, errors
@@ -50,15 +52,15 @@ class TrainingStep:
     """
 
     def __init__(
-        self, model: Potential, config: FitConfig, mentor_features: int | None = None
+        self, model: Student, config: FitConfig, mentor_features: int | None = None
     ) -> None:
         self.model = model
         self.device = model.reference_energies.device
-        weights = config.distillation.weights if config.distillation else {}
+        weights = config.distillation.weights if config.distillation else config.charge_weights
         self._names = [*TERMS, *(name for name, weight in weights.items() if weight)]
         self._weights = [weights[name] for name in self._names[len(TERMS) :]]
         self.feature_map: nn.Linear | None = None
-        if mentor_features is not None:
+        if mentor_features is not None and isinstance(model, Potential):
             self.feature_map = feature_map(model, mentor_features).to(self.device)
         self._parameters = list(model.parameters())
         if self.feature_map is not None:
@@ -66,8 +68,10 @@ class TrainingStep:
         self.optimizers = make_optimizers(model, self.feature_map, config)
         self.average = WeightAverage(model, config.ema_decay)
         self._config = config
-        plain = distillation_errors if config.distillation else errors
-        self._errors: Callable[..., Tensor] = _compiled(plain) if config.compile else plain
+        plain: Callable[..., Tensor] = distillation_errors if config.distillation else errors
+        if config.architecture.charges:
+            plain = charged_errors
+        self._errors = _compiled(plain) if config.compile else plain
 
     def __call__(
         self, batch: FrameBatch, rate: float, number: int, energy_weight: float | None = None
@@ -101,6 +105,8 @@ class TrainingStep:
 
     def _terms(self, batch: FrameBatch) -> Tensor:
         labelled = batch.inputs, batch.energies, batch.forces, batch.whole
+        if batch.charges is not None:
+            return self._errors(self.model, *labelled, batch.charges)
         if batch.hints is None:
             return self._errors(self.model, *labelled)
         return self._errors(self.model, self.feature_map, *labelled, *batch.hints)

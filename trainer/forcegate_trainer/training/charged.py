@@ -1,0 +1,127 @@
+"""Batches and losses of students with charges.
+
+Beside energies and forces they learn the teacher's atomic charges, the net charge of every molecule
+of a complex, and what its parts gain by being together: a complex is in the batch a second time
+with its parts apart.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from forcegate_client.dataset import Dataset
+from forcegate_client.structures import segments
+from forcegate_trainer.painn.charged_potential import ChargedPotential
+from forcegate_trainer.painn.pairs import all_pairs
+from forcegate_trainer.training.frames import ChargeTargets, FrameBatch
+from forcegate_trainer.training.graphs import FrameGraphs
+from forcegate_trainer.training.loss import mean_norm
+
+__all__ = ["CHARGED_TERMS", "charged_batch", "charged_errors"]
+
+Int = npt.NDArray[np.int64]
+
+CHARGED_TERMS = ("charge", "net_charge", "interaction")
+
+
+def charged_batch(
+    dataset: Dataset, graphs: FrameGraphs, frames: Int, whole: Int | None = None
+) -> FrameBatch:
+    """Graphs with pairs, and labels, of ``frames`` [B]: all of a batch, or a share of ``whole``."""
+    assert dataset.energies is not None  # whoever loads frames for training has checked
+    assert dataset.forces is not None
+    batch = frames if whole is None else whole
+    together = np.arange(len(frames))
+    complexes = together[:0]
+    if dataset.separated_energies is not None:
+        complexes = np.flatnonzero(np.isfinite(dataset.separated_energies[frames]))
+    rows = np.concatenate([frames, frames[complexes]])
+    atoms = segments(dataset.offsets[rows], dataset.n_atoms[rows])
+    n_atoms = int(dataset.n_atoms[frames].sum())
+    part = dataset.fragment[atoms]
+    targets = _targets(dataset, frames, complexes, batch)
+    return FrameBatch(
+        inputs=_inputs(graphs, rows, part, n_atoms),
+        energies=torch.from_numpy(dataset.energies[frames]),
+        forces=torch.from_numpy(dataset.forces[atoms[:n_atoms]]),
+        whole=torch.tensor([int(dataset.n_atoms[batch].sum()), len(batch)], dtype=torch.float64),
+        charges=targets,
+    )
+
+
+def _inputs(graphs: FrameGraphs, rows: Int, part: Int, n_together: int) -> tuple[Tensor, ...]:
+    """What the model takes; from atom ``n_together`` on nothing joins two parts."""
+    graph = graphs.select(rows)
+    pairs = all_pairs(graphs.structures.select(rows))
+    edges = graph.edge_index
+    joined = (edges[0] < n_together) | (part[edges[0]] == part[edges[1]])
+    paired = (pairs[0] < n_together) | (part[pairs[0]] == part[pairs[1]])
+    edge_shift = graph.edge_shift
+    if not joined.all():
+        edges, edge_shift = np.ascontiguousarray(edges[:, joined]), edge_shift[joined]
+        pairs = np.ascontiguousarray(pairs[:, paired])
+    arrays = (
+        graph.positions, graph.atomic_numbers, edges, edge_shift, graph.structure_index,
+        graph.n_atoms, pairs, np.zeros((pairs.shape[1], 3)), np.zeros(len(rows)),
+    )  # fmt: skip
+    return tuple(torch.from_numpy(array) for array in arrays)
+
+
+def _targets(dataset: Dataset, frames: Int, complexes: Int, batch: Int) -> ChargeTargets:
+    assert dataset.energies is not None
+    atoms = segments(dataset.offsets[frames], dataset.n_atoms[frames])
+    structure = np.repeat(np.arange(len(frames)), dataset.n_atoms[frames])
+    part = dataset.fragment[atoms]
+    # Molecules are numbered through all frames: parts of a frame are numbered from 0.
+    _, molecule = np.unique(np.stack([structure, part]), axis=1, return_inverse=True)
+    known = np.full(len(atoms), np.nan) if dataset.charges is None else dataset.charges[atoms]
+    sums = np.bincount(molecule, weights=known)
+    interaction = np.empty(0)
+    if len(complexes):
+        assert dataset.separated_energies is not None
+        chosen = frames[complexes]
+        interaction = dataset.energies[chosen] - dataset.separated_energies[chosen]
+    n_batch = int(dataset.n_atoms[batch].sum())
+    return ChargeTargets(
+        charges=torch.from_numpy(known),
+        molecule=torch.from_numpy(molecule.astype(np.int64)),
+        # The teacher leaks some hundredths between parts; their formal charges are whole.
+        net_charge=torch.from_numpy(np.rint(sums)),
+        complex=torch.from_numpy(complexes.astype(np.int64)),
+        interaction=torch.from_numpy(interaction),
+        counts=torch.tensor([n_batch, len(batch), len(batch)], dtype=torch.float64),
+    )
+
+
+def charged_errors(
+    model: ChargedPotential,
+    inputs: tuple[Tensor, ...],
+    energies: Tensor,
+    forces: Tensor,
+    whole: Tensor,
+    targets: ChargeTargets,
+) -> Tensor:
+    """Errors of forces and energies as without charges, of charges, net charges, interactions [5].
+
+    Mean |error| of a charge in e, of the net charge of a molecule in e for each frame, and of the
+    interaction energy in eV for each frame; what is not known has no error.
+    """
+    predicted, predicted_forces, _, charges, _, _ = model.evaluate(*inputs)
+    n_frames, n_atoms = energies.shape[0], forces.shape[0]
+    per_atom = ((predicted[:n_frames] - energies) / inputs[5][:n_frames]).abs().sum()
+    own = charges[:n_atoms]
+    charge_error = torch.nan_to_num(own - targets.charges, nan=0.0).abs().sum()
+    sums = torch.zeros_like(targets.net_charge).index_add(0, targets.molecule, own)
+    net_error = torch.nan_to_num(sums - targets.net_charge, nan=0.0).abs().sum()
+    gained = predicted.index_select(0, targets.complex) - predicted[n_frames:]
+    interaction_error = (gained - targets.interaction).abs().sum()
+    return torch.stack([
+        mean_norm(predicted_forces[:n_atoms] - forces, whole[0]),
+        per_atom / whole[1],
+        charge_error / targets.counts[0],
+        net_error / targets.counts[1],
+        interaction_error / targets.counts[2],
+    ])  # fmt: skip
