@@ -63,6 +63,7 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
         self.model = model
         self.version = None if version is None else str(version)
         self.digest = digest
+        self.card_digest = ""
         self.approval: dict[str, str] = {}
         self.energy_uncertainty: float | None = None
         self.max_novelty: float | None = None
@@ -133,14 +134,15 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
         return replace(self._batch, positions=np.ascontiguousarray(atoms.positions, np.float64))
 
     def _accept(self, response: PredictResponse) -> None:
-        if self.digest is not None and response.digest != self.digest:
+        if not response.comes_from(self.digest, self.card_digest):
             raise DigestChanged(
-                f"{response.model} {response.version} with digest {response.digest}",
-                expected=f"the weights that this run uses, {self.digest}",
-                action="start a new calculator to use the new weights",
+                response.origin,
+                expected=f"the weights and card of this run, {self.digest} {self.card_digest}",
+                action="start a new calculator to use the new version",
             )
         self.version = response.version
         self.digest = response.digest
+        self.card_digest = response.card_digest
         self.approval = response.status
         rejected = [
             use

@@ -81,7 +81,11 @@ class Predictions:
 
 @dataclass(frozen=True)
 class PredictResponse:
-    """Predictions, and which weights they come from."""
+    """Predictions, and what they come from.
+
+    ``digest`` is that of the weights; ``card_digest`` that of everything an answer depends on:
+    weights, cutoff, elements, limits. It is empty from a server that is too old to tell.
+    """
 
     model: str
     version: str
@@ -89,6 +93,18 @@ class PredictResponse:
     status: dict[str, str]
     predictions: Predictions
     timing: dict[str, float] = field(default_factory=dict)
+    card_digest: str = ""
+
+    def comes_from(self, digest: str | None, card_digest: str = "") -> bool:
+        """Whether these weights and that card answered; what is not known agrees with all."""
+        same_card = not card_digest or not self.card_digest or self.card_digest == card_digest
+        return same_card and digest in (None, self.digest)
+
+    @property
+    def origin(self) -> str:
+        """Model, version and digests, to be told to people."""
+        card = f" and card {self.card_digest}" if self.card_digest else ""
+        return f"{self.model} {self.version} with digest {self.digest}{card}"
 
 
 def rows_of(counts: Sequence[int]) -> list[slice]:

@@ -91,10 +91,10 @@ def join_responses(
     Raises:
         DigestChanged: if they come from different weights.
     """
-    if first.digest != second.digest:
+    if not second.comes_from(first.digest, first.card_digest):
         raise DigestChanged(
-            f"{second.model} {second.version} with digest {second.digest} for a part of the batch",
-            expected=f"{first.digest}, as for the part before it",
+            f"{second.origin} for a part of the batch",
+            expected=f"{first.origin}, as for the part before it",
             action="predict the batch again",
         )
     a, b = first.predictions, second.predictions

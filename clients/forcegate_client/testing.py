@@ -55,6 +55,7 @@ class FakeServer:
     script: list[Reply] = field(default_factory=list)
     version: str = "1"
     digests: dict[str, str] = field(default_factory=lambda: {"1": "sha256:one"})
+    card_digest: str = "sha256:card"
     elements: frozenset[int] = frozenset({1, 6, 7, 8})
     max_atoms: int = 1000
     warnings: list[str] = field(default_factory=list)
@@ -111,6 +112,7 @@ class FakeServer:
             "default_version": self.version,
             "versions": sorted(self.digests),
             "digest": self.digests[self.version],
+            "card_digest": self.card_digest,
             "elements": sorted(self.elements),
             "status": self.approval,
             "histograms": None if self.novelty_limit is None else histograms,
@@ -159,6 +161,7 @@ class FakeServer:
             model=request.model,
             version=version,
             digest=self.digests[version],
+            card_digest=self.card_digest,
             status=self.approval,
             predictions=replace(
                 predictions,

@@ -181,6 +181,8 @@ def encode_response(response: PredictResponse) -> bytes:
         "timing": response.timing,
         "results": results,
     }
+    if response.card_digest:
+        message["card_digest"] = response.card_digest
     return cast(bytes, msgpack.packb(message))
 
 
@@ -219,6 +221,7 @@ def decode_response(body: bytes) -> PredictResponse:
         digest=text_field(message, "digest"),
         status=map_field(message, "status", str),
         timing=map_field(message, "timing", int, float),
+        card_digest=text_field(message, "card_digest") if "card_digest" in message else "",
         predictions=Predictions(
             index=index,
             n_atoms=n_atoms,

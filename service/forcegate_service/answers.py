@@ -62,6 +62,7 @@ def respond(
         model=card.name,
         version=card.version,
         digest=card.digest,
+        card_digest=card.card_digest,
         status=dict(card.status),
         predictions=_predictions(prepared, answers, keep, problems),
         timing={

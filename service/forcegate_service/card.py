@@ -7,6 +7,7 @@ file runs.
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +23,7 @@ from forcegate_service.monitoring.histograms import TrainingHistograms
 
 __all__ = [
     "CARD_NAME",
+    "MEASURED",
     "MODEL_NAME",
     "PROGRAM_NAME",
     "USES",
@@ -41,6 +43,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 # What a version is validated for.
 USES = ("md", "relax", "screening", "periodic")
+
+# What is found out about a version once it is made, and may change while it is served.
+MEASURED = ("status", "metrics", "histograms")
 
 Approval = Literal["approved", "caution", "rejected", "not_validated"]
 
@@ -129,8 +134,19 @@ class ModelCard(BaseModel):
 
     @property
     def digest(self) -> str:
-        """The identity of the version: the sha256 of its ``model.pt``."""
+        """The identity of the weights: the sha256 of ``model.pt``."""
         return self.files[MODEL_NAME]
+
+    @cached_property
+    def card_digest(self) -> str:
+        """The identity of the version: a sha256 of all that its answers depend on.
+
+        That is every field, the digests of its files included, but for what is measured of it:
+        ``MEASURED``. A field that a card leaves at its default does not count, so that a new kind
+        of field changes no card of before.
+        """
+        content = self.model_dump(mode="json", exclude=set(MEASURED), exclude_defaults=True)
+        return content_digest(json.dumps(content, sort_keys=True).encode())
 
     @classmethod
     def load(cls, folder: Path) -> ModelCard:

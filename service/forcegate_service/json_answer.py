@@ -35,6 +35,7 @@ class PredictAnswer(BaseModel):
     model: str
     version: str
     digest: str
+    card_digest: str
     units: dict[str, str]
     status: dict[str, str]
     results: list[ResultBody]
@@ -47,6 +48,7 @@ def write_json(response: PredictResponse, ids: Sequence[str] | None) -> bytes:
         "model": response.model,
         "version": response.version,
         "digest": response.digest,
+        "card_digest": response.card_digest,
         "units": UNITS,
         "status": response.status,
         "results": _results(response.predictions, ids),

@@ -23,8 +23,8 @@ class Policy:
     """What an operator lets through.
 
     ``digests`` by ``model/version``: if there are any, nothing else is served, and these only with
-    those weights. ``approvals`` are uses that a version must be approved for. ``default_model`` is
-    what the alias ``default`` means.
+    that card or those weights. ``approvals`` are uses that a version must be approved for.
+    ``default_model`` is what the alias ``default`` means.
     """
 
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -32,20 +32,29 @@ class Policy:
     default_model: str | None = None
 
     def require_pinned(self, card: ModelCard) -> None:
-        """Refuse weights that are not among the pinned ones.
+        """Refuse what is not among the pinned versions.
+
+        A pin is the digest of a card, which covers the weights too, or that of the weights alone.
 
         Raises:
             ModelRefused: saying which digest was expected.
         """
         if not self.digests:
             return
-        expected = self.digests.get(f"{card.name}/{card.version}")
-        if card.digest != expected:
+        name = f"{card.name}/{card.version}"
+        expected = self.digests.get(name)
+        if expected not in (card.card_digest, card.digest):
             raise ModelRefused(
-                f"{card.name}/{card.version}={card.digest}",
-                expected=f"{card.name}/{card.version}={expected or 'a pinned digest'}",
-                action="restore the pinned weights, or change FORCEGATE_MODEL_DIGESTS",
+                f"{name}={card.card_digest} (weights {card.digest})",
+                expected=f"{name}={expected or 'a pinned digest'}",
+                action="restore the pinned version, or change FORCEGATE_MODEL_DIGESTS",
                 code="model_not_pinned",
+            )
+        if expected == card.digest:
+            logger.warning(
+                "FORCEGATE_MODEL_DIGESTS pins the weights of %s alone; its card_digest, which "
+                "GET /v1/models shows, pins cutoff, elements and limits as well: %s=%s",
+                *(name, name, card.card_digest),
             )
 
     def require_approved(self, card: ModelCard) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
-from forcegate_service.card import ModelCard
+from forcegate_service.card import MEASURED, ModelCard
 from forcegate_service.errors import ModelAbsent, ModelRefused
 from forcegate_service.loading import (
     open_version,
@@ -39,8 +39,8 @@ logger = logging.getLogger(__name__)
 class Reloaded(BaseModel):
     """What a look at the repository changed; versions as ``model/version``.
 
-    ``updated`` have the same weights and another card, such as new verdicts. ``keys_refused`` says
-    why the keys stay in force as they were, if their file cannot be used.
+    ``updated`` are the same versions with other measurements, such as new verdicts.
+    ``keys_refused`` says why the keys stay in force as they were, if their file cannot be used.
     """
 
     added: list[str] = []
@@ -112,8 +112,11 @@ class Serving:
             if served is None:
                 self.registry.add(await self._open(folder))
                 changes.added.append(name)
-            elif await asyncio.to_thread(self._read_again, folder, served):
-                self._metrics.models.loaded(served.card)
+            elif (card := await asyncio.to_thread(_read_again, folder, served)) is not None:
+                # Whoever changes cards may have changed more: is it still the same that answers?
+                await self._dispatcher.call(partial(recognise, served.runtime))
+                served.card = card
+                self._metrics.models.loaded(card)
                 changes.updated.append(name)
             else:
                 changes.kept.append(name)
@@ -130,19 +133,6 @@ class Serving:
             if served is not None:
                 # Its files are not the ones that it was loaded from; what was loaded was good.
                 changes.kept.append(name)
-
-    def _read_again(self, folder: Path, served: ServedVersion) -> bool:
-        """Take over a changed card; whether there was one."""
-        card = ModelCard.load(folder)
-        if card.digest != served.card.digest:
-            raise ModelRefused(
-                f"{served.name} with other weights than those that are served",
-                expected=served.card.digest,
-                action="restore the folder; weights that change get a new version",
-            )
-        changed = card != served.card
-        served.card = card
-        return changed
 
     async def _open(self, folder: Path) -> ServedVersion:
         started = time.perf_counter()
@@ -179,6 +169,30 @@ class Serving:
         self._unloaded(served.card)
         await self._dispatcher.call(served.runtime.close)
         logger.info("%s is not served any more", served.name)
+
+
+def _read_again(folder: Path, served: ServedVersion) -> ModelCard | None:
+    """The card in ``folder`` if it has other measurements than the one that is served.
+
+    Raises:
+        ModelRefused: if anything else is different.
+    """
+    card, before = ModelCard.load(folder), served.card
+    if card == before:
+        return None
+    if card.card_digest == before.card_digest:
+        return card
+    changed = [
+        name
+        for name in ModelCard.model_fields
+        if name not in MEASURED and getattr(card, name) != getattr(before, name)
+    ]
+    raise ModelRefused(
+        f"{served.name} with another {', '.join(changed)} than the version that is served",
+        expected=f"card {before.card_digest} with weights {before.digest}; only "
+        f"{', '.join(MEASURED)} may change while it is served",
+        action="restore the folder; whatever changes an answer gets a new version",
+    )
 
 
 def _name(folder: Path) -> str:

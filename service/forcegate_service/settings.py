@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     )
     default_model: str | None = Field(None, description="model that the name default stands for")
     model_digests: str | None = Field(
-        None, description="weights to insist on, as model/version=sha256:…, comma-separated"
+        None, description="versions to insist on, as model/version=card_digest, comma-separated"
     )
     require_approval: str | None = Field(
         None, description="uses that a model must be approved for, comma-separated"

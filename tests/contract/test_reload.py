@@ -19,6 +19,8 @@ from forcegate_service.card import MODEL_NAME, ModelCard
 from forcegate_service.errors import ModelRefused
 from forcegate_service.fake import write_fake_model
 from forcegate_service.gateway import Gateway
+from forcegate_service.graph import Graph
+from forcegate_service.runtime import ModelOutput
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client, in_process
 from support.staged import Gate, StagedRuntime, post
@@ -101,6 +103,86 @@ async def test_a_changed_card_is_read_without_loading_weights_again(
     assert changes.updated == ["fake/1"]
     assert answer.json()["status"]["md"] == "rejected"
     assert runtimes["fake/1"] is before
+
+
+OTHER_VALUES: dict[str, Any] = {
+    "created": "2001-01-01T00:00:00Z",
+    "code_version": "9",
+    "torch_version": "9",
+    "units": {"energy": "kcal/mol"},
+    "cutoff": 4.0,
+    "minimum_distance": 0.1,
+    "elements": [1, 8],
+    "n_parameters": 7,
+    "architecture": {"kind": "fake", "width": 7},
+    "teacher": {"name": "another"},
+    "dataset": {"sha256": "0"},
+    "training": {"epochs": 7},
+    "limits": {"force": 1e9, "minimum_distances": {"H-O": 0.1}},
+}
+
+
+@pytest.mark.parametrize("field", OTHER_VALUES)
+async def test_whatever_else_changes_in_a_card_is_refused_and_no_answer_changes(
+    field: str, settings: Settings, repository: Path, water: dict[str, Any]
+) -> None:
+    folder = repository / "fake" / "1"
+    close = water | {"positions": [[0, 0, 0], [0.75, 0, 0], [-0.2, 0.71, 0]]}
+    async with opened(settings) as (client, gateway, _runtimes):
+        expected = (await post(client, water, close)).json()
+        card = ModelCard.load(folder)
+        other = ModelCard.model_validate(card.model_dump() | {field: OTHER_VALUES[field]})
+        other.save(folder)
+        changes = await gateway.reload()
+        answer = (await post(client, water, close)).json()
+        shown = (await client.get("/v1/models/fake")).json()
+        listed = (await client.get("/v1/models")).json()
+    assert list(changes.refused) == changes.kept == ["fake/1"]
+    assert field in changes.refused["fake/1"]
+    assert listed["refused"][0]["name"] == "fake"
+    assert answer["results"] == expected["results"]
+    assert answer["card_digest"] == expected["card_digest"] == listed["models"][0]["card_digest"]
+    assert ModelCard.model_validate(shown) == card
+    # As a new version it is welcome to whoever starts again, and is another one.
+    assert other.card_digest != card.card_digest
+    async with gateway_client(settings) as client:
+        # A reference structure that has other answers at another cutoff may stand in the way.
+        if (await client.get("/health/ready")).status_code == 200:
+            again = (await client.get("/v1/models")).json()["models"][0]
+            assert again["card_digest"] == other.card_digest
+
+
+async def test_the_card_is_part_of_the_pin(
+    settings: Settings, repository: Path, water: dict[str, Any]
+) -> None:
+    folder = repository / "fake" / "1"
+    card = ModelCard.load(folder)
+    pinned = settings.model_copy(update={"model_digests": f"fake/1={card.card_digest}"})
+    async with gateway_client(pinned) as client:
+        assert (await post(client, water)).json()["card_digest"] == card.card_digest
+    # What is measured of a version does not make it another one.
+    _set_status(folder, md="approved")
+    async with gateway_client(pinned) as client:
+        assert (await post(client, water)).status_code == 200
+    card.model_copy(update={"minimum_distance": 0.1}).save(folder)
+    async with gateway_client(pinned) as client:
+        assert (await client.get("/health/ready")).status_code == 503
+
+
+async def test_a_version_that_answers_its_reference_otherwise_takes_no_new_card(
+    settings: Settings, repository: Path, water: dict[str, Any]
+) -> None:
+    async with opened(settings) as (client, gateway, runtimes):
+        _set_status(repository / "fake" / "1", md="approved")
+
+        def spoil(graph: Graph, output: ModelOutput) -> None:
+            output.energy[:] += 1.0
+
+        runtimes["fake/1"].after = spoil
+        changes = await gateway.reload()
+        answer = (await post(client, water)).json()
+    assert "reference energy" in changes.refused["fake/1"]
+    assert answer["status"]["md"] == "not_validated"
 
 
 async def test_weights_that_change_under_a_number_are_refused_and_the_loaded_ones_stay(

@@ -148,7 +148,7 @@ def test_failures_that_may_pass_are_tried_again_and_only_they(
     ]
 
 
-@pytest.mark.parametrize("change", ["input", "settings", "model", "part_size"])
+@pytest.mark.parametrize("change", ["input", "settings", "model", "card", "part_size"])
 def test_results_of_other_work_are_not_mixed_in(library: Path, tmp_path: Path, change: str) -> None:
     run(FakeServer(), library, tmp_path / "out")
     server, changes = FakeServer(), {}
@@ -158,6 +158,8 @@ def test_results_of_other_work_are_not_mixed_in(library: Path, tmp_path: Path, c
         changes = {"task": SinglePoint(keep_forces=True)}
     elif change == "part_size":
         changes = {"part_size": 6}
+    elif change == "card":
+        server = FakeServer(card_digest="sha256:another cutoff")
     else:
         server = FakeServer(digests={"1": "sha256:other"})
     with pytest.raises(ResultsMismatch, match=r"now, .* before"):
@@ -170,11 +172,22 @@ def test_a_newer_default_version_does_not_change_a_screening(library: Path, tmp_
     assert run(newer, library, tmp_path / "out").manifest.model["version"] == "1"
 
 
-def test_other_weights_in_the_middle_end_it(library: Path, tmp_path: Path) -> None:
+def test_results_from_before_cards_had_a_digest_are_gone_on_with(
+    library: Path, tmp_path: Path
+) -> None:
+    run(FakeServer(card_digest=""), library, tmp_path / "out")
+    assert run(FakeServer(), library, tmp_path / "out").manifest.model["version"] == "1"
+
+
+@pytest.mark.parametrize("what", ["weights", "card"])
+def test_another_version_in_the_middle_ends_it(what: str, library: Path, tmp_path: Path) -> None:
     server = FakeServer()
 
     def swap(request: httpx.Request) -> httpx.Response:
-        server.digests["1"] = "sha256:two"
+        if what == "weights":
+            server.digests["1"] = "sha256:two"
+        else:
+            server.card_digest = "sha256:another cutoff"
         return server.answer(request)
 
     server.script = [server.answer, server.answer, server.answer, swap]

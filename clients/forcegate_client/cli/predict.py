@@ -129,6 +129,7 @@ class _Run:
         self.done: list[FrameResult] = []
         self._model = model
         self._version = version
+        self._card_digest = ""
 
     def predict(self, client: Client, part: list[FrameResult]) -> None:
         """Ask about the structures of ``part``.
@@ -155,10 +156,11 @@ class _Run:
             self.judge = judge_of(
                 client, response.model, response.version, response.digest, response.status
             )
-        elif self.judge.digest != response.digest:
+            self._card_digest = response.card_digest
+        elif not response.comes_from(self.judge.digest, self._card_digest):
             raise DigestChanged(
-                f"digest {response.digest} from frame {len(self.done)} on",
-                expected=f"{self.judge.digest} for the whole file",
+                f"{response.origin} from frame {len(self.done)} on",
+                expected=f"{self.judge.digest} {self._card_digest} for the whole file",
                 action="run the command again",
             )
         return self.judge

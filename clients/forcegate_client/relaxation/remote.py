@@ -24,6 +24,7 @@ class RemoteEvaluator:
         self.model = model
         self.version = version
         self.digest: str | None = None
+        self._card_digest = ""
         self.approval: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -45,14 +46,16 @@ class RemoteEvaluator:
         return self.client.predict(batch, self.model, self.version, on_error="partial")
 
     def _accepted(self, response: PredictResponse) -> Predictions:
-        if self.digest is not None and response.digest != self.digest:
+        if not response.comes_from(self.digest, self._card_digest):
             raise DigestChanged(
-                f"{response.model} {response.version} with digest {response.digest}",
-                expected=f"the weights that this relaxation began with, {self.digest}",
-                action="relax again with the new weights",
+                response.origin,
+                expected="the weights and card that this relaxation began with, "
+                f"{self.digest} {self._card_digest}",
+                action="relax again with the new version",
             )
         self.version = response.version
         self.approval = response.status
+        self._card_digest = response.card_digest
         # Last: whoever sees it sees the version as well.
         self.digest = response.digest
         return response.predictions

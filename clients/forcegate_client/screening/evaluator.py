@@ -127,11 +127,12 @@ class Evaluator:
                 raise
         self._gate.answered()
         self._answered_at = self._clock()
-        if response.digest != self.model.digest:
+        if not response.comes_from(self.model.digest, self.model.card_digest):
             raise DigestChanged(
-                f"{response.model} {response.version} with digest {response.digest}",
-                expected=f"{self.model.digest}, with which this screening began",
-                action="serve the earlier weights again, or screen into another folder",
+                response.origin,
+                expected=f"{self.model.digest} and card {self.model.card_digest}, with which this "
+                "screening began",
+                action="serve the earlier version again, or screen into another folder",
             )
         return response.predictions
 

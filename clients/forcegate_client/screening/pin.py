@@ -1,4 +1,4 @@
-"""Which weights a screening asks: found out once, and kept to."""
+"""Which weights and card a screening asks: found out once, and kept to."""
 
 from __future__ import annotations
 
@@ -14,20 +14,25 @@ __all__ = ["PinnedModel", "pin"]
 
 @dataclass(frozen=True)
 class PinnedModel:
-    """A version by name and by digest; ``status`` is what it is approved for."""
+    """A version by name and by digests; ``status`` is what it is approved for.
+
+    ``card_digest`` is empty if the server is too old to tell it.
+    """
 
     name: str
     version: str
     digest: str
     status: Mapping[str, str]
+    card_digest: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """What the manifest holds of it: what may not change."""
-        return {"name": self.name, "version": self.version, "digest": self.digest}
+        pinned = {"name": self.name, "version": self.version, "digest": self.digest}
+        return pinned | ({"card_digest": self.card_digest} if self.card_digest else {})
 
 
 def pin(client: Client, name: str, version: str | None, properties: Sequence[str]) -> PinnedModel:
-    """The version that answers now, and its digest.
+    """The version that answers now, and its digests.
 
     One atom is asked about: the list of models tells the digest of default versions only, and what
     the model cannot give is better refused here than for each structure.
@@ -42,4 +47,6 @@ def pin(client: Client, name: str, version: str | None, properties: Sequence[str
         version,
         properties,
     )
-    return PinnedModel(response.model, response.version, response.digest, response.status)
+    return PinnedModel(
+        response.model, response.version, response.digest, response.status, response.card_digest
+    )

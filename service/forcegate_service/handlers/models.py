@@ -20,12 +20,16 @@ router = APIRouter(
 
 
 class ModelEntry(BaseModel):
-    """One model; ``digest``, ``elements`` and ``status`` are those of its default version."""
+    """One model; digests, ``elements`` and ``status`` are those of its default version.
+
+    ``digest`` is that of the weights, ``card_digest`` that of all that answers depend on.
+    """
 
     name: str
     default_version: str
     versions: list[str]
     digest: str
+    card_digest: str
     elements: list[int]
     status: dict[str, Approval]
 
@@ -58,6 +62,7 @@ async def list_models(gateway: GatewayDependency) -> ModelList:
                 default_version=card.version,
                 versions=list(versions),
                 digest=card.digest,
+                card_digest=card.card_digest,
                 elements=card.elements,
                 status=card.status,
             )
