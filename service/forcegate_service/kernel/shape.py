@@ -26,9 +26,11 @@ class KernelShape:
     @classmethod
     def of(cls, architecture: Mapping[str, Any]) -> KernelShape | None:
         """The shape that a card's ``architecture`` names, or none if it is no such PaiNN."""
-        if set(architecture) != {field.name for field in fields(cls)}:
+        shape = dict(architecture)
+        # The kernel knows no pairs beyond the cutoff.
+        if shape.pop("charges", False) or set(shape) != {field.name for field in fields(cls)}:
             return None
-        return cls(**{**architecture, "elements": tuple(architecture["elements"])})
+        return cls(**{**shape, "elements": tuple(shape["elements"])})
 
     @property
     def readout_width(self) -> int:
