@@ -9,6 +9,7 @@ import typer
 
 from forcegate_client.cli.console import ExitCode, out_console, warn
 from forcegate_client.cli.screen import ExportName, ExportOption, WhereOption
+from forcegate_client.extras import needing
 
 __all__ = ["finish", "merge"]
 
@@ -29,18 +30,10 @@ def finish(folder: Path, where: str | None, kind: ExportName | None) -> None:
         typer.Exit: with ``INCOMPLETE`` if there are failures.
     """
     # Imported here: h5py comes with an extra.
-    from forcegate_client.reading.errors import PackageMissing
-
-    try:
+    with needing("screening", "results of screenings"):
         from forcegate_client.screening.exporting import ExportFormat, export
         from forcegate_client.screening.merging import merge as join
         from forcegate_client.screening.summary import write_summary
-    except ModuleNotFoundError as error:
-        raise PackageMissing(
-            f"results without the package {error.name}",
-            expected="an installation with the [screening] extra",
-            action="pip install 'forcegate-client[screening]'",
-        ) from error
     results = join(folder, where=where)
     found = write_summary(results)
     out_console().print(

@@ -28,6 +28,7 @@ from forcegate_client.cli.options import (
     VersionOption,
 )
 from forcegate_client.client import Client
+from forcegate_client.extras import needing
 
 __all__ = ["screen"]
 
@@ -80,25 +81,21 @@ def screen(
 ) -> None:
     """Compute every structure of INPUT…; run it again to go on after a stop."""
     from forcegate_client.cli.merge import finish
-    from forcegate_client.reading.errors import PackageMissing
 
-    try:
+    with needing("screening", "a screening"):
+        from forcegate_client.screening.exporting import ExportFormat, require_package
         from forcegate_client.screening.manifest import Shard
         from forcegate_client.screening.relax_task import Relax
         from forcegate_client.screening.screening import NO_RETRIES
         from forcegate_client.screening.screening import screen as run
         from forcegate_client.screening.tasks import SinglePoint, Task
         from forcegate_client.screening.where import Condition
-    except ModuleNotFoundError as error:
-        raise PackageMissing(
-            f"a screening without the package {error.name}",
-            expected="an installation with the [screening] extra",
-            action="pip install 'forcegate-client[screening]'",
-        ) from error
 
     chosen: Task = SinglePoint(keep_forces=keep_forces)
     if task is TaskName.RELAX:
         chosen = Relax(fmax=fmax, max_steps=steps, keep_forces=keep_forces)
+    if export is not None:
+        require_package(ExportFormat(export.value))
     if where is not None:
         # A mistake in it should not show after a night of computing.
         Condition(where, chosen.columns)

@@ -1,6 +1,7 @@
 """What can be wrong with an input as a whole; what is wrong with one record is a ``Problem``."""
 
 from forcegate_client.errors import ForcegateError
+from forcegate_client.extras import PackageMissing
 
 __all__ = ["InputUnreadable", "PackageMissing"]
 
@@ -10,10 +11,3 @@ class InputUnreadable(ForcegateError):
 
     default_code = "input_unreadable"
     title = "The input cannot be read"
-
-
-class PackageMissing(ForcegateError):
-    """A format needs a package that is not installed."""
-
-    default_code = "package_missing"
-    title = "A package is not installed"

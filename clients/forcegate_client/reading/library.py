@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from forcegate_client.extras import needing
 from forcegate_client.reading.chunk import Chunk, joined
-from forcegate_client.reading.errors import InputUnreadable, PackageMissing
+from forcegate_client.reading.errors import InputUnreadable
 from forcegate_client.reading.inputs import Input, as_inputs
 from forcegate_client.reading.record import Record
 from forcegate_client.reading.source import Source
@@ -117,35 +117,39 @@ def _xyz(file: Input) -> Source:
 
 
 def _sdf(file: Input) -> Source:
-    _require_rdkit("SDF and MOL files")
     from forcegate_client.reading.indexed import RecordFile, sdf_records
-    from forcegate_client.reading.molfile import parse_mol_block
+
+    with needing("chem", "SDF and MOL files"):
+        from forcegate_client.reading.molfile import parse_mol_block
 
     return RecordFile(file, "sdf", sdf_records, parse_mol_block)
 
 
 def _mol2(file: Input) -> Source:
-    _require_rdkit("mol2 files")
     from forcegate_client.reading.indexed import RecordFile
-    from forcegate_client.reading.molfile import mol2_records, parse_mol2
+
+    with needing("chem", "mol2 files"):
+        from forcegate_client.reading.molfile import mol2_records, parse_mol2
 
     return RecordFile(file, "mol2", mol2_records, parse_mol2)
 
 
 def _smiles(file: Input) -> Source:
-    _require_rdkit("SMILES")
-    from forcegate_client.reading.embedding import EMBEDDING
     from forcegate_client.reading.indexed import RecordFile
-    from forcegate_client.reading.smiles import parse_line, smiles_lines
+
+    with needing("chem", "SMILES"):
+        from forcegate_client.reading.embedding import EMBEDDING
+        from forcegate_client.reading.smiles import parse_line, smiles_lines
 
     return RecordFile(file, f"smiles ({EMBEDDING})", smiles_lines, parse_line, threads=_cores())
 
 
 def _table(file: Input) -> Source:
-    _require_rdkit("SMILES")
-    from forcegate_client.reading.embedding import EMBEDDING
     from forcegate_client.reading.indexed import RecordFile
-    from forcegate_client.reading.smiles import Table
+
+    with needing("chem", "SMILES"):
+        from forcegate_client.reading.embedding import EMBEDDING
+        from forcegate_client.reading.smiles import Table
 
     table = Table(file.name)
     return RecordFile(
@@ -169,13 +173,8 @@ def _cif(file: Input) -> Source:
 
 
 def _dataset(file: Input) -> Source:
-    if find_spec("h5py") is None:
-        raise PackageMissing(
-            "HDF5 without the package h5py",
-            expected="an installation with the [data] extra",
-            action="pip install 'forcegate-client[data]'",
-        )
-    from forcegate_client.reading.dataset import DatasetFile
+    with needing("data", "HDF5"):
+        from forcegate_client.reading.dataset import DatasetFile
 
     return DatasetFile(file)
 
@@ -191,15 +190,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _require_rdkit(what: str) -> None:
-    if find_spec("rdkit") is None:
-        raise PackageMissing(
-            f"{what} without the package rdkit",
-            expected="an installation with the [chem] extra",
-            action="pip install 'forcegate-client[chem]'",
-        )
 
 
 _OPEN: dict[str, Callable[[Input], Source]] = {

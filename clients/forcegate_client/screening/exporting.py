@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import os
 from collections.abc import Iterator
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,14 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from forcegate_client.reading.errors import PackageMissing
+from forcegate_client.atomic_write import flush
+from forcegate_client.extras import needing
 from forcegate_client.reading.inputs import Input
 from forcegate_client.reading.process import open_reader
 from forcegate_client.screening.errors import ResultsMismatch
 from forcegate_client.screening.manifest import file_digest
-from forcegate_client.screening.part import flush
 
-__all__ = ["ExportFormat", "export"]
+__all__ = ["ExportFormat", "export", "require_package"]
 
 _ROWS = 4096
 
@@ -45,12 +45,7 @@ def export(results: Path, kind: ExportFormat) -> Path:
         PackageMissing: for Parquet without pyarrow.
         ResultsMismatch: for extended XYZ, if the input is not there any more or has changed.
     """
-    if kind is ExportFormat.PARQUET and find_spec("pyarrow") is None:
-        raise PackageMissing(
-            "Parquet without the package pyarrow",
-            expected="an installation with the [screening] extra",
-            action="pip install 'forcegate-client[screening]', or export csv",
-        )
+    require_package(kind)
     target = results.with_name(f"selected.{kind.value}")
     temporary = target.with_name(f".{os.getpid()}.{target.name}")
     writer = {
@@ -66,6 +61,17 @@ def export(results: Path, kind: ExportFormat) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return target
+
+
+def require_package(kind: ExportFormat) -> None:
+    """Find out before the work begins whether its results can be written as ``kind``.
+
+    Raises:
+        PackageMissing: for Parquet without pyarrow.
+    """
+    if kind is ExportFormat.PARQUET:
+        with needing("screening", "Parquet"):
+            importlib.import_module("pyarrow")
 
 
 def _blocks(file: h5py.File) -> Iterator[tuple[dict[str, npt.NDArray[Any]], slice]]:
@@ -159,5 +165,8 @@ def _complete(
     if "forces" in atoms_of:
         results["forces"] = atoms_of["forces"][place]
     atoms.calc = SinglePointCalculator(atoms, **results)
-    for name in columns.keys() - {"energy", "selected", "n_atoms"}:
-        atoms.info[name] = columns[name][row].item() if name != "label" else columns[name][row]
+    for name, values in _in_order(columns).items():
+        value = values[row] if name == "label" else values[row].item()
+        # Extended XYZ has no empty text: the entry after it would be taken for its value.
+        if name not in ("energy", "selected", "n_atoms") and value != "":
+            atoms.info[name] = value

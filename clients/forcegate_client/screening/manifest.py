@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from forcegate_client.atomic_write import flush
 from forcegate_client.screening.errors import ResultsMismatch, ScreeningError
-from forcegate_client.screening.part import flush
 
 __all__ = ["MANIFEST", "Manifest", "Shard", "file_digest"]
 

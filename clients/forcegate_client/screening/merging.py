@@ -13,13 +13,13 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from forcegate_client.atomic_write import flush
 from forcegate_client.messages import UNITS
 from forcegate_client.screening.errors import ResultsMismatch
 from forcegate_client.screening.manifest import Manifest
 from forcegate_client.screening.part import (
     TEXT,
     Part,
-    flush,
     read_part,
     string_array,
 )

@@ -13,11 +13,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from forcegate_client.atomic_write import flush
 from forcegate_client.reading.chunk import Chunk
 from forcegate_client.reading.record import Problem
 from forcegate_client.screening.tasks import TRANSIENT_STATUSES, Computed
 
-__all__ = ["Failure", "Part", "flush", "part_of", "read_part", "string_array", "write_part"]
+__all__ = ["Failure", "Part", "part_of", "read_part", "string_array", "write_part"]
 
 Int = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
@@ -157,15 +158,6 @@ def string_array(texts: Iterable[str]) -> Array:
     # HDF5 ends its texts at the first zero byte, and h5py takes no lone surrogates.
     clean = (text.replace("\0", "�").encode("utf-8", "replace").decode() for text in texts)
     return np.array(list(clean), dtype=TEXT)
-
-
-def flush(path: Path) -> None:
-    """Have the operating system put a file, or the names in a folder, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _stored(part: Part) -> dict[str, Array]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from forcegate_client.client import Client
 from forcegate_client.reading.inputs import Input, as_inputs
@@ -204,15 +205,16 @@ def _alone(folder: Path) -> Iterator[None]:
     Raises:
         ResultsMismatch: if there is another one.
     """
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ResultsMismatch(
-                f"{folder}, into which another process is screening",
-                expected="one process for each folder",
-                action="wait for it, or share the work with --shard",
-            ) from error
+    try:
+        # It goes with the process that holds it, however that ends.
+        lock = FileLock(folder / "lock", timeout=0.0).acquire()
+    except Timeout as error:
+        raise ResultsMismatch(
+            f"{folder}, into which another process is screening",
+            expected="one process for each folder",
+            action="wait for it, or share the work with --shard",
+        ) from error
+    with lock:
         yield
 
 
