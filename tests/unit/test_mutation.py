@@ -5,10 +5,16 @@ from rdkit import Chem
 
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.molecules.exclusion import public_test_name
-from forcegate_trainer.molecules.identity import ELEMENTS, identify
+from forcegate_trainer.molecules.identity import ELEMENTS, MAX_CHARGE, Molecule, identify
 from forcegate_trainer.molecules.mutation import MAX_HEAVY_ATOMS, mutate
 
 SOME = [identify(smiles) for smiles in ("CCO", "c1ccncc1", "CC(=O)N", "CS(C)(=O)=O", "CC(C)CCl")]
+
+
+@pytest.fixture(scope="module")
+def many() -> list[Molecule]:
+    seeds = ("CCB(O)O", "C[Si](C)(C)O", "CP(C)(C)=O", "ICCBr", "CC[NH3+]", "CSC", "OOC", "NNC")
+    return mutate([identify(smiles) for smiles in seeds], set(), 120, 0)
 
 
 def test_mutation_depends_on_the_seed_alone() -> None:
@@ -26,13 +32,14 @@ def test_products_are_new_closed_shell_molecules_of_the_known_elements() -> None
         mol = Chem.AddHs(Chem.MolFromSmiles(product.smiles))
         assert product.heavy_atoms <= MAX_HEAVY_ATOMS
         assert {atom.GetSymbol() for atom in mol.GetAtoms()} <= ELEMENTS
-        assert Chem.GetFormalCharge(mol) == 0
+        assert Chem.GetFormalCharge(mol) == product.charge
+        assert abs(product.charge) <= MAX_CHARGE
         assert not any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
 
 
 def test_edits_bring_bonds_and_elements_that_the_originals_lack() -> None:
-    smiles = " ".join(product.smiles for product in mutate([identify("CCO")], set(), 60, 0))
-    assert all(symbol in smiles for symbol in ("N", "S", "F", "Cl", "="))
+    smiles = " ".join(product.smiles for product in mutate([identify("CCO")], set(), 120, 0))
+    assert all(symbol in smiles for symbol in ("N", "S", "F", "Cl", "Br", "I", "B", "Si", "P", "="))
 
 
 def test_known_molecules_are_not_made_again() -> None:
@@ -47,6 +54,19 @@ def test_peroxides_of_three_and_bare_hypervalent_sulfur_are_not_made() -> None:
         mol = Chem.MolFromSmiles(product.smiles)
         assert not mol.HasSubstructMatch(chain), product.smiles
         assert not mol.HasSubstructMatch(ylide), product.smiles
+
+
+@pytest.mark.parametrize(
+    "unwanted",
+    [
+        "O-O", "[B,Si,P]-I", "[B]-[Cl,Br,S,Si,P]", "[#5,#14]=*", "[Cl,Br,I;!X1]", "[+]~[+]",
+        "[-]~[-]", "[CX4]-[N+]#N", "[#15;v5;!$([#15]=[O,S,N])]",
+    ],
+)  # fmt: skip
+def test_what_no_chemist_draws_is_not_made(unwanted: str, many: list[Molecule]) -> None:
+    pattern = Chem.MolFromSmarts(unwanted)
+    found = [m.smiles for m in many if Chem.MolFromSmiles(m.smiles).HasSubstructMatch(pattern)]
+    assert not found
 
 
 def test_neighbours_of_a_public_test_molecule_do_not_lead_to_it() -> None:

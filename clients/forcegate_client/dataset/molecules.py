@@ -49,13 +49,14 @@ class MoleculeTable:
         inchikey: Sequence[str],
         split_key: Sequence[str],
         split: Sequence[Split],
+        charge: Sequence[int] | None = None,
     ) -> "MoleculeTable":
-        """A table of neutral singlets."""
+        """A table of singlets with these net charges (e); without any, of neutral ones."""
         return cls(
             tuple(smiles),
             tuple(inchikey),
             tuple(split_key),
-            np.zeros(len(smiles), dtype=np.int64),
+            np.asarray([0] * len(smiles) if charge is None else charge, dtype=np.int64),
             np.ones(len(smiles), dtype=np.int64),
             np.asarray(split, dtype=np.int64),
         )

@@ -13,6 +13,7 @@ from forcegate_trainer.molecules.bridging import bridge
 from forcegate_trainer.molecules.exclusion import without_public_test
 from forcegate_trainer.molecules.fusion import fuse
 from forcegate_trainer.molecules.identity import Molecule
+from forcegate_trainer.molecules.ionisation import ionise
 from forcegate_trainer.molecules.lists import (
     builtin_lists,
     parse_list,
@@ -20,11 +21,12 @@ from forcegate_trainer.molecules.lists import (
     without_duplicates,
 )
 from forcegate_trainer.molecules.mutation import mutate
+from forcegate_trainer.molecules.peptides import peptides
 from forcegate_trainer.molecules.recombination import recombine
 from forcegate_trainer.molecules.table import write_table
 
-# From split keys that are taken, a count, a seed, and what hears how many there are.
-Maker = Callable[[set[str], int, int, Callable[[int], None]], list[Molecule]]
+# From the molecules that there are so far, a count, a seed, and what hears how many there are.
+Maker = Callable[[list[Molecule], int, int, Callable[[int], None]], list[Molecule]]
 
 
 def molecules(
@@ -46,13 +48,20 @@ def molecules(
         int,
         typer.Option("--bridge", min=0, help="New azo compounds, imines and stilbenes to make."),
     ] = 0,
+    peptide_count: Annotated[
+        int, typer.Option("--peptides", min=0, help="New peptides of two to four residues.")
+    ] = 0,
+    ionise_count: Annotated[
+        int,
+        typer.Option("--ionise", min=0, help="Ions and zwitterions of what was read and made."),
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Of all that is made.")] = 0,
     only_made: Annotated[
         bool, typer.Option("--only-made", help="Write what was made, without what was read.")
     ] = False,
     split_seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
 ) -> None:
-    """Check, recombine, mutate and split molecules; the public test molecules are left out."""
+    """Check, recombine, mutate, ionise and split molecules; public test molecules are left out."""
     console = Console(stderr=True)
     listed: list[Molecule] = []
     for path in lists or []:
@@ -62,19 +71,19 @@ def molecules(
             listed += parse_list(text, f"built-in list {name}")
     unique = without_duplicates(listed)
     kept = without_public_test(unique)
-    listed_keys = {molecule.split_key for molecule in kept}
     wishes: tuple[tuple[str, int, Maker], ...] = (
-        ("recombined", recombine_count, lambda taken, *wish: recombine(kept, *wish)),
-        ("mutated", mutate_count, lambda taken, *wish: mutate(kept, taken, *wish)),
-        ("fused", fuse_count, lambda taken, *wish: fuse(taken | listed_keys, *wish)),
-        ("bridged", bridge_count, lambda taken, *wish: bridge(taken | listed_keys, *wish)),
+        ("recombined", recombine_count, recombine),
+        ("fused", fuse_count, lambda there, *wish: fuse(_keys(there), *wish)),
+        ("bridged", bridge_count, lambda there, *wish: bridge(_keys(there), *wish)),
+        ("peptides", peptide_count, lambda there, *wish: peptides(_keys(there), *wish)),
+        ("mutated", mutate_count, lambda there, *wish: mutate(there, set(), *wish)),
+        ("ions", ionise_count, lambda there, *wish: ionise(there, set(), *wish)),
     )
     made: list[Molecule] = []
     for kind, count, make in wishes:
         if count:
             with console.status(kind) as status:
-                taken = {molecule.split_key for molecule in made}
-                made += make(taken, count, seed, _counting(status, kind, count))
+                made += make(kept + made, count, seed, _counting(status, kind, count))
     left_out = len(unique) - len(kept)
     kept = made if only_made else kept + made
     write_table(out, kept, split_seed)
@@ -86,6 +95,10 @@ def molecules(
         + f"{len(kept)} written to {out}: "
         + ", ".join(f"{count} {name}" for name, count in sorted(splits.items()))
     )
+
+
+def _keys(molecules: list[Molecule]) -> set[str]:
+    return {molecule.split_key for molecule in molecules}
 
 
 def _counting(status: Status, kind: str, count: int) -> Callable[[int], None]:

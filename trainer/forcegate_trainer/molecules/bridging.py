@@ -11,6 +11,7 @@ from rdkit import Chem, rdBase
 
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.molecules.drawing import accepted, draw_new
+from forcegate_trainer.molecules.groups import plain_group
 from forcegate_trainer.molecules.identity import Molecule
 from forcegate_trainer.molecules.mutation import substitute
 
@@ -72,7 +73,7 @@ def _drawn(rng: np.random.Generator) -> Molecule | None:
             mol = Chem.RWMol(Chem.MolFromSmiles(Chem.MolToSmiles(mol)))
             Chem.Kekulize(mol, clearAromaticFlags=True)
             for _ in range(int(rng.integers(SUBSTITUTIONS + 1))):
-                substitute(mol, rng)
+                substitute(mol, rng, plain_group)
                 Chem.SanitizeMol(mol)
                 Chem.Kekulize(mol, clearAromaticFlags=True)
             Chem.SanitizeMol(mol)

@@ -14,6 +14,7 @@ from rdkit import Chem, rdBase
 
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.molecules.drawing import accepted, draw_new
+from forcegate_trainer.molecules.groups import plain_group
 from forcegate_trainer.molecules.identity import Molecule
 from forcegate_trainer.molecules.mutation import substitute
 
@@ -71,7 +72,7 @@ def _drawn(rng: np.random.Generator) -> Molecule | None:
             Chem.SanitizeMol(mol)
             if rng.random() < SUBSTITUTED:
                 Chem.Kekulize(mol, clearAromaticFlags=True)
-                substitute(mol, rng)
+                substitute(mol, rng, plain_group)
                 Chem.SanitizeMol(mol)
             return accepted(mol, MAX_HEAVY_ATOMS)
     except (MoleculeError, Chem.MolSanitizeException):

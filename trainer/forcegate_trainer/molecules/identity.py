@@ -9,7 +9,9 @@ from rdkit.Chem.MolStandardize import rdMolStandardize
 from forcegate_client.dataset import Split
 from forcegate_trainer.errors import MoleculeError
 
-ELEMENTS = frozenset({"H", "C", "N", "O", "F", "S", "Cl"})
+ELEMENTS = frozenset({"H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"})
+# Of a molecule; a polyanion alone in the vacuum would lose an electron.
+MAX_CHARGE = 2
 VALIDATION_SHARE = 0.04
 TEST_SHARE = 0.04
 # Enumerating thousands of tautomers of one molecule takes seconds and finds nothing new.
@@ -18,10 +20,11 @@ MAX_TAUTOMERS = 64
 
 @dataclass(frozen=True)
 class Molecule:
-    """A neutral, closed-shell, connected molecule.
+    """A closed-shell, connected molecule or ion of several atoms.
 
-    ``split_key`` is the connectivity block of the InChIKey of the canonical tautomer: tautomers and
-    stereoisomers share it.
+    ``split_key`` is the connectivity block of the InChIKey of the canonical tautomer of the
+    neutralised form: tautomers, stereoisomers and protonation states share it. ``charge`` is the
+    net charge in e.
     """
 
     smiles: str
@@ -29,6 +32,7 @@ class Molecule:
     inchikey: str
     split_key: str
     heavy_atoms: int
+    charge: int = 0
 
     def split(self, seed: int) -> Split:
         """The molecule's split, from nothing but its key and a seed."""
@@ -48,8 +52,9 @@ def parse(smiles: str, elements: frozenset[str] = ELEMENTS) -> Chem.Mol:
     """The molecule of a SMILES string, checked.
 
     Raises:
-        MoleculeError: if it does not parse, has several fragments, a net charge, unpaired
-            electrons, no atoms, or an element outside ``elements``.
+        MoleculeError: if it does not parse, has several fragments, a net charge beyond
+            ``MAX_CHARGE``, unpaired electrons, no atoms, or an element outside ``elements``, or is
+            an ion of one atom.
     """
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(smiles)
@@ -60,10 +65,14 @@ def parse(smiles: str, elements: frozenset[str] = ELEMENTS) -> Chem.Mol:
             f"received {smiles!r}; expected one connected molecule (dimers are made by `sample`)"
         )
     charge = Chem.GetFormalCharge(mol)
-    if charge != 0:
+    if abs(charge) > MAX_CHARGE:
         raise MoleculeError(
-            f"received {smiles!r} with charge {charge:+d}; expected a neutral molecule: write the "
-            "neutral form"
+            f"received {smiles!r} with charge {charge:+d}; expected {-MAX_CHARGE} to "
+            f"{MAX_CHARGE:+d}: write a form with fewer charges"
+        )
+    if charge and Chem.AddHs(mol, onlyOnAtoms=[0]).GetNumAtoms() == 1:
+        raise MoleculeError(
+            f"received {smiles!r}, an ion of one atom, which has no geometry to learn; leave it out"
         )
     if any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
         raise MoleculeError(
@@ -84,12 +93,30 @@ def identify(smiles: str, name: str = "") -> Molecule:
     canonical = Chem.MolToSmiles(mol)
     with rdBase.BlockLogs():
         inchikey = Chem.MolToInchiKey(mol)
-        key = connectivity_block(tautomer_enumerator().Canonicalize(mol))
+        key = connectivity_block(tautomer_enumerator().Canonicalize(neutralised(mol)))
     if not inchikey or not key:
         raise MoleculeError(
             f"received {smiles!r}, for which no InChIKey can be computed; leave it out"
         )
-    return Molecule(canonical, name or canonical, inchikey, key, mol.GetNumHeavyAtoms())
+    return Molecule(
+        canonical,
+        name or canonical,
+        inchikey,
+        key,
+        mol.GetNumHeavyAtoms(),
+        Chem.GetFormalCharge(mol),
+    )
+
+
+def neutralised(mol: Chem.Mol) -> Chem.Mol:
+    """The molecule with as few charges as moving hydrogen ions can leave.
+
+    What is charged without them, a quaternary ammonium or a nitro group, stays so.
+    """
+    if all(atom.GetFormalCharge() == 0 for atom in mol.GetAtoms()):
+        return mol
+    with rdBase.BlockLogs():
+        return rdMolStandardize.Uncharger().uncharge(mol)
 
 
 def connectivity_block(mol: Chem.Mol) -> str:

@@ -4,7 +4,10 @@ from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
+from rdkit import Chem
+
 from forcegate_trainer.errors import MoleculeError
+from forcegate_trainer.molecules.charges import ChargeClass, charge_class
 from forcegate_trainer.molecules.identity import Molecule, identify
 
 
@@ -45,12 +48,14 @@ def parse_list(text: str, origin: str) -> list[Molecule]:
 
 
 def without_duplicates(molecules: Iterable[Molecule]) -> list[Molecule]:
-    """The first of all that share an InChIKey, in order.
+    """The first of all that share an InChIKey and a charge class, in order.
 
-    Tautomers that InChI tells apart, and stereoisomers, stay: they are different geometries, and
-    their common split key keeps them in one split.
+    Tautomers that InChI tells apart, stereoisomers, and a molecule and its zwitterion, which InChI
+    does not tell apart, stay: they are different geometries, and their common split key keeps them
+    in one split.
     """
-    first: dict[str, Molecule] = {}
+    first: dict[tuple[str, ChargeClass], Molecule] = {}
     for molecule in molecules:
-        first.setdefault(molecule.inchikey, molecule)
+        kind = charge_class(Chem.MolFromSmiles(molecule.smiles))
+        first.setdefault((molecule.inchikey, kind), molecule)
     return list(first.values())

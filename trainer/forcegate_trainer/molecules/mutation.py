@@ -9,16 +9,16 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from forcegate_trainer.errors import MoleculeError
-from forcegate_trainer.molecules.drawing import accepted, draw_new
+from forcegate_trainer.molecules.drawing import CHARGED_SHARE, accepted, draw_new
+from forcegate_trainer.molecules.groups import random_group
 from forcegate_trainer.molecules.identity import Molecule
 
 __all__ = ["mutate", "substitute"]
 
 MOST_EDITS = 3
-MAX_HEAVY_ATOMS = 24
-# What takes the place of a hydrogen, as SMILES whose first atom is bonded.
-GROUPS = ("F", "Cl", "O", "N", "S", "C", "C#N", "C=O", "OC", "N=O", "C(F)(F)F", "C#C", "S(C)(=O)=O")
-EXCHANGED = (6, 7, 8, 16)
+MAX_HEAVY_ATOMS = 50
+# Elements that an atom may become, with their weights.
+EXCHANGED = {6: 5, 7: 5, 8: 4, 9: 1, 14: 1, 15: 1.2, 16: 3, 17: 1, 35: 1, 53: 0.5, 5: 0.5}
 
 Edit = Callable[[Chem.RWMol, np.random.Generator], bool]
 
@@ -51,6 +51,8 @@ def mutate(
 
 def _edited(molecule: Molecule, rng: np.random.Generator) -> Molecule | None:
     """The molecule after one to three edits; None if no acceptable molecule comes out."""
+    if molecule.charge and rng.random() > CHARGED_SHARE:
+        return None
     editable = Chem.RWMol(Chem.MolFromSmiles(molecule.smiles))
     edits: tuple[Edit, ...] = (substitute, substitute, _exchange, _exchange, _saturate, _shorten)
     try:
@@ -73,15 +75,21 @@ def _with_hydrogen(mol: Chem.RWMol) -> list[int]:
     return [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetTotalNumHs() > 0]
 
 
-def substitute(mol: Chem.RWMol, rng: np.random.Generator) -> bool:
-    """Put a group in the place of a hydrogen."""
+def substitute(
+    mol: Chem.RWMol,
+    rng: np.random.Generator,
+    draw_group: Callable[[np.random.Generator], Chem.Mol] = random_group,
+) -> bool:
+    """Put a group in the place of a hydrogen; False if there is none."""
     candidates = _with_hydrogen(mol)
     if not candidates:
         return False
     site = candidates[rng.integers(len(candidates))]
-    group = Chem.MolFromSmiles(GROUPS[rng.integers(len(GROUPS))])
+    group = Chem.RWMol(draw_group(rng))
+    Chem.Kekulize(group, clearAromaticFlags=True)
     first = mol.GetNumAtoms()
     mol.InsertMol(group)
+    _forget_hydrogens(mol, first)
     mol.AddBond(site, first, Chem.BondType.SINGLE)
     _forget_hydrogens(mol, site)
     return True
@@ -92,7 +100,8 @@ def _exchange(mol: Chem.RWMol, rng: np.random.Generator) -> bool:
     atom = mol.GetAtomWithIdx(int(rng.integers(mol.GetNumAtoms())))
     if atom.GetFormalCharge() or atom.GetAtomicNum() not in EXCHANGED:
         return False
-    atom.SetAtomicNum(int(EXCHANGED[rng.integers(len(EXCHANGED))]))
+    weights = np.array(list(EXCHANGED.values()), dtype=np.float64)
+    atom.SetAtomicNum(int(rng.choice(list(EXCHANGED), p=weights / weights.sum())))
     _forget_hydrogens(mol, atom.GetIdx())
     return True
 

@@ -5,13 +5,15 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from rdkit import Chem
+
 from forcegate_client.dataset import Split
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.molecules.exclusion import public_test_name
 from forcegate_trainer.molecules.identity import Molecule, parse, split_of
 from forcegate_trainer.molecules.lists import read_list
 
-COLUMNS = ("smiles", "name", "inchikey", "split_key", "heavy_atoms", "split")
+COLUMNS = ("smiles", "name", "inchikey", "split_key", "heavy_atoms", "charge", "split")
 
 
 def write_table(path: str | Path, molecules: Sequence[Molecule], split_seed: int) -> None:
@@ -29,7 +31,9 @@ def write_table(path: str | Path, molecules: Sequence[Molecule], split_seed: int
         writer.writerow(COLUMNS)
         for m in molecules:
             split = m.split(split_seed).name.lower()
-            writer.writerow([m.smiles, m.name, m.inchikey, m.split_key, m.heavy_atoms, split])
+            writer.writerow(
+                [m.smiles, m.name, m.inchikey, m.split_key, m.heavy_atoms, m.charge, split]
+            )
     else:
         raise MoleculeError(f"received {path}; expected a name that ends in .csv or .smi")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,12 +70,14 @@ def read_table(path: str | Path, split_seed: int) -> list[Molecule]:
 def _from_row(row: Sequence[str], where: str, split_seed: int) -> Molecule:
     if len(row) != len(COLUMNS):
         raise MoleculeError(f"{where}: received {len(row)} columns; expected {len(COLUMNS)}")
-    smiles, name, inchikey, split_key, _, split = row
+    smiles, name, inchikey, split_key, _, _, split = row
     try:
-        heavy_atoms = parse(smiles).GetNumHeavyAtoms()
+        mol = parse(smiles)
     except MoleculeError as error:
         raise MoleculeError(f"{where}: {error}") from error
-    molecule = Molecule(smiles, name, inchikey, split_key, heavy_atoms)
+    # Sizes and charges are what the SMILES says, whatever stands beside it.
+    heavy_atoms, charge = mol.GetNumHeavyAtoms(), Chem.GetFormalCharge(mol)
+    molecule = Molecule(smiles, name, inchikey, split_key, heavy_atoms, charge)
     expected = split_of(split_key, split_seed)
     if split != expected.name.lower():
         raise MoleculeError(

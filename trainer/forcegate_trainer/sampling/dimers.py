@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from ase.data import vdw_radii
 from numpy.typing import NDArray
 
 from forcegate_client.dataset import Split
@@ -13,7 +14,6 @@ CONTACT_RANGE = (1.6, 4.5)  # Å, closest distance between the monomers
 # Contacts of heavy atoms at 1.6 Å would be bonds: no pair may be closer than this share of the
 # sum of van der Waals radii (hydrogen bonds reach 0.65).
 CLOSEST_SHARE = 0.62
-VAN_DER_WAALS = {1: 1.20, 6: 1.70, 7: 1.55, 8: 1.52, 9: 1.47, 16: 1.80, 17: 1.75}
 WATER_KEY = "XLYOFNOQVPJJNP"
 WATER_SHARE = 0.35
 MAX_MONOMER_HEAVY_ATOMS = 8
@@ -94,7 +94,7 @@ def closest_contact(positions: NDArray[np.float64], atoms_of_first: int) -> floa
 
 
 def _van_der_waals(atomic_numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.array([VAN_DER_WAALS[int(number)] for number in atomic_numbers])
+    return np.asarray(vdw_radii[atomic_numbers])
 
 
 def _distances(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:

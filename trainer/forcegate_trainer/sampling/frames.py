@@ -46,7 +46,7 @@ def sample_molecule(molecule: Molecule, settings: SamplingSettings) -> Sampled:
     except MoleculeError:
         sampled.dropped["no_conformer"] += settings.frames_per_molecule
         return sampled
-    for chain, (temperature, count) in enumerate(settings.thermal_frames()):
+    for chain, (temperature, count) in enumerate(settings.thermal_frames(rng)):
         begin = relaxed[chain % len(relaxed)]
         try:
             _run_chain(mol, begin, temperature, count, settings, rng, sampled)

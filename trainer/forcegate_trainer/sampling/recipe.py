@@ -84,12 +84,18 @@ class SamplingSettings:
         """Stretched and turned frames of a molecule."""
         return round(self.distorted_share * self.frames_per_molecule)
 
-    def thermal_frames(self) -> list[tuple[float, int]]:
-        """Temperature and number of frames of each chain of a molecule."""
+    def thermal_frames(self, rng: np.random.Generator) -> list[tuple[float, int]]:
+        """Temperature and number of frames of each chain of a molecule.
+
+        A molecule with fewer frames than there are temperatures gets a random few of these.
+        """
         total = self.frames_per_molecule - self.distorted_frames
         chains = len(self.temperatures)
+        if total < chains:
+            chosen = np.sort(rng.choice(chains, size=total, replace=False))
+            return [(self.temperatures[index], 1) for index in chosen]
         counts = [total // chains + (index < total % chains) for index in range(chains)]
-        return [(t, n) for t, n in zip(self.temperatures, counts, strict=True) if n]
+        return list(zip(self.temperatures, counts, strict=True))
 
     def generator(self, *purpose: str) -> np.random.Generator:
         """Randomness for one purpose (a molecule), independent of all others."""

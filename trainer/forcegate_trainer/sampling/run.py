@@ -113,6 +113,7 @@ def _table(items: Sequence[Molecule | Pair], settings: SamplingSettings) -> Mole
         [".".join(m.inchikey for m in group) for group in members],
         [".".join(m.split_key for m in group) for group in members],
         [group[0].split(settings.split_seed) for group in members],
+        [sum(m.charge for m in group) for group in members],
     )
 
 

@@ -1,0 +1,14 @@
+#!/bin/sh
+# How forcegate_v3 is made, as far as it is: run it in an empty folder, with forcegate installed.
+# Each command continues where it was stopped.
+set -eu
+
+# Twelve elements, ions, zwitterions. Five minutes on one core.
+forcegate-train molecules --recombine 10500 --fuse 500 --bridge 400 --peptides 900 \
+    --mutate 13500 --ionise 3600 --seed 51 --out molecules.csv
+
+# Round 0: dynamics under a force field, stretched bonds, turned torsions. Half an hour on one core.
+forcegate-train sample molecules.csv --out force_field_frames.h5 --splits train \
+    --temperatures 300,500,1000,100 --frames-per-molecule 4 --conformers 3 \
+    --equilibration-steps 100 --decorrelation-steps 20 \
+    --distorted-share 0.25 --dimer-share 0 --seed 52

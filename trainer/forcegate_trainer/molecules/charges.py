@@ -1,0 +1,35 @@
+"""What chemists call a molecule by its charges."""
+
+from enum import StrEnum
+
+from rdkit import Chem
+
+__all__ = ["ChargeClass", "charge_class"]
+
+
+class ChargeClass(StrEnum):
+    """What chemists call a molecule by its charges."""
+
+    NEUTRAL = "neutral"
+    CATION = "cation"
+    ANION = "anion"
+    ZWITTERION = "zwitterion"
+
+
+def charge_class(mol: Chem.Mol) -> ChargeClass:
+    """Net charge decides; without one, opposite charges that do not touch make a zwitterion.
+
+    Those that touch are how nitro groups, N-oxides, azides and ylides are drawn.
+    """
+    net = Chem.GetFormalCharge(mol)
+    if net:
+        return ChargeClass.CATION if net > 0 else ChargeClass.ANION
+    apart = any(
+        atom.GetFormalCharge()
+        and all(
+            atom.GetFormalCharge() * neighbour.GetFormalCharge() >= 0
+            for neighbour in atom.GetNeighbors()
+        )
+        for atom in mol.GetAtoms()
+    )
+    return ChargeClass.ZWITTERION if apart else ChargeClass.NEUTRAL
