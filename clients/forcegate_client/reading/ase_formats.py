@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from ase import Atoms
-from ase.calculators.calculator import all_properties
 from ase.io import iread
 
 from forcegate_client.reading.compression import uncompressed
@@ -86,9 +85,5 @@ class AseFile(Source):
         info = atoms.info
         # Rows of a data base keep what was told about them one level deeper.
         info.update(info.pop("key_value_pairs", None) or {})
-        # Results of another calculation.
         atoms.calc = None
-        for key in all_properties:
-            info.pop(key, None)
-            atoms.arrays.pop(key, None)
         return Parsed(atoms, label_of(info), smiles_of(info))

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import ForcegateError
+from forcegate_client.results import forget_results
 
 __all__ = ["Origin", "Parsed", "Problem", "Record", "RecordInvalid", "read_record"]
 
@@ -113,6 +114,7 @@ def read_record(source: str, index: int, parse: Callable[[], Parsed]) -> Record:
     parsed: Parsed | None = None
     try:
         parsed = parse()
+        forget_results(parsed.atoms)
         _require_structure(parsed.atoms)
     except RecordInvalid as error:
         problem = Problem(error.code, _one_line(str(error)))

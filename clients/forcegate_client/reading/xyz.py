@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from ase.calculators.calculator import all_properties
 from ase.constraints import FixAtoms, FixCartesian
 from ase.io.extxyz import key_val_str_to_dict
 
@@ -70,7 +69,7 @@ def xyz_records(file: io.BufferedReader) -> Int:
 
 
 def parse_frame(record: bytes) -> Parsed:
-    """The structure in one frame; results that it holds, such as energies, are left out.
+    """The structure in one frame, with all entries of its comment and columns.
 
     Raises:
         RecordInvalid: if count, columns or symbols are not those of a structure.
@@ -93,6 +92,8 @@ def parse_frame(record: bytes) -> Parsed:
             f"the count says {lines[0].strip()[:20]} atoms, and {len(rows)} lines follow",
             label=label,
         )
+    if not rows:
+        raise RecordInvalid("record_unreadable", "no atoms", label=label)
     try:
         if info is None:
             atoms = _atoms(_columns(rows, _PLAIN), _electrons(comment))
@@ -169,14 +170,13 @@ def _atoms(arrays: dict[str, Any], info: dict[str, Any]) -> Atoms:
         positions=arrays.pop("positions"),
         cell=None if lattice is None else np.asarray(lattice).T,
         pbc=pbc,
-        info={key: value for key, value in info.items() if key not in all_properties},
+        info=info,
     )
     free = arrays.pop("move_mask", None)
     if free is not None:
         atoms.set_constraint(_fixed(free.astype(bool)))
     for name, values in arrays.items():
-        if name not in all_properties:
-            atoms.set_array(name, values)
+        atoms.set_array(name, values)
     if masses is not None and "masses" not in arrays:
         atoms.set_masses(masses)
     return atoms
