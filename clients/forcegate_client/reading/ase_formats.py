@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 from ase import Atoms
+from ase.db import connect
 from ase.io import iread
 
 from forcegate_client.reading.compression import uncompressed
@@ -72,7 +74,10 @@ class AseFile(Source):
 
     def _begin(self) -> None:
         path = self._open.enter_context(uncompressed(self._input.path))
-        self._frames, self._next = iter(iread(path, index=":", format=self._told)), 0
+        if self._told == "db" or (self._told is None and path.suffix == ".db"):
+            self._frames, self._next = _rows(path), 0
+        else:
+            self._frames, self._next = iter(iread(path, index=":", format=self._told)), 0
 
     def _parse(self) -> Parsed:
         index, self._next = self._next, self._next + 1
@@ -83,7 +88,14 @@ class AseFile(Source):
             )
         atoms = next(self._frames)
         info = atoms.info
-        # Rows of a data base keep what was told about them one level deeper.
-        info.update(info.pop("key_value_pairs", None) or {})
         atoms.calc = None
         return Parsed(atoms, label_of(info), smiles_of(info))
+
+
+def _rows(path: Path) -> Iterator[Atoms]:
+    """Rows of a data base with what was told about them, which ``iread`` leaves out."""
+    with connect(path) as base:
+        for row in base.select():
+            atoms = row.toatoms()
+            atoms.info.update(row.key_value_pairs)
+            yield atoms

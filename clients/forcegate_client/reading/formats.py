@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 from ase.io.formats import ioformats
@@ -24,6 +23,9 @@ FORMATS: dict[str, str] = {
     "cif": "cif",
     **dict.fromkeys(("h5", "hdf5"), "h5"),
 }
+
+# Of ASE's formats, those whose names end in nothing that other files end in too.
+_ASE = frozenset(("traj", "db", "gen", "xsf", "cfg", "res", "vasp", "poscar", "xtd", "xsd"))
 
 
 def format_of(path: Path, told: str | None = None) -> str:
@@ -50,7 +52,7 @@ def format_of(path: Path, told: str | None = None) -> str:
 def is_known(path: Path) -> bool:
     """Whether the end of its name is that of a format of structures, and of nothing else."""
     ending = _ending(path)
-    return ending != "txt" and (ending in FORMATS or ending in _ase_endings())
+    return ending != "txt" and (ending in FORMATS or ending in _ASE)
 
 
 def _ending(path: Path) -> str:
@@ -58,15 +60,3 @@ def _ending(path: Path) -> str:
     if suffixes and suffixes[-1] in COMPRESSED:
         suffixes.pop()
     return suffixes[-1].removeprefix(".") if suffixes else ""
-
-
-@cache
-def _ase_endings() -> frozenset[str]:
-    # Pictures, web pages and scripts are formats that ASE writes.
-    return frozenset(
-        ending.lower()
-        for known in ioformats.values()
-        if known.can_read
-        for ending in (*known.extensions, known.name)
-        if ending not in ("json", "py", "log", "out", "html", "dat", "in")
-    )

@@ -34,6 +34,7 @@ _ELECTRONS = re.compile(
     re.IGNORECASE,
 )
 _CHARGE_AND_MULTIPLICITY = re.compile(r"\s*([+-]\d)\s+([1-9])\s*")
+_ATOM = re.compile(rb"[\w'*+.-]{1,8}\s+[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?(\s|$)")
 _FORTRAN = str.maketrans("dD", "ee")
 _TRUTH = {"T": True, "True": True, "F": False, "False": False}
 # As ASE names the columns of extended XYZ.
@@ -41,31 +42,47 @@ _ARRAYS = {"species": "symbols", "pos": "positions", "Z": "numbers", "charge": "
 
 
 def xyz_records(file: io.BufferedReader) -> Int:
-    """Frames: each goes from a line that is a count of atoms to the next such line.
+    """Frames: a line that is a count of atoms, a comment, and the lines up to the next count.
 
-    So a count that does not fit spoils its own frame alone. The line after a count is a comment,
-    whatever it is. Without any count there are no frames.
+    So a count that does not fit spoils its own frame alone. After as many lines as were counted,
+    further atoms belong to the frame, whose count is wrong, and anything else is a broken record
+    of its own. Without any count there are no frames.
     """
     bounds = array("q")
-    position = 0
     begin: int | None = None
+    position = left = 0
     counted = comment = False
+    doubtful: tuple[int, int] | None = None
     for line in file:
-        bare = line.strip()
-        if not position:
-            bare = bare.removeprefix(b"\xef\xbb\xbf")
+        bare = line.strip() if position else line.strip().removeprefix(b"\xef\xbb\xbf")
+        is_count = bare.isdigit()
+        if doubtful is not None and not _is_atom(bare):
+            # A comment that was a number, and no atom after it: it was the count.
+            bounds.extend((begin or 0, doubtful[0]))
+            begin, left = doubtful
+            comment = True
         if comment:
+            doubtful = (position, int(bare[:12])) if is_count else None
             comment = False
-        elif bare.isdigit():
+        elif is_count:
             if begin is not None:
                 bounds.extend((begin, position))
-            begin, comment, counted = position, True, True
-        elif bare and begin is None:
-            begin = position
+            begin, left, comment, counted = position, int(bare[:12]), True, True
+        elif bare and (begin is None or (left == 0 and not _is_atom(bare))):
+            if begin is not None:
+                bounds.extend((begin, position))
+            begin, left, doubtful = position, -1, None
+        else:
+            doubtful = None
+            left -= left > 0
         position += len(line)
     if begin is not None and counted:
         bounds.extend((begin, position))
     return pairs(bounds)
+
+
+def _is_atom(line: bytes) -> bool:
+    return _ATOM.match(line) is not None
 
 
 def parse_frame(record: bytes) -> Parsed:
