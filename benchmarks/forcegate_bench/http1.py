@@ -41,7 +41,7 @@ class Address(NamedTuple):
 def post(path: str, content_type: str, body: bytes) -> bytes:
     """A whole request, to be written as it is."""
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: benchmark\r\nContent-Type: {content_type}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode("ascii") + body

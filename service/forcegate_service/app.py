@@ -11,10 +11,12 @@ from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from forcegate_client.errors import ForcegateError
 from forcegate_service.access.caller import Access
+from forcegate_service.api.hosts import Hosts
 from forcegate_service.context import RequestContext
 from forcegate_service.dependencies import State
 from forcegate_service.gateway import Gateway
@@ -82,6 +84,7 @@ def create_app(
             await gateway.close()
 
     app = _Application(
+        settings=settings,
         title="forcegate",
         version=version("forcegate"),
         summary="Energies and forces from distilled PaiNN students",
@@ -102,9 +105,12 @@ def create_app(
 class _Application(FastAPI):
     """Requests pass our own layers before the framework's, which predictions thus never meet."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, settings: Settings, **options: Any) -> None:
         super().__init__(**options)
-        self._layers = RequestContext(predict.PlainPredictions(super().__call__))
+        inside = predict.PlainPredictions(super().__call__)
+        self._layers: ASGIApp = RequestContext(inside, Hosts.from_settings(settings))
+        if settings.proxy_networks:
+            self._layers = ProxyHeadersMiddleware(self._layers, settings.proxy_networks)  # type: ignore[arg-type, assignment]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""

@@ -11,7 +11,9 @@ from itertools import count
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from forcegate_client.errors import ForcegateError
 from forcegate_service.access.caller import Caller
+from forcegate_service.api.hosts import Hosts
 from forcegate_service.logs import current_request_id
 from forcegate_service.metrics import Metrics
 from forcegate_service.problems import problem_response, server_fault
@@ -39,8 +41,9 @@ class RequestContext:
     It is passed by every prediction, so it works on the raw headers.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self.app = app
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
@@ -65,11 +68,11 @@ class RequestContext:
         token = current_request_id.set(name.decode("ascii"))
         record_token = current_record.set(record)
         try:
-            if "refusal" in scope:
-                # The connection found no request that it could hand on.
-                await problem_response(scope["refusal"])(scope, receive, send_named)
-            else:
+            refusal = scope.get("refusal") or self._look(scope)
+            if refusal is None:
                 await self.app(scope, receive, send_named)
+            else:
+                await problem_response(refusal)(scope, receive, send_named)
         except Exception:
             logger.exception("request %s failed", current_request_id.get())
             if status is None:
@@ -84,9 +87,17 @@ class RequestContext:
                 status or 499,
                 time.perf_counter() - started,
                 state.get("caller"),
+                scope.get("client"),
             )
             current_record.reset(record_token)
             current_request_id.reset(token)
+
+    def _look(self, scope: Scope) -> ForcegateError | None:
+        try:
+            self._hosts.check(scope["headers"], scope["scheme"], scope["http_version"])
+        except ForcegateError as error:
+            return error
+        return None
 
 
 def _account(
@@ -96,12 +107,14 @@ def _account(
     status: int,
     duration_s: float,
     caller: Caller | None,
+    client: tuple[str, int] | None,
 ) -> None:
     """Count a request and write its line: no headers, and of the URL the route's template only.
 
     What went well is worth a line to those who debug: dynamics asks a thousand times a second.
     """
-    metrics.requests.answered(route, status, duration_s, current_record.get())
+    record = current_record.get()
+    metrics.requests.answered(route, status, duration_s, record)
     level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.WARNING
     if not logger.isEnabledFor(level):
         return
@@ -111,15 +124,19 @@ def _account(
         "status": status,
         "duration_s": round(duration_s, 6),
         "caller": None if caller is None else caller.id,
+        "client": None if client is None else client[0],
+        "problem": None if record is None else record.problem,
     }
     logger.log(
         level,
-        "%s %s %d in %.1f ms, caller %s, request %s",
+        "%s %s %d%s in %.1f ms, caller %s at %s, request %s",
         fields["method"],
         route,
         status,
+        f" {fields['problem']}" if fields["problem"] else "",
         1e3 * duration_s,
-        fields["caller"] or "not asked",
+        fields["caller"] or "unknown",
+        fields["client"] or "an unknown address",
         current_request_id.get(),
         extra={"fields": fields},
     )

@@ -17,6 +17,7 @@ from forcegate_client.errors import (
     DocumentedError,
     ForcegateError,
     MalformedBody,
+    MalformedRequest,
     MethodNotAllowed,
     ModelNotFound,
     RuntimeUnavailable,
@@ -62,6 +63,9 @@ def problem_response(error: ForcegateError, headers: dict[str, str] | None = Non
     note_problem(documented.code)
     if isinstance(documented, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(documented, MalformedRequest):
+        # What follows it on this connection may be anything.
+        headers["Connection"] = "close"
     if documented.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(documented.retry_after_s))
     return Response(

@@ -21,6 +21,7 @@ PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Use = Literal["md", "relax", "screening", "periodic"]
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 _PIN = re.compile(r"([a-z0-9_]+/[1-9][0-9]*)=(sha256:[0-9a-f]{64})")
 
 
@@ -53,6 +54,14 @@ class Settings(BaseSettings):
     )
     allow_anonymous: bool = Field(
         False, description="let requests without a key in, from other machines too"
+    )
+    allowed_hosts: str | None = Field(
+        None, description="names that the server answers to beside localhost, comma-separated"
+    )
+    trusted_proxies: str | None = Field(
+        None,
+        description="addresses or networks of proxies whose X-Forwarded-For is believed, "
+        "comma-separated",
     )
     public_metrics: bool = Field(
         False, description="answer /metrics without a key although keys are in force"
@@ -190,6 +199,16 @@ class Settings(BaseSettings):
         """``require_approval`` taken apart."""
         return _uses(self.require_approval or "")
 
+    @property
+    def answered_hosts(self) -> frozenset[str]:
+        """``allowed_hosts`` taken apart, in lower case."""
+        return frozenset(item.lower() for item in _items(self.allowed_hosts or ""))
+
+    @property
+    def proxy_networks(self) -> list[str]:
+        """``trusted_proxies`` taken apart."""
+        return _items(self.trusted_proxies or "")
+
     @model_validator(mode="after")
     def _refuse_open_doors(self) -> Self:
         open_to_all = self.keys_file is None and not self.allow_anonymous
@@ -221,6 +240,30 @@ class Settings(BaseSettings):
                 "FORCEGATE_SHADOW_DIR; expected a folder for the structures; set it as well"
             )
         return self
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _refuse_strange_hosts(cls, text: str | None) -> str | None:
+        for item in _items(text or ""):
+            if not _HOST.fullmatch(item):
+                raise ValueError(
+                    f"the host {item!r}; expected names such as gateway.example.org or addresses "
+                    "such as [::1], without scheme, port or path, separated by commas"
+                )
+        return text
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _refuse_strange_proxies(cls, text: str | None) -> str | None:
+        for item in _items(text or ""):
+            try:
+                ipaddress.ip_network(item)
+            except ValueError as error:
+                raise ValueError(
+                    f"the proxy {item!r} ({error}); expected addresses such as 10.0.0.7 or "
+                    "networks such as 10.0.0.0/24, separated by commas; names are not looked up"
+                ) from None
+        return text
 
     @field_validator("triton_url")
     @classmethod

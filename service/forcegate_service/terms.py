@@ -44,5 +44,5 @@ def read_terms(headers: Mapping[str, str], settings: Settings) -> Terms:
 def flow_of(caller: Caller, client: tuple[str, int] | None) -> Flow:
     """Turns are taken by keys, and by addresses where there are none; then by connections."""
     host, port = client or ("", 0)
-    connection = f"{host}:{port}"
-    return Flow(connection if caller.id == ANONYMOUS.id else caller.id, connection, caller.id)
+    who = host if caller.id == ANONYMOUS.id else caller.id
+    return Flow(who, f"{host}:{port}", caller.id)

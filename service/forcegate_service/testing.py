@@ -44,7 +44,7 @@ async def in_process(app: FastAPI) -> AsyncIterator[tuple[httpx.AsyncClient, Gat
     async with app.router.lifespan_context(app) as state:
         assert state is not None
         transport = httpx.ASGITransport(_with_state(app, state))
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield client, state["gateway"]
 
 
@@ -64,6 +64,7 @@ def running_gateway(settings: Settings, load_runtime: RuntimeLoader | None = Non
         ws="none",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="forcegate-test-server", daemon=True)

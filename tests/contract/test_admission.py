@@ -50,7 +50,7 @@ async def test_a_light_caller_gets_in_while_another_has_spent_the_budget(
         campaign = [asyncio.create_task(post(client, *many)) for _ in range(2)]
         await gate.entered()
         other = httpx.ASGITransport(client._transport.app, client=("127.0.0.1", 999))  # type: ignore[attr-defined]
-        async with httpx.AsyncClient(transport=other, base_url="http://gateway") as light:
+        async with httpx.AsyncClient(transport=other, base_url="http://localhost") as light:
             step = asyncio.create_task(post(light, water))
             await settled()
             # The budget is spent: who spent it is refused more.

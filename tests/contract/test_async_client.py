@@ -45,14 +45,14 @@ class Naps(FakeClock):
 async def of(settings: Settings) -> AsyncIterator[AsyncClient]:
     async with (
         gateway_client(settings) as inner,
-        AsyncClient("http://gateway", transport=inner._transport) as client,  # type: ignore[arg-type]
+        AsyncClient("http://localhost", transport=inner._transport) as client,  # type: ignore[arg-type]
     ):
         yield client
 
 
 def scripted(server: FakeServer, clock: Naps, **options: object) -> AsyncClient:
     return AsyncClient(
-        "http://gateway",
+        "http://localhost",
         transport=server.transport,
         sleep=clock.nap,
         clock=clock,
@@ -131,7 +131,7 @@ async def test_a_full_gateway_is_asked_again_after_the_wait_that_it_advises(
             gate.open()
             await first
 
-        client = AsyncClient("http://gateway", transport=inner._transport, sleep=nap)  # type: ignore[arg-type]
+        client = AsyncClient("http://localhost", transport=inner._transport, sleep=nap)  # type: ignore[arg-type]
         first = asyncio.create_task(client.predict(WATER, "fake"))
         await gate.entered()
         second = await client.predict(WATER, "fake")
@@ -171,7 +171,7 @@ async def test_an_answer_that_does_not_come_is_a_silent_server(settings: Setting
         raise AssertionError
 
     client = AsyncClient(
-        "http://gateway",
+        "http://localhost",
         timeouts=Timeouts(total_s=0.01),
         retry=RetryPolicy(give_up_after_s=0.0, first_answer_within_s=0.0),
         transport=httpx.MockTransport(never),
@@ -218,7 +218,7 @@ async def test_no_more_requests_are_under_way_than_there_are_connections() -> No
 
 
 def test_one_client_serves_one_event_loop_after_another() -> None:
-    client = AsyncClient("http://gateway", transport=FakeServer().transport)
+    client = AsyncClient("http://localhost", transport=FakeServer().transport)
     for _ in range(2):
         response = asyncio.run(client.predict(WATER))
         assert response.version == "1"

@@ -189,7 +189,7 @@ def ask_in_good_order(answers: list[httpx.Response], retry: RetryPolicy) -> Fake
     batch = StructureBatch.from_arrays([1, 1], [6, 6], np.zeros((2, 3)))
     with (
         Client(
-            "http://gateway",
+            "http://localhost",
             transport=server.transport,
             retry=retry,
             sleep=clock.sleep,

@@ -101,8 +101,8 @@ def test_an_endless_body_is_cut_off_and_the_server_lives(
         host, port = urlsplit(url).netloc.split(":")
         with socket.create_connection((host, int(port)), timeout=30) as connection:
             connection.sendall(
-                b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                b"Transfer-Encoding: chunked\r\n\r\n"
+                b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
+                b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
             )
             chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
             for _ in range(17):
@@ -177,8 +177,8 @@ def test_a_head_that_never_ends_loses_its_connection(
         with socket.create_connection(address, timeout=30) as silent:
             assert silent.recv(1) == b""
         with socket.create_connection(address, timeout=30) as slow:
-            slow.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\n")
+            slow.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n")
             assert slow.recv(1) == b""
         with socket.create_connection(address, timeout=30) as prompt:
-            prompt.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+            prompt.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert prompt.recv(15) == b"HTTP/1.1 200 OK"

@@ -119,6 +119,27 @@ def test_request_lines_of_other_versions_are_refused(url: str, kind: str) -> Non
     assert refused.problem()["code"] == "malformed_request"
 
 
+HOSTS = {
+    "none": b"",
+    "two": b"Host: localhost\r\nHost: localhost\r\n",
+    "two that differ": b"Host: localhost\r\nHost: evil.example\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTS)
+def test_a_request_names_one_host(url: str, kind: str) -> None:
+    with Peer(url) as peer:
+        (refused,) = everything(peer.send(b"GET /health/live HTTP/1.1\r\n%s\r\n" % HOSTS[kind]))
+    assert refused.problem()["code"] == "malformed_request"
+
+
+def test_a_target_with_a_host_of_its_own_is_that_of_the_header(url: str) -> None:
+    for target, status in ((b"http://localhost", 200), (b"http://evil.example", 400)):
+        with Peer(url) as peer:
+            answer = peer.send(LIVE.replace(b"GET ", b"GET " + target)).answer()
+        assert answer.status == status
+
+
 def chunked(body: bytes, trailers: bytes = b"", extension: bytes = b"") -> bytes:
     return b"%x%s\r\n%s\r\n0\r\n%s\r\n" % (len(body), extension, body, trailers)
 

@@ -24,8 +24,8 @@ from support.raw_http import PATIENCE_S, Peer, RawAnswer, post_head
 from support.server_process import connections_possible, footprint, open_files, settled, started
 
 MIB = 1024 * 1024
-LIVE = b"GET /health/live HTTP/1.1\r\nHost: gateway\r\n\r\n"
-METRICS = b"GET /metrics HTTP/1.1\r\nHost: gateway\r\n\r\n"
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+METRICS = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 OPEN_LIVE = LIVE[:-2]
 WATER = {
     "atomic_numbers": [8, 1, 1],
@@ -218,15 +218,15 @@ NO_HTTP = {
     "a hello of TLS": bytes.fromhex("16030100c8010000c40303") + b"\x00" * 200,
     "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "SSH": b"SSH-2.0-OpenSSH_9.6\r\n",
-    "a request of a proxy": b"CONNECT gateway:80 HTTP/1.1\r\nHost: gateway\r\n\r\n",
+    "a request of a proxy": b"CONNECT gateway:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "two lengths": post_head(3)[:-2] + b"Content-Length: 4\r\n\r\nabcd",
     "a length and chunks": post_head(3)[:-2] + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "a negative length": post_head(-1),
     "a length of thousands of digits": post_head(int("9" * 4000)),
     "a chunk of a length that is none": post_head(None) + b"xyz\r\n",
     "a chunk that is larger than all memory": post_head(None) + b"f" * 20 + b"\r\n",
-    "letters beyond ASCII in the path": b"GET /\xff\xfe HTTP/1.1\r\nHost: gateway\r\n\r\n",
-    "an address without a path": b"GET http:// HTTP/1.1\r\nHost: gateway\r\n\r\n",
+    "letters beyond ASCII in the path": b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "an address without a path": b"GET http:// HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a header without a name": OPEN_LIVE + b": x\r\n\r\n",
     "a folded header": OPEN_LIVE + b"X-A: b\r\n c\r\n\x01\r\n\r\n",
 }

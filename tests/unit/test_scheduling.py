@@ -93,6 +93,20 @@ class TestBudget:
             budget.reserve(BOB, 5.0)
         little.release()
 
+    def test_many_connections_get_no_more_than_one_of_another_caller(self) -> None:
+        budget = Budget(10.0)
+        budget.reserve(ANN, 9.99)
+        got = 0.0
+        for connection in range(200):
+            try:
+                budget.reserve(Flow("bob", str(connection)), 0.05)
+            except TooManyRequests:
+                break
+            got += 0.05
+        assert got <= 5.0
+        # Whoever comes next still has a share of its own.
+        budget.reserve(Flow("eve", "1"), 0.5)
+
     def test_what_is_larger_than_the_budget_gets_in_beside_light_work(self) -> None:
         budget = Budget(10.0)
         budget.reserve(BOB, 0.1)

@@ -185,6 +185,8 @@ class Connection(HttpToolsProtocol):
         """Say in the scope what is asked for."""
         target = httptools.parse_url(self.url)
         scope = cast(dict[str, Any], self.scope)
+        if target.host is not None and not self._names(target.host, target.port):
+            raise _malformed("a target at another host than its Host header")
         path = target.path.decode("ascii")
         scope.update(
             method=self.parser.get_method().decode("ascii"),
@@ -194,6 +196,11 @@ class Connection(HttpToolsProtocol):
         )
         if self.parser.get_http_version() != "1.1":
             scope["http_version"] = self.parser.get_http_version()
+
+    def _names(self, host: bytes, port: int | None) -> bool:
+        """Whether the Host header says the same."""
+        authority = host if port is None else b"%s:%d" % (host, port)
+        return any(name == b"host" and value == authority for name, value in self.headers)
 
     def _announced(self) -> float:
         """Bytes of the body that the head announces; infinite for chunks."""

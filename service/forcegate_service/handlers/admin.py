@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from forcegate_service.dependencies import GatewayDependency, require
+from forcegate_service.api.admit import admit
+from forcegate_service.dependencies import GatewayDependency
 from forcegate_service.openapi import FORBIDDEN, NOT_READY, UNAUTHORIZED
 from forcegate_service.serving import Reloaded
 
@@ -20,7 +21,7 @@ router = APIRouter(tags=["operations"], prefix="/v1/admin")
 )
 async def reload(request: Request, gateway: GatewayDependency) -> Reloaded:
     """Serve new versions, let go of those that are gone, read changed cards and keys."""
-    require(request, "admin")
+    admit(request.scope, "admin")
     keys_refused = request.state.access.reload()
     changes = await gateway.reload()
     return changes.model_copy(update={"keys_refused": keys_refused})

@@ -7,7 +7,8 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from forcegate_service.dependencies import GatewayDependency, require_key
+from forcegate_service.api.admit import admit
+from forcegate_service.dependencies import GatewayDependency
 from forcegate_service.openapi import NOT_READY, UNAUTHORIZED
 
 __all__ = ["router"]
@@ -34,7 +35,7 @@ async def ready(gateway: GatewayDependency) -> dict[str, str]:
 async def metrics(request: Request, gateway: GatewayDependency) -> Response:
     """All ``forcegate_*`` metrics."""
     if not gateway.settings.public_metrics:
-        require_key(request)
+        admit(request.scope, "key")
     # What was answered last is counted in the turn of the loop after it.
     await asyncio.sleep(0)
     # The type is given as a header because Response would add a second charset to it.

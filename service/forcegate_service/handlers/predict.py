@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from forcegate_client.errors import DeadlineExceeded, ForcegateError
-from forcegate_service.access.caller import Access
+from forcegate_service.api.admit import admit
 from forcegate_service.body import declared_length, read_body
 from forcegate_service.gateway import Gateway
 from forcegate_service.negotiation import Form
@@ -78,10 +78,8 @@ async def _answer(scope: Scope, receive: Receive) -> tuple[bytes, Form]:
     headers = RawHeaders(scope["headers"])
     state = scope["state"]
     gateway: Gateway = state["gateway"]
-    access: Access = state["access"]
     # Before anything is read: who may not ask must not cost anything.
-    caller = state["caller"] = access.identify(headers)
-    access.require(caller, "predict")
+    caller = admit(scope, "predict")
     terms = read_terms(headers, gateway.settings)
     gateway.require_ready()
     flow = flow_of(caller, scope.get("client"))

@@ -9,8 +9,9 @@ from starlette.datastructures import Headers
 
 from forcegate_client.errors import ForcegateError, PayloadTooLarge, UnsupportedMediaType
 from forcegate_service.access.caller import ANONYMOUS, Caller
+from forcegate_service.api.admit import admit
 from forcegate_service.body import declared_length, read_body
-from forcegate_service.dependencies import GatewayDependency, require
+from forcegate_service.dependencies import GatewayDependency
 from forcegate_service.gateway import Gateway
 from forcegate_service.monitoring.md_reports import MDReports
 from forcegate_service.negotiation import JSON, request_form
@@ -36,7 +37,7 @@ _BODY_WITHIN_S = 10.0
 )
 async def report(request: Request, gateway: GatewayDependency) -> Response:
     """Take one report; one that was seen before is answered alike and changes nothing."""
-    caller = require(request, "report")
+    caller = admit(request.scope, "report")
     gateway.require_ready()
     reports = cast(MDReports, request.state.md_reports)
     try:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from fastapi import APIRouter, Request
 
 from forcegate_client.errors import UnsupportedMediaType
-from forcegate_service.access.caller import Access
+from forcegate_service.api.admit import admit
 from forcegate_service.body import declared_length, read_body
-from forcegate_service.dependencies import GatewayDependency, identify
+from forcegate_service.dependencies import GatewayDependency
 from forcegate_service.gateway import Gateway
 from forcegate_service.monitoring.shadow import Shadow
 from forcegate_service.monitoring.shadow_results import ShadowReceipt, read_results
@@ -37,8 +35,7 @@ async def results(request: Request, gateway: GatewayDependency) -> ShadowReceipt
 
     Without keys only this machine may report; otherwise it takes the scope ``shadow``.
     """
-    host = request.client.host if request.client else ""
-    cast(Access, request.state.access).require_here(identify(request), "shadow", host)
+    admit(request.scope, "shadow")
     reported = read_results(await _body(request, gateway))
     shadows = [observer for observer in gateway.observers if isinstance(observer, Shadow)]
     if not shadows:

@@ -22,6 +22,7 @@ PROBLEM_CODES = frozenset(
         "field_repeated",
         "field_unknown",
         "forbidden",
+        "host_not_allowed",
         "invalid_structure",
         "malformed_body",
         "malformed_request",

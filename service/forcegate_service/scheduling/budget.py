@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 
 from forcegate_client.errors import TooManyRequests
@@ -22,8 +23,9 @@ _LARGEST_SHARE = 0.5
 class Budget:
     """What waits or runs is done within ``limit_s`` predicted seconds; used on the loop alone.
 
-    When it is spent, a flow still gets in with what lies within its equal share of the budget:
-    turns are fair, so whoever asks for little waits for little, whatever others have queued. Time
+    When it is spent, a flow still gets in with what lies within its equal share of the budget,
+    which callers share, and each caller's connections: turns are fair, so whoever asks for little
+    waits for little, whatever others have queued, on however many connections. Time
     that is lost elsewhere, ``lost_s()``, is not there to be spent; ``lanes()`` batches are computed
     at the same time.
     """
@@ -40,6 +42,8 @@ class Budget:
         self.admitted_s = 0.0
         self.lost_s = lost_s
         self._of_flow: dict[Flow, float] = {}
+        # Connections of each caller that have something admitted.
+        self._connections: Counter[str] = Counter()
         self._jitter = jitter
 
     def reserve(self, flow: Flow, seconds: float) -> Reservation:
@@ -59,8 +63,9 @@ class Budget:
         if waiting_s + min(seconds / lanes, _LARGEST_SHARE * self.limit_s) <= self.limit_s:
             return
         own = self._of_flow.get(flow, 0.0)
-        flows = len(self._of_flow) + (flow not in self._of_flow)
-        if (own + seconds) / lanes <= (self.limit_s - lost_s) / flows:
+        callers = len(self._connections) + (flow.caller not in self._connections)
+        connections = self._connections[flow.caller] + (flow not in self._of_flow)
+        if (own + seconds) / lanes <= (self.limit_s - lost_s) / (callers * connections):
             return
         low, high = _ADVISED
         wait = (low + (high - low) * self._jitter()) * waiting_s
@@ -76,9 +81,13 @@ class Budget:
         own = self._of_flow.get(flow, 0.0) + seconds
         # Sums of floats: what is empty is empty.
         if own > 1e-12:
+            if flow not in self._of_flow:
+                self._connections[flow.caller] += 1
             self._of_flow[flow] = own
-        else:
-            self._of_flow.pop(flow, None)
+        elif self._of_flow.pop(flow, None) is not None:
+            self._connections[flow.caller] -= 1
+            if not self._connections[flow.caller]:
+                del self._connections[flow.caller]
         if not self._of_flow:
             self.admitted_s = 0.0
 
