@@ -173,7 +173,9 @@ def card_in(answer: Answer, name: str) -> dict[str, Any]:
 def _is_entry(entry: Any) -> bool:
     if not isinstance(entry, dict):
         return False
-    texts = (entry.get("name"), entry.get("default_version"), entry.get("digest"))
+    # None where the operator has to promote a version first.
+    default = entry.get("default_version") or ""
+    texts = (entry.get("name"), default, entry.get("digest"))
     versions, status = entry.get("versions"), entry.get("status")
     if not isinstance(versions, list) or not isinstance(status, dict):
         return False

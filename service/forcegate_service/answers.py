@@ -54,8 +54,9 @@ def respond(
     answers: Sequence[Answer],
     failed: dict[int, ForcegateError],
     card: ModelCard,
+    remarks: Sequence[str] = (),
 ) -> PredictResponse:
-    """The response with everything that was asked for, and nothing else."""
+    """The response with everything that was asked for; ``remarks`` are about each structure."""
     keep = None if not failed else ~np.isin(prepared.index, list(failed))
     problems = prepared.problems | failed
     return PredictResponse(
@@ -64,7 +65,7 @@ def respond(
         digest=card.digest,
         card_digest=card.card_digest,
         status=dict(card.status),
-        predictions=_predictions(prepared, answers, keep, problems),
+        predictions=_predictions(prepared, answers, keep, problems, remarks),
         timing={
             "queue_s": answers[0].queue_s if answers else 0.0,
             "graph_s": prepared.graph_s,
@@ -79,6 +80,7 @@ def _predictions(
     answers: Sequence[Answer],
     keep: Bool | None,
     problems: dict[int, ForcegateError],
+    remarks: Sequence[str],
 ) -> Predictions:
     """``keep`` [K] are the computed structures that have an answer, None if all of them have."""
     batch, wanted = prepared.request.structures, prepared.request.properties
@@ -105,8 +107,20 @@ def _predictions(
         energy_uncertainty=uncertainty,
         max_novelty=novelty,
         problems={b: problems[b].to_problem() for b in sorted(problems)},
-        warnings={b: texts for b, texts in prepared.warnings.items() if b not in problems},
+        warnings=_warnings(prepared, index, problems, remarks),
     )
+
+
+def _warnings(
+    prepared: Prepared,
+    index: npt.NDArray[np.int64],
+    problems: dict[int, ForcegateError],
+    remarks: Sequence[str],
+) -> dict[int, list[str]]:
+    found = {b: list(texts) for b, texts in prepared.warnings.items() if b not in problems}
+    for b in index.tolist() if remarks else ():
+        found.setdefault(b, []).extend(remarks)
+    return found
 
 
 def _stress(virial: Float, cells: Float) -> Float:

@@ -28,6 +28,7 @@ __all__ = [
     "PROGRAM_NAME",
     "USES",
     "Approval",
+    "Digest",
     "Limits",
     "ModelCard",
     "Reference",
@@ -174,6 +175,11 @@ class ModelCard(BaseModel):
             ) from error
         card.verify(folder)
         return card
+
+    @property
+    def fit_for_something(self) -> bool:
+        """Whether validation approved the version for any use, be it with caution."""
+        return any(verdict in ("approved", "caution") for verdict in self.status.values())
 
     def verify(self, folder: Path) -> None:
         """Compare the files in ``folder`` with the digests of this card.

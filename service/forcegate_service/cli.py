@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from forcegate_client.errors import ForcegateError
 from forcegate_service.access.commands import keys_commands
 from forcegate_service.logs import configure_logging
+from forcegate_service.promotion_commands import add_promotion_commands
 from forcegate_service.rounding import round_alike_in_every_batch
 from forcegate_service.settings import Settings
 
@@ -25,6 +26,9 @@ def create_cli() -> typer.Typer:
     app.command("compile")(_compile)
     app.command("triton-repository")(_triton_repository)
     app.command("metrics")(_metrics)
+    add_promotion_commands(
+        app, lambda context, given: _settings_for(context, given).model_repository
+    )
     app.add_typer(keys_commands(), name="keys")
     return app
 

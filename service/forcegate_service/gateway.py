@@ -241,7 +241,10 @@ class Gateway:
                 self._guess.learn(form, len(body), seconds)
                 answers = await asked.answers(reservation)
             failed = failures(prepared, answers, version)
-            answer = partial(self._answer, version.card, prepared, answers, failed, answer_form)
+            remarks = self._remarks(request, version.card)
+            answer = partial(
+                self._answer, version.card, prepared, answers, failed, remarks, answer_form
+            )
             # What is counted is counted in the next turn of the loop: the answer leaves first.
             soon = asyncio.get_running_loop().call_soon
             try:
@@ -313,12 +316,22 @@ class Gateway:
             self.metrics.rejected(card, [error])
             raise
 
+    def _remarks(self, request: PredictRequest, card: ModelCard) -> list[str]:
+        """What is said of every structure of an answer by a version that nobody named."""
+        if request.version is None and self.models.is_forced(card.name):
+            return [
+                f"{card.name} version {card.version} is not validated for any use; the operator of "
+                "this server made it the default all the same"
+            ]
+        return []
+
     def _answer(
         self,
         card: ModelCard,
         prepared: Prepared,
         answers: list[Answer],
         failed: dict[int, ForcegateError],
+        remarks: list[str],
         form: Form,
     ) -> tuple[bytes, int, dict[str, float]]:
         """The encoded answer, the structures that have one in it, and the seconds by phase."""
@@ -330,7 +343,7 @@ class Gateway:
             raise failed[away[0]]
         if failed and prepared.request.on_error == "raise":
             raise failed[min(failed)]
-        response = respond(prepared, answers, failed, card)
+        response = respond(prepared, answers, failed, card, remarks)
         if form == JSON:
             body = write_json(response, prepared.request.ids)
         else:

@@ -13,7 +13,7 @@ __all__ = ["explain"]
 # What each field holds, by its place; a structure's fields are under "structures".
 _REQUEST_FIELDS = {
     "model": "the name of a model, a string",
-    "version": 'a version as a string such as "1", or null for the newest',
+    "version": 'a version as a string such as "1", or null for the default',
     "properties": "a list of strings",
     "on_error": '"raise" or "partial"',
     "structures": "a list of structures",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from forcegate_client.errors import Forbidden, ModelNotFound
 from forcegate_service.card import ModelCard
 from forcegate_service.errors import ModelRefused
+from forcegate_service.promotion import Default, Promotion, PromotionRefused, choose_default
 from forcegate_service.scheduling.version import ServedVersion
 
 __all__ = ["DEFAULT_ALIAS", "Policy", "Refusal", "Registry"]
@@ -90,10 +91,11 @@ class Refusal:
 
 
 class Registry:
-    """Versions by model; the newest version of a model is its default."""
+    """Versions by model; ``promotions`` are what operators decided about their defaults."""
 
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
+        self.promotions: Mapping[str, Promotion | PromotionRefused] = {}
         self.models: dict[str, dict[str, ServedVersion]] = {}
         self.refused: list[Refusal] = []
 
@@ -115,7 +117,7 @@ class Registry:
         return self.models.get(model, {}).get(version)
 
     def find(self, model: str, version: str | None = None) -> ServedVersion:
-        """What a request for ``model`` means: its newest version unless one is named.
+        """What a request for ``model`` means: its default version unless one is named.
 
         Raises:
             ModelNotFound: if there is no such model or version.
@@ -129,15 +131,40 @@ class Registry:
                 action="GET /v1/models lists what is served",
             )
         if version is None:
-            return versions[next(reversed(versions))]
+            return versions[self._default_version(name)]
         if version not in versions:
             raise ModelNotFound(
                 f"version {version[:80]!r} of model {model[:80]!r}",
-                expected=f"one of {', '.join(versions)}, or none for the newest",
+                expected=f"one of {', '.join(versions)}, or none for the default",
                 action="GET /v1/models lists what is served",
                 code="version_not_found",
             )
         return versions[version]
+
+    def default(self, model: str) -> Default:
+        """The default version of a model that is served, and why it is."""
+        promotion = self.promotions.get(model)
+        if isinstance(promotion, PromotionRefused):
+            return Default(None, str(promotion))
+        cards = {version: served.card for version, served in self.models[model].items()}
+        return choose_default(cards, promotion)
+
+    def is_forced(self, model: str) -> bool:
+        """Whether the default version of a model is one that is not validated."""
+        promotion = self.promotions.get(model)
+        return isinstance(promotion, Promotion) and promotion.forced
+
+    def _default_version(self, model: str) -> str:
+        found = self.default(model)
+        if found.version is None:
+            raise ModelNotFound(
+                f"model {model} without a version: {found.reason}",
+                expected=f"one of the versions {', '.join(self.models[model])} to be named",
+                action="name one, or have the operator of this server promote one "
+                "(`forcegate-serve promote`)",
+                code="no_default_version",
+            )
+        return found.version
 
     def served(self) -> Iterator[ServedVersion]:
         """Every version that is served."""

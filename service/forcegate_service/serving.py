@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from forcegate_service.loading import (
 )
 from forcegate_service.metrics import Metrics
 from forcegate_service.plausible import atomic_energies
+from forcegate_service.promotion import Default, Promotion, PromotionRefused, read_promotion
 from forcegate_service.registry import Policy, Refusal, Registry
 from forcegate_service.runtime import RuntimeLoader
 from forcegate_service.scheduling.batch_limit import BatchLimit
@@ -39,8 +40,9 @@ logger = logging.getLogger(__name__)
 class Reloaded(BaseModel):
     """What a look at the repository changed; versions as ``model/version``.
 
-    ``updated`` are the same versions with other measurements, such as new verdicts.
-    ``keys_refused`` says why the keys stay in force as they were, if their file cannot be used.
+    ``updated`` are the same versions with other measurements, such as new verdicts. ``defaults``
+    are models that answer with another version by default, or for another reason. ``keys_refused``
+    says why the keys stay in force as they were, if their file cannot be used.
     """
 
     added: list[str] = []
@@ -48,6 +50,7 @@ class Reloaded(BaseModel):
     updated: list[str] = []
     kept: list[str] = []
     refused: dict[str, str] = {}
+    defaults: dict[str, str] = {}
     keys_refused: str = ""
 
 
@@ -85,8 +88,17 @@ class Serving:
             folders = version_folders(self._settings.model_repository)
             changes = Reloaded()
             refusals: list[Refusal] = []
-            for folder in folders:
-                await self._consider(folder, changes, refusals)
+            opened: list[ServedVersion] = []
+            promotions = await asyncio.to_thread(self._promotions, folders)
+            before = self._defaults()
+            try:
+                for folder in folders:
+                    opened += await self._consider(folder, changes, refusals)
+            finally:
+                # At once, so that no version is a default in between that nobody wants as one.
+                for served in opened:
+                    self.registry.add(served)
+                self.registry.promotions = promotions
             self.registry.refused = refusals
             if not (changes.added or changes.updated or changes.kept):
                 absent = any(refusal.absent for refusal in refusals)
@@ -103,16 +115,47 @@ class Serving:
                 if served.name not in present:
                     changes.removed.append(served.name)
                     await self._let_go(served)
+            self._tell_of_defaults(before, changes)
             return changes
 
-    async def _consider(self, folder: Path, changes: Reloaded, refusals: list[Refusal]) -> None:
+    def _promotions(self, folders: Sequence[Path]) -> dict[str, Promotion | PromotionRefused]:
+        """What operators decided; where that cannot be read, it is as it was."""
+        found: dict[str, Promotion | PromotionRefused] = {}
+        for folder in {folder.parent for folder in folders}:
+            try:
+                decision = read_promotion(folder)
+            except PromotionRefused as error:
+                logger.error("the default of %s: %s", folder.name, error)
+                found[folder.name] = self.registry.promotions.get(folder.name, error)
+            else:
+                if decision is not None:
+                    found[folder.name] = decision
+        return found
+
+    def _defaults(self) -> dict[str, Default]:
+        return {model: self.registry.default(model) for model in self.registry.models}
+
+    def _tell_of_defaults(self, before: dict[str, Default], changes: Reloaded) -> None:
+        for model, default in self._defaults().items():
+            if default == before.get(model):
+                continue
+            changes.defaults[model] = f"{default.version or 'none'}: {default.reason}"
+            doubtful = default.version is None or default.forced
+            level = logging.WARNING if doubtful else logging.INFO
+            logger.log(level, "default of %s: %s", model, changes.defaults[model])
+
+    async def _consider(
+        self, folder: Path, changes: Reloaded, refusals: list[Refusal]
+    ) -> list[ServedVersion]:
+        """The version in ``folder`` if it is a new one and good; what is known is looked at."""
         name = _name(folder)
         served = self.registry.get(folder.parent.name, folder.name)
         try:
             if served is None:
-                self.registry.add(await self._open(folder))
+                opened = await self._open(folder)
                 changes.added.append(name)
-            elif (card := await asyncio.to_thread(_read_again, folder, served)) is not None:
+                return [opened]
+            if (card := await asyncio.to_thread(_read_again, folder, served)) is not None:
                 # Whoever changes cards may have changed more: is it still the same that answers?
                 await self._dispatcher.call(partial(recognise, served.runtime))
                 served.card = card
@@ -133,6 +176,7 @@ class Serving:
             if served is not None:
                 # Its files are not the ones that it was loaded from; what was loaded was good.
                 changes.kept.append(name)
+        return []
 
     async def _open(self, folder: Path) -> ServedVersion:
         started = time.perf_counter()

@@ -169,12 +169,12 @@ async def test_what_validation_says_of_a_model_is_exported_and_follows_its_card(
         before = announced(registry)
         path = repository / "fake" / "1" / CARD_NAME
         card = json.loads(path.read_text(encoding="utf-8"))
-        card["status"]["md"] = "approved"
+        card["status"]["md"] = "caution"
         path.write_text(json.dumps(card), encoding="utf-8")
         await gateway.reload()
         after = announced(registry)
-    assert [labels["md"] for labels in before] == ["not_validated"]
-    assert [labels["md"] for labels in after] == ["approved"]
+    assert [labels["md"] for labels in before] == ["approved"]
+    assert [labels["md"] for labels in after] == ["caution"]
     assert before[0]["digest"] == after[0]["digest"]
 
 

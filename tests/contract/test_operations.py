@@ -107,8 +107,8 @@ async def test_metrics_count_requests_batches_and_rejections(
         'forcegate_rejected_structures_total{reason="charge_unsupported"} 1.0',
         'forcegate_structures_total{model="fake"} 1.0',
         "forcegate_batch_structures_count 1.0",
-        f'forcegate_model_info{{digest="{digest}",md="not_validated",model="fake",'
-        'periodic="not_validated",relax="not_validated",screening="not_validated",version="1"} 1.0',
+        f'forcegate_model_info{{digest="{digest}",md="approved",model="fake",'
+        'periodic="not_validated",relax="approved",screening="approved",version="1"} 1.0',
     ):
         assert line in text
     for phase in ("queue", "graph", "inference", "serialise"):

@@ -173,7 +173,7 @@ async def test_a_version_that_answers_its_reference_otherwise_takes_no_new_card(
     settings: Settings, repository: Path, water: dict[str, Any]
 ) -> None:
     async with opened(settings) as (client, gateway, runtimes):
-        _set_status(repository / "fake" / "1", md="approved")
+        _set_status(repository / "fake" / "1", md="caution")
 
         def spoil(graph: Graph, output: ModelOutput) -> None:
             output.energy[:] += 1.0
@@ -182,7 +182,7 @@ async def test_a_version_that_answers_its_reference_otherwise_takes_no_new_card(
         changes = await gateway.reload()
         answer = (await post(client, water)).json()
     assert "reference energy" in changes.refused["fake/1"]
-    assert answer["status"]["md"] == "not_validated"
+    assert answer["status"]["md"] == "approved"
 
 
 async def test_weights_that_change_under_a_number_are_refused_and_the_loaded_ones_stay(
@@ -230,7 +230,7 @@ async def test_a_version_without_the_required_approval_is_not_asked(
     settings: Settings, repository: Path, water: dict[str, Any]
 ) -> None:
     write_fake_model(repository, version="2")
-    _set_status(repository / "fake" / "1", md="approved")
+    _set_status(repository / "fake" / "2", md="not_validated")
     strict = settings.model_copy(update={"require_approval": "md"})
     async with gateway_client(strict) as client:
         approved = await post(client, water, version="1")

@@ -43,6 +43,6 @@ def _show(entries: list[dict[str, Any]]) -> None:
     for entry in entries:
         verdicts = ", ".join(f"{use}: {verdict}" for use, verdict in entry["status"].items())
         # As much of the digest as tells two versions apart at a glance.
-        cells = (entry["name"], entry["default_version"], ", ".join(entry["versions"]))
+        cells = (entry["name"], entry["default_version"] or "none", ", ".join(entry["versions"]))
         table.add((*cells, entry["digest"][:19]), [verdicts])
     table.show(out_console())

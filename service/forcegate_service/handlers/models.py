@@ -23,10 +23,12 @@ class ModelEntry(BaseModel):
     """One model; digests, ``elements`` and ``status`` are those of its default version.
 
     ``digest`` is that of the weights, ``card_digest`` that of all that answers depend on.
+    Without a default, ``default_version`` is null and they are those of the newest version.
     """
 
     name: str
-    default_version: str
+    default_version: str | None
+    default_reason: str
     versions: list[str]
     digest: str
     card_digest: str
@@ -55,11 +57,13 @@ async def list_models(gateway: GatewayDependency) -> ModelList:
     gateway.require_ready()
     entries = []
     for name, versions in gateway.models.models.items():
-        card = gateway.models.find(name).card
+        default = gateway.models.default(name)
+        card = versions[default.version or next(reversed(versions))].card
         entries.append(
             ModelEntry(
                 name=name,
-                default_version=card.version,
+                default_version=default.version,
+                default_reason=default.reason,
                 versions=list(versions),
                 digest=card.digest,
                 card_digest=card.card_digest,
@@ -78,6 +82,6 @@ async def list_models(gateway: GatewayDependency) -> ModelList:
 async def show_model(
     name: str, gateway: GatewayDependency, version: str | None = None
 ) -> ModelCard:
-    """The card of ``version``, or of the newest one."""
+    """The card of ``version``, or of the default one."""
     gateway.require_ready()
     return gateway.models.find(name, version).card

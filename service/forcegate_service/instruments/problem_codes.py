@@ -31,6 +31,7 @@ PROBLEM_CODES = frozenset(
         "model_not_found",
         "multiplicity_unsupported",
         "no_atoms",
+        "no_default_version",
         "not_acceptable",
         "not_finite",
         "not_ready",

@@ -5,7 +5,7 @@ import { symbolOf } from "./elements.js";
 import { USES, VERDICTS, figures, shortDigest } from "./format.js";
 
 /**
- * @typedef {{name: string, default_version: string, versions: string[], digest: string,
+ * @typedef {{name: string, default_version: string | null, default_reason: string, versions: string[], digest: string,
  *   elements: number[], status: Record<string, string>}} ModelEntry
  * @typedef {{models: ModelEntry[], refused: {name: string, version: string, reason: string}[]}} ModelList
  */

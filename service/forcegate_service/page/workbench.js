@@ -48,7 +48,8 @@ export class Workbench {
     select.replaceChildren(...options);
     if (options.some((option) => option.value === chosen)) select.value = chosen;
     else if (list.models.length > 0) {
-      select.value = `${list.models[0].name}/${list.models[0].default_version}`;
+      const { name, default_version: version, versions } = list.models[0];
+      select.value = `${name}/${version ?? versions.at(-1)}`;
     }
     this.#ready();
   }
