@@ -22,6 +22,8 @@ from typing import Annotated, Any
 
 import typer
 
+from forcegate_client.cli.outspoken import run
+
 TURNS = 5
 WARM_UP = 12  # steps: compiling is not on the clock
 VARIANTS = ("plain", "adamw", "longer", "extra", "atomic", "features", "hessian", "together")
@@ -255,4 +257,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

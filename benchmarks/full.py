@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from forcegate_bench.process import start_over_as_served
+from forcegate_client.cli.outspoken import run
 
 
 def main(
@@ -44,4 +45,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

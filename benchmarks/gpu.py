@@ -18,6 +18,7 @@ from forcegate_bench.machine import describe
 from forcegate_bench.models import Inputs, inputs_of, potential_of, program_package
 from forcegate_bench.rows import Findings, at_most, plain, write
 from forcegate_bench.structures import BOXES, Shaken
+from forcegate_client.cli.outspoken import run
 from forcegate_service.card import PROGRAM_NAME, ModelCard
 from forcegate_service.compiled import CompiledModule
 from forcegate_service.loading import version_folders
@@ -156,7 +157,9 @@ def main(
     """Sweep batches of aspirin and boxes of water over all models; about five minutes."""
     console = Console()
     if device == "cuda" and not torch.cuda.is_available():
-        console.print("no CUDA device here: run this on a machine with one, or with --device cpu")
+        typer.echo(
+            "no CUDA device here: run this on a machine with one, or with --device cpu", err=True
+        )
         raise typer.Exit(2)
     cases = [(ASPIRIN, size) for size in BATCHES if size <= largest_batch]
     if boxes:
@@ -183,4 +186,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

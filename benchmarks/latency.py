@@ -24,6 +24,7 @@ from rich.table import Table
 from forcegate_bench.machine import describe
 from forcegate_bench.rows import Findings, Row, plain, write
 from forcegate_client import RemoteCalculator
+from forcegate_client.cli.outspoken import run
 from forcegate_service.fake import write_fake_model
 from forcegate_service.loading import load_version, version_folders
 from forcegate_service.runtimes import runtime_loader
@@ -122,4 +123,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

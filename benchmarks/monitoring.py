@@ -34,6 +34,7 @@ from forcegate_bench.rows import Findings, absent, at_most, plain, write
 from forcegate_bench.structures import Shaken
 from forcegate_bench.subject import MOLECULE, Subject, subject_of
 from forcegate_bench.timing import Timing, take_turns
+from forcegate_client.cli.outspoken import run
 from forcegate_client.messages import PredictRequest
 from forcegate_client.wire import encode_request
 from forcegate_service.card import ModelCard
@@ -279,4 +280,4 @@ def _everything(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -26,6 +26,7 @@ from forcegate_bench.process import start_over_as_served
 from forcegate_bench.rows import Findings, absent, at_most, plain, write
 from forcegate_bench.subject import MOLECULE
 from forcegate_client import Client, RemoteCalculator
+from forcegate_client.cli.outspoken import run
 
 if TYPE_CHECKING:
     from forcegate_bench.structures import Shaken
@@ -213,4 +214,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

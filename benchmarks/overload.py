@@ -10,6 +10,7 @@ import typer
 
 from forcegate_bench.options import Core, Fake, Model, OtherCore, Repository, require_two_cores
 from forcegate_bench.process import start_over_as_served
+from forcegate_client.cli.outspoken import run
 
 # Until a queue of ten seconds is full, at three seconds of surplus work a second, and a while.
 FILL_S = 12.0
@@ -55,4 +56,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -15,6 +15,7 @@ import typer
 
 from forcegate_bench.options import Core, Fake, Model, OtherCore, Repository, require_two_cores
 from forcegate_bench.process import start_over_as_served
+from forcegate_client.cli.outspoken import run
 
 
 def main(
@@ -53,4 +54,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

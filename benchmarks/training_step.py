@@ -27,6 +27,7 @@ import numpy as np
 import typer
 
 from forcegate_bench.process import start_over_as_served
+from forcegate_client.cli.outspoken import run
 
 MODEL = "painn_base"
 BATCH = 16
@@ -258,4 +259,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

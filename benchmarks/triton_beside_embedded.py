@@ -17,6 +17,7 @@ import typer
 
 from forcegate_bench.options import Core, Model, OtherCore, Repository, require_two_cores
 from forcegate_bench.process import start_over_as_served
+from forcegate_client.cli.outspoken import run
 
 CLIENTS = 32
 TURNS = 3
@@ -114,4 +115,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

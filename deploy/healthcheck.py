@@ -17,7 +17,10 @@ def main() -> int:
         connection = http.client.HTTPSConnection(*address, timeout=timeout_s, context=context)
     try:
         connection.request("GET", "/health/ready")
-        return int(connection.getresponse().status != http.client.OK)
+        status = connection.getresponse().status
+        if status != http.client.OK:
+            print(f"not ready: {status} from port {address[1]}", file=sys.stderr)
+        return int(status != http.client.OK)
     except (OSError, http.client.HTTPException) as error:
         print(f"no answer from port {address[1]}: {error}", file=sys.stderr)
         return 1

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from forcegate_client.cli.outspoken import run
+
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the turn; called again, it goes on.")] = Path(
@@ -34,4 +36,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

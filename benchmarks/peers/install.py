@@ -16,6 +16,8 @@ from typing import Annotated
 
 import typer
 
+from forcegate_client.cli.outspoken import run
+
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parents[1] / ".bench" / "peers"
 # Installed after the requirements, and without their own.
@@ -54,9 +56,11 @@ def main(
             typer.echo(f"{peer}: installed")
         else:
             failed.append(peer)
-            typer.echo(f"{peer}: could not be installed; it will be missing from the tables")
+            typer.echo(
+                f"{peer}: could not be installed; it will be missing from the tables", err=True
+            )
     raise typer.Exit(1 if failed else 0)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import ValidationError
 
+from forcegate_client.cli.outspoken import OutspokenGroup
 from forcegate_client.errors import ForcegateError
 from forcegate_service.access.commands import keys_commands
 from forcegate_service.logs import configure_logging
@@ -21,7 +22,7 @@ __all__ = ["create_cli", "main"]
 
 def create_cli() -> typer.Typer:
     """The command line with all its commands."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(cls=OutspokenGroup, add_completion=False, pretty_exceptions_enable=False)
     app.callback(invoke_without_command=True)(_serve)
     app.command("compile")(_compile)
     app.command("triton-repository")(_triton_repository)
@@ -152,7 +153,9 @@ def _triton_repository(
         raise typer.Exit(1) from None
     for path in changed:
         print(f"{'differs' if check else 'written'}: {path}")
-    raise typer.Exit(int(check and bool(changed)))
+    if check and changed:
+        typer.echo("forcegate-serve: written anew without --check", err=True)
+        raise typer.Exit(1)
 
 
 def _metrics() -> None:

@@ -12,6 +12,7 @@ from rich.logging import RichHandler
 from rich.text import Text
 from typer.core import TyperGroup
 
+from forcegate_client.cli.outspoken import end_broken
 from forcegate_client.cli.signals import Stopped, stoppable
 from forcegate_client.errors import ForcegateError
 
@@ -96,5 +97,7 @@ class ReportingGroup(TyperGroup):
         except KeyboardInterrupt as stop:
             tell(f"{Stopped.word(stop)}; nothing was written")
             ctx.exit(Stopped.exit_code(stop))
+        except (BrokenPipeError, EOFError) as error:
+            end_broken(error, ctx)
         finally:
             logger.removeHandler(handler)

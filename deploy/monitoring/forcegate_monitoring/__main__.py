@@ -11,7 +11,8 @@ def main(arguments: list[str]) -> int:
     """The exit code: 1 if something differs and was only to be checked."""
     check = arguments == ["--check"]
     if arguments and not check:
-        print(f"usage: python -m forcegate_monitoring [--check], not {' '.join(arguments)}")
+        received = " ".join(arguments)
+        print(f"usage: python -m forcegate_monitoring [--check], not {received}", file=sys.stderr)
         return 2
     different = False
     for name, content in generated().items():
@@ -23,6 +24,8 @@ def main(arguments: list[str]) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8")
         print(f"{'differs' if check else 'written'}: {name}")
+    if check and different:
+        print("some files are not what is written today; call `make monitoring`", file=sys.stderr)
     return int(check and different)
 
 

@@ -38,4 +38,4 @@ def test_a_dry_run_agrees_with_the_cpu_and_writes_its_table(tmp_path: Path) -> N
 def test_without_a_gpu_it_says_so() -> None:
     done = run()
     assert done.returncode == 2
-    assert "no CUDA device here" in done.stdout
+    assert "no CUDA device here" in done.stderr

@@ -5,6 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
+from forcegate_client.cli.outspoken import OutspokenGroup
 from forcegate_client.errors import ForcegateError
 from forcegate_trainer.cli.describe import describe_command
 from forcegate_trainer.cli.explore import explore
@@ -27,6 +28,7 @@ def create_app() -> typer.Typer:
     """The command line with all its commands."""
     app = typer.Typer(
         name="forcegate-train",
+        cls=OutspokenGroup,
         help="Distil a slow teacher potential into small students.",
         no_args_is_help=True,
         add_completion=False,

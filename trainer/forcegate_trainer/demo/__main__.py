@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from forcegate_client import RemoteCalculator
+from forcegate_client.cli.outspoken import run
 from forcegate_service.card import ModelCard
 from forcegate_trainer.demo.gateway import running_gateway
 from forcegate_trainer.demo.run import DURATION_PS, TIMESTEP_FS, DemoResult, run_molecule
@@ -48,7 +49,7 @@ def demo(
     console.print(f"plots, trajectories and summary.json are in {out}/")
     failed = [result for result in results if result.trouble is not None]
     for result in failed:
-        console.print(f"[red]{result.trajectory.name}[/]: {result.trouble}")
+        Console(stderr=True).print(f"[red]{result.trajectory.name}[/]: {result.trouble}")
     sys.exit(1 if failed else 0)
 
 
@@ -124,4 +125,4 @@ def _shown(value: object, form: str) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(demo)
+    run(demo)

@@ -1,0 +1,99 @@
+"""No command fails in silence: an exit code other than 0 comes with words on standard error."""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from forcegate_client.cli.app import app as client
+from forcegate_service.cli import create_cli
+from forcegate_trainer.cli.app import create_app
+
+
+def server_hangs_up() -> None:
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with ours:
+        ours.sendall(b"a request")
+
+
+def worker_dies() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    theirs.close()
+    with ours:
+        ours.recv()
+
+
+def person_interrupts() -> None:
+    raise KeyboardInterrupt
+
+
+# How it goes wrong, the exit code, and what must be said.
+FAILURES = [
+    (server_hangs_up, 1, "BrokenPipeError"),
+    (worker_dies, 1, "EOFError"),
+    (person_interrupts, 130, "interrupted"),
+]
+
+
+@pytest.mark.parametrize(("failure", "code", "words"), FAILURES)
+@pytest.mark.parametrize("create", [lambda: client, create_cli, create_app])
+def test_whoever_goes_away_is_heard_of(
+    create: Callable[[], typer.Typer], failure: Callable[[], None], code: int, words: str
+) -> None:
+    """Each command line of the project, with one more command, which fails."""
+    app = create()
+    app.command("fail")(failure)
+    try:
+        done = CliRunner().invoke(app, ["fail"])
+    finally:
+        app.registered_commands.pop()
+    assert done.exit_code == code
+    assert words in done.stderr
+
+
+def script(body: str) -> subprocess.Popen[str]:
+    """A script as those of benchmarks and examples, which have one command without a name."""
+    code = f"""
+import os, signal, time
+from forcegate_client.cli.outspoken import run
+def main() -> None:
+    {body}
+run(main)
+"""
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        ("r, w = os.pipe(); os.close(r); os.write(w, b'x')", 1, "BrokenPipeError"),
+        ("raise EOFError('half a file')", 1, "half a file"),
+        ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", 130, "interrupted"),
+        ("raise ConnectionResetError('gone')", 1, "gone"),
+    ],
+)
+def test_a_script_says_what_ended_it(body: str, code: int, words: str) -> None:
+    with script(body) as running:
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == code
+    assert words in said
+
+
+def test_a_reader_that_has_had_enough_is_no_failure_to_speak_of() -> None:
+    with script("while True: print('a line', flush=True)") as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline() == "a line\n"
+        running.stdout.close()
+        assert running.stderr.read() == ""
+        assert running.wait(timeout=60) != 0
