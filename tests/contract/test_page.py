@@ -89,6 +89,26 @@ async def test_browsers_that_ask_for_the_old_icon_get_the_icon(client: httpx.Asy
     assert response.content == (FOLDER / "icon.svg").read_bytes()
 
 
+async def test_the_documents_load_nothing_but_files_of_this_server(
+    client: httpx.AsyncClient,
+) -> None:
+    page = await client.get("/docs")
+    assert page.headers["content-type"] == TYPES[".html"]
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    named = re.findall(r'(?:href|src)="([^"]+)"', page.text)
+    assert {"docs/swagger-ui-bundle.js", "docs/swagger-ui.css", "openapi.json"} <= set(named)
+    for name in named:
+        part = await client.get(f"/{name}")
+        assert part.status_code == 200, name
+        assert part.content
+    assert re.findall(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=|//", page.text) == []
+    for name in ("index.html", "nothing.js", "..%2fsettings.py"):
+        assert (await client.get(f"/docs/{name}")).status_code == 404
+
+
 async def test_the_page_is_no_part_of_the_documented_interface(client: httpx.AsyncClient) -> None:
     paths = (await client.get("/openapi.json")).json()["paths"]
     assert "/v1/predict" in paths

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from forcegate_client.errors import ModelNotFound
-from forcegate_service.page_files import INDEX, PageFile, page_files
+from forcegate_service.page_files import INDEX, file_response, page_files
 
 __all__ = ["router"]
 
@@ -30,19 +30,12 @@ _POLICY = "; ".join(
         "trusted-types 'none'",
     )
 )
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    # Kept, but asked about each time: page and gateway are of one version.
-    "Cache-Control": "no-cache",
-}
 
 
 @router.get("/")
 async def index(request: Request) -> Response:
     """The page itself."""
-    return _answer(request, page_files()[INDEX])
+    return file_response(request, page_files()[INDEX], _POLICY)
 
 
 @router.get("/page/{name}")
@@ -56,23 +49,10 @@ async def part(request: Request, name: str) -> Response:
             action="load the page again; it may be that of another version",
             code="route_not_found",
         )
-    return _answer(request, found)
+    return file_response(request, found, _POLICY)
 
 
 @router.get("/favicon.ico")
 async def favicon(request: Request) -> Response:
-    """For browsers that show ``/docs``, which names no icon; they go by the content type."""
-    return _answer(request, page_files()["icon.svg"])
-
-
-def _answer(request: Request, file: PageFile) -> Response:
-    headers = _HEADERS | {"ETag": file.etag}
-    if _knows(request.headers.get("if-none-match", ""), file.etag):
-        return Response(status_code=304, headers=headers)
-    return Response(file.content, headers=headers | {"Content-Type": file.content_type})
-
-
-def _knows(sent: str, etag: str) -> bool:
-    """Whether ``If-None-Match`` names ``etag``, which proxies that compress call weak."""
-    names = (name.strip().removeprefix("W/") for name in sent.split(","))
-    return any(name in (etag, "*") for name in names)
+    """For browsers that ask for it unasked; they go by the content type."""
+    return file_response(request, page_files()["icon.svg"], _POLICY)
