@@ -18,6 +18,7 @@ _WORDS = {
     "rejected": "rejected by its validation",
     "caution": "to be used with caution",
     "not_validated": "not validated",
+    "not_known": "not known to be validated",
 }
 
 

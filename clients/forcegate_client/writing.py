@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from forcegate_client.atomic_write import flush
 from forcegate_client.errors import OutputUnwritable
 
-__all__ = ["replacing", "require_writable", "unwritable", "write_text"]
+__all__ = ["ForgivingFile", "replacing", "require_writable", "unwritable", "write_text"]
 
 _ACTIONS = {
     errno.ENOSPC: "make room on this disk, or write to another",
@@ -83,6 +85,48 @@ def replacing(path: Path, check: Callable[[Path], object] | None = None) -> Iter
     finally:
         with suppress(OSError):
             aside.unlink()
+
+
+class ForgivingFile(io.FileIO):
+    """A file for a library that does not survive a write that fails: it sees none fail.
+
+    HDF5 ends the process when the disk is full. Here the first error is kept, and what follows is
+    dropped, until somebody asks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._error: OSError | None = None
+
+    def require_room(self) -> None:
+        """Return if everything was written.
+
+        Raises:
+            OSError: the first one that there was.
+        """
+        if self._error is not None:
+            raise self._error
+
+    def write(self, data: Any) -> int:
+        """All of ``data``, or the first error is kept."""
+        view = memoryview(data).cast("B")
+        size = len(view)
+        while len(view) and self._error is None:
+            try:
+                written = super().write(view)
+            except OSError as error:
+                self._error = error
+            else:
+                view = view[written or 0 :]
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """To ``size`` bytes, or the first error is kept."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0
 
 
 def write_text(path: Path, text: str) -> None:

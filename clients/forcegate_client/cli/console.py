@@ -27,6 +27,7 @@ __all__ = [
     "say",
     "tell",
     "warn",
+    "with_state",
 ]
 
 
@@ -78,6 +79,18 @@ def end_stopped(stop: KeyboardInterrupt, text: str) -> typer.Exit:
     return typer.Exit(Stopped.exit_code(stop))
 
 
+def with_state(error: BaseException, text: str) -> BaseException:
+    """What to raise for work that ``error`` ended, of which ``text`` says what is kept.
+
+    It stays one line: the last thing that a person reads has to say how to go on.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return end_stopped(error, text)
+    if isinstance(error, ForcegateError):
+        error.action = "; ".join(filter(None, (error.action, text)))
+    return error
+
+
 class ReportingGroup(TyperGroup):
     """Shows expected failures as one line and an exit code, without a traceback."""
 
@@ -95,7 +108,7 @@ class ReportingGroup(TyperGroup):
             tell(f" {line}", word="error:", style="red")
             ctx.exit(ExitCode.ERROR)
         except KeyboardInterrupt as stop:
-            tell(f"{Stopped.word(stop)}; nothing was written")
+            tell(Stopped.word(stop))
             ctx.exit(Stopped.exit_code(stop))
         except (BrokenPipeError, EOFError) as error:
             end_broken(error, ctx)

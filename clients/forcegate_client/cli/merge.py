@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from forcegate_client.cli.console import ExitCode, out_console, warn
+from forcegate_client.cli.console import ExitCode, counted, say, warn
 from forcegate_client.cli.screen import ExportName, ExportOption, WhereOption
 from forcegate_client.extras import needing
+from forcegate_client.remarks import verdict_remark
 
 __all__ = ["finish", "merge"]
 
@@ -32,20 +33,33 @@ def finish(folder: Path, where: str | None, kind: ExportName | None) -> None:
     # Imported here: h5py comes with an extra.
     with needing("screening", "results of screenings"):
         from forcegate_client.screening.exporting import ExportFormat, export
+        from forcegate_client.screening.failures import write_failures
         from forcegate_client.screening.merging import merge as join
         from forcegate_client.screening.summary import write_summary
     results = join(folder, where=where)
     found = write_summary(results)
-    out_console().print(
-        f"{found['computed']} of {found['structures']} structures computed, "
-        f"{found['selected']} selected; written to {results}",
-        soft_wrap=True,
+    failures = write_failures(results)
+    say(
+        f"{found['computed']} of {counted(found['structures'], 'structure')} computed, "
+        f"{found['selected']} selected; written to {results}"
     )
     if kind is not None:
-        out_console().print(f"exported to {export(results, ExportFormat(kind.value))}")
-    if found["failed"]:
+        say(f"exported to {export(results, ExportFormat(kind.value))}")
+    model = found["model"]
+    for use in found["verdict"]:
+        if text := verdict_remark(found["verdict"], use):
+            warn(f"{model['name']} {model['version']}: {text}")
+    if found["warned"]:
+        warn(f"{counted(found['warned'], 'structure')} with remarks: {_said(found['warnings'])}")
+    if failures is not None:
         reasons = ", ".join(f"{count} {code}" for code, count in found["failures"].items())
         again = found["failed_transiently"]
         hint = f"; {again} may pass: run the same forcegate screen again" if again else ""
-        warn(f"{found['failed']} structures failed ({reasons}){hint}")
+        warn(f"{counted(found['failed'], 'structure')} failed ({reasons}), see {failures}{hint}")
         raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def _said(remarks: dict[str, int]) -> str:
+    """The remarks, those on most structures first."""
+    shown = [f"{count} × {text}" for text, count in list(remarks.items())[:3]]
+    return "; ".join([*shown, "…"] if len(remarks) > len(shown) else shown)

@@ -14,10 +14,10 @@ from ase import Atoms
 from forcegate_client.cli.console import (
     ExitCode,
     counted,
-    end_stopped,
     out_console,
     tell,
     warn,
+    with_state,
 )
 from forcegate_client.cli.files import opened, prepare_file, records_of, save_frames
 from forcegate_client.cli.frame_results import (
@@ -103,11 +103,7 @@ def predict(
         tell(kept)
     if ended is not None:
         state = f"{len(run.done)} of {counted(library.size, 'frame')} predicted"
-        state += "; run it again for all of them"
-        if isinstance(ended, KeyboardInterrupt):
-            raise end_stopped(ended, state)
-        warn(state)
-        raise ended
+        raise with_state(ended, f"{state}; run it again for all of them")
     _end(run.done)
 
 

@@ -13,11 +13,11 @@ from forcegate_client.calculator import RemoteCalculator
 from forcegate_client.cli.console import (
     ExitCode,
     counted,
-    end_stopped,
     err_console,
     out_console,
     say,
     warn,
+    with_state,
 )
 from forcegate_client.cli.files import opened, prepare_file, records_of, save_frames, stem_of
 from forcegate_client.cli.frame_results import FrameResult, frames_of, headings, names_of
@@ -106,10 +106,7 @@ def relax(
             f"{len(done)} of {counted(len(results), 'frame')} relaxed, kept in {place}; "
             "the same command with --continue does the rest"
         )
-        if isinstance(ended, KeyboardInterrupt):
-            raise end_stopped(ended, state)
-        warn(state)
-        raise ended
+        raise with_state(ended, state)
     _end(results, work.judge, place)
 
 

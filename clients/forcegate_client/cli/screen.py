@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import (
@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from forcegate_client.cli.console import err_console
+from forcegate_client.cli.console import counted, err_console, tell, with_state
 from forcegate_client.cli.files import opened
 from forcegate_client.cli.options import (
     FormatOption,
@@ -28,7 +28,12 @@ from forcegate_client.cli.options import (
     VersionOption,
 )
 from forcegate_client.client import Client
+from forcegate_client.errors import ForcegateError
 from forcegate_client.extras import needing
+
+if TYPE_CHECKING:
+    # h5py comes with an extra.
+    from forcegate_client.screening.screening import Progress as State
 
 __all__ = ["screen"]
 
@@ -105,23 +110,31 @@ def screen(
         Client(url, retry=NO_RETRIES) as client,
         _Bar() as bar,
     ):
-        done = run(
-            files,
-            out,
-            client=client,
-            model=model,
-            version=version,
-            task=chosen,
-            shard=part,
-            part_size=part_size,
-            at_once=at_once,
-            patience_s=patience,
-            progress=bar.show,
-        )
+        try:
+            done = run(
+                files,
+                out,
+                client=client,
+                model=model,
+                version=version,
+                task=chosen,
+                shard=part,
+                part_size=part_size,
+                at_once=at_once,
+                patience_s=patience,
+                progress=bar.show,
+            )
+        except (KeyboardInterrupt, ForcegateError) as error:
+            if bar.state is None:
+                raise
+            kept = f"{bar.state.done} of {counted(bar.state.total, 'structure')} kept in {out}"
+            bar.stop()
+            raise with_state(error, f"{kept}; the same command goes on") from error
+    if not done.computed:
+        size = done.manifest.stop - done.manifest.start
+        tell(f"nothing to do: the results of {counted(size, 'structure')} are there")
     if part.count > 1:
-        err_console().print(
-            f"shard {shard} is done in {done.folder}; forcegate merge {out} joins all of them"
-        )
+        tell(f"shard {shard} is done in {done.folder}; forcegate merge {out} joins all of them")
         return
     finish(out, where, export)
 
@@ -142,19 +155,22 @@ class _Bar:
             transient=True,
         )
         self._task: TaskID | None = None
+        self.state: State | None = None
 
     def __enter__(self) -> _Bar:
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Take it away."""
         self._progress.stop()
 
-    def show(self, now: object) -> None:
+    def show(self, now: State) -> None:
         """Take over where it stands."""
-        from forcegate_client.screening.screening import Progress as State
-
-        assert isinstance(now, State)
+        self.state = now
         if self._task is None:
             self._task = self._progress.add_task(
                 "screening", total=now.total - now.before, rate="", remark=""

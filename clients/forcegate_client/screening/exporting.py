@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib
 import json
-import os
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -18,12 +17,14 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from forcegate_client.atomic_write import flush
 from forcegate_client.extras import needing
 from forcegate_client.reading.inputs import Input
 from forcegate_client.reading.process import open_reader
 from forcegate_client.screening.errors import ResultsMismatch
-from forcegate_client.screening.manifest import file_digest
+from forcegate_client.screening.failures import remarks_of
+from forcegate_client.screening.manifest import Manifest, file_digest
+from forcegate_client.screening.part import NAMES
+from forcegate_client.writing import replacing
 
 __all__ = ["ExportFormat", "export", "require_package"]
 
@@ -47,19 +48,13 @@ def export(results: Path, kind: ExportFormat) -> Path:
     """
     require_package(kind)
     target = results.with_name(f"selected.{kind.value}")
-    temporary = target.with_name(f".{os.getpid()}.{target.name}")
     writer = {
         ExportFormat.EXTXYZ: _write_extxyz,
         ExportFormat.CSV: _write_csv,
         ExportFormat.PARQUET: _write_parquet,
     }[kind]
-    try:
-        with h5py.File(results, "r") as file:
-            writer(file, temporary)
-        flush(temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with h5py.File(results, "r") as file, replacing(target) as aside:
+        writer(file, aside)
     return target
 
 
@@ -80,21 +75,32 @@ def _blocks(file: h5py.File) -> Iterator[tuple[dict[str, npt.NDArray[Any]], slic
     for start in range(0, len(rows["index"]), _ROWS):
         where = slice(start, start + _ROWS)
         yield (
-            {n: rows[n].asstr()[where] if n == "label" else rows[n][where] for n in rows},
+            {n: rows[n].asstr()[where] if n in NAMES else rows[n][where] for n in rows},
             where,
         )
 
 
 def _selected(file: h5py.File) -> Iterator[dict[str, npt.NDArray[Any]]]:
+    manifest = Manifest(**json.loads(file.attrs["manifest"]))
+    remarks = remarks_of(file)
     for columns, _ in _blocks(file):
         keep = columns.pop("selected")
-        yield {name: values[keep] for name, values in _in_order(columns).items()}
+        found = {name: values[keep] for name, values in columns.items()}
+        index = found["index"].tolist()
+        places = manifest.places(index)
+        found["source"] = np.array([source for source, _ in places], dtype=object)
+        found["record"] = np.array([number for _, number in places], dtype=np.int64)
+        said = (" | ".join(remarks.get(one, ())) for one in index)
+        found["remarks"] = np.array(list(said), dtype=object)
+        yield _in_order(found)
 
 
 def _in_order(columns: dict[str, Any]) -> dict[str, Any]:
-    """What says which structure it is comes first."""
+    """What says which structure it is comes first; where it comes from and remarks come last."""
     first = [name for name in ("index", "label") if name in columns]
-    return {name: columns[name] for name in [*first, *sorted(columns.keys() - set(first))]}
+    last = [name for name in ("smiles", "source", "record", "remarks") if name in columns]
+    rest = sorted(columns.keys() - {*first, *last})
+    return {name: columns[name] for name in [*first, *rest, *last]}
 
 
 def _write_csv(file: h5py.File, path: Path) -> None:
@@ -166,7 +172,7 @@ def _complete(
         results["forces"] = atoms_of["forces"][place]
     atoms.calc = SinglePointCalculator(atoms, **results)
     for name, values in _in_order(columns).items():
-        value = values[row] if name == "label" else values[row].item()
+        value = values[row] if name in NAMES else values[row].item()
         # Extended XYZ has no empty text: the entry after it would be taken for its value.
         if name not in ("energy", "selected", "n_atoms") and value != "":
             atoms.info[name] = value

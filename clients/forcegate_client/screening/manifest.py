@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from forcegate_client.atomic_write import flush
+import numpy as np
+
+from forcegate_client.remarks import Judge
 from forcegate_client.screening.errors import ResultsMismatch, ScreeningError
+from forcegate_client.writing import write_text
 
 __all__ = ["MANIFEST", "Manifest", "Shard", "file_digest"]
 
@@ -57,7 +60,8 @@ class Shard:
 class Manifest:
     """``files`` are the inputs with their digests, ``model`` the pinned weights.
 
-    Structures ``start`` to ``stop`` of all of them are done in parts of ``part_size``.
+    Structures ``start`` to ``stop`` of all of them are done in parts of ``part_size``. ``judged``
+    is what the model's card said of it; that may change while the weights stay.
     """
 
     files: list[dict[str, Any]]
@@ -68,6 +72,7 @@ class Manifest:
     stop: int
     shard: dict[str, int]
     schema_version: int = SCHEMA_VERSION
+    judged: dict[str, Any] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -86,14 +91,32 @@ class Manifest:
         """Where the part that begins at ``start`` is."""
         return folder / "parts" / f"{start:012d}.h5"
 
+    def judge(self) -> Judge:
+        """What was known of the model when it was asked."""
+        return Judge(
+            self.model["name"],
+            self.model["version"],
+            self.model["digest"],
+            dict(self.judged.get("status", {})),
+            self.judged.get("novelty_limit"),
+        )
+
+    def places(self, index: Sequence[int]) -> list[tuple[str, int]]:
+        """For each of these structures the file that it is in, and its number there."""
+        names = [str(entry.get("name") or entry["path"]) for entry in self.files]
+        begins = np.cumsum([0, *(entry["structures"] for entry in self.files)])
+        files = np.searchsorted(begins, index, side="right") - 1
+        numbers = np.asarray(index) - begins[files]
+        return [(names[f], n) for f, n in zip(files.tolist(), numbers.tolist(), strict=True)]
+
     def write(self, folder: Path) -> None:
-        """Put it into ``folder``, whole or not at all."""
+        """Put it into ``folder``, whole or not at all.
+
+        Raises:
+            OutputUnwritable: if there is no room for it.
+        """
         text = json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False)
-        temporary = folder / f".{MANIFEST}.tmp"
-        temporary.write_text(text + "\n", encoding="utf-8")
-        flush(temporary)
-        temporary.replace(folder / MANIFEST)
-        flush(folder)
+        write_text(folder / MANIFEST, text + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Manifest | None:
@@ -138,6 +161,7 @@ class Manifest:
 
     def _content(self) -> dict[str, Any]:
         content = asdict(self)
+        del content["judged"]
         content["files"] = [
             {k: v for k, v in f.items() if k not in ("path", "name")} for f in self.files
         ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +12,6 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_client.atomic_write import flush
 from forcegate_client.messages import UNITS
 from forcegate_client.screening.errors import ResultsMismatch
 from forcegate_client.screening.manifest import Manifest
@@ -24,6 +22,7 @@ from forcegate_client.screening.part import (
     string_array,
 )
 from forcegate_client.screening.where import Condition
+from forcegate_client.writing import ForgivingFile, replacing
 
 __all__ = ["RESULTS", "folders_of", "merge"]
 
@@ -47,25 +46,22 @@ def merge(out: str | Path, *, where: str | None = None) -> Path:
     Raises:
         ResultsMismatch: if parts or shards are missing, or of different work.
         WhereInvalid: if ``where`` is no condition over the columns.
+        OutputUnwritable: if there is no room for it; an earlier file is as it was.
     """
     out = Path(out)
     jobs = folders_of(out)
     first = jobs[0][1]
     condition = None if where is None else Condition(where, columns_of(first))
     target = out / RESULTS
-    temporary = out / f".{RESULTS}.{os.getpid()}.tmp"
-    try:
-        with h5py.File(temporary, "w") as file:
+    with replacing(target) as aside, ForgivingFile(aside) as stream:
+        with h5py.File(stream, "w") as file:
             table = _Table(file)
             for part in _parts(jobs):
                 table.add(part, condition)
+                stream.require_room()
             file.attrs.update(_attributes(jobs, where))
             table.finish()
-        flush(temporary)
-        temporary.replace(target)
-        flush(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+        stream.require_room()
     return target
 
 
@@ -131,6 +127,8 @@ class _Table:
         self._append("failures/code", string_array(f.code for f in failures))
         self._append("failures/detail", string_array(f.detail for f in failures))
         self._append("failures/transient", np.array([f.transient for f in failures], dtype=bool))
+        self._append("failures/label", string_array(f.label for f in failures))
+        self._append("failures/smiles", string_array(f.smiles for f in failures))
         self._append("warnings/index", np.array([i for i, _ in part.warnings], dtype=np.int64))
         self._append("warnings/text", string_array(text for _, text in part.warnings))
 

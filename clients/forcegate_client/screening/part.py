@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +13,36 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_client.atomic_write import flush
+from forcegate_client.atomic_write import write_atomically
 from forcegate_client.reading.chunk import Chunk
 from forcegate_client.reading.record import Problem
+from forcegate_client.remarks import Judge
 from forcegate_client.screening.tasks import TRANSIENT_STATUSES, Computed
+from forcegate_client.writing import unwritable
 
 __all__ = ["Failure", "Part", "part_of", "read_part", "string_array", "write_part"]
 
 Int = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
 
+NAMES = ("label", "smiles")
 PER_ATOM = ("positions", "forces")
 TEXT = h5py.string_dtype()
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why structure ``index`` of the input has no result; ``transient`` ones are tried again."""
+    """Why structure ``index`` of the input has no result; ``transient`` ones are tried again.
+
+    ``label`` and ``smiles`` are those of the input; both are empty without one.
+    """
 
     index: int
     code: str
     detail: str
     transient: bool = False
+    label: str = ""
+    smiles: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,11 +105,12 @@ class Part:
         )
 
 
-def part_of(chunk: Chunk, computed: Computed) -> Part:
-    """What becomes of a chunk once its structures are computed."""
+def part_of(chunk: Chunk, computed: Computed, judge: Judge | None = None) -> Part:
+    """What becomes of a chunk once its structures are computed, with what ``judge`` says of it."""
     columns: dict[str, Array] = {"index": chunk.index[computed.index], **computed.columns}
     origins = [chunk.origin(index) for index in columns["index"].tolist()]
-    columns["label"] = string_array(origin.label for origin in origins)
+    for name in NAMES:
+        columns[name] = string_array(getattr(origin, name) for origin in origins)
     per_atom = {name: getattr(computed, name) for name in PER_ATOM}
     unread = [_failure(chunk, index, problem) for index, problem in chunk.problems.items()]
     failures = [
@@ -111,6 +120,13 @@ def part_of(chunk: Chunk, computed: Computed) -> Part:
     warnings = [
         (int(chunk.index[row]), text) for row, texts in computed.warnings.items() for text in texts
     ]
+    if judge is not None:
+        periodic = np.any(chunk.structures.pbc[computed.index], axis=1).tolist()
+        novelty = columns["max_novelty"].tolist() if "max_novelty" in columns else None
+        for row, index in enumerate(columns["index"].tolist()):
+            known = None if novelty is None else novelty[row]
+            remarks = judge.remarks(periodic=periodic[row], novelty=known)
+            warnings += [(index, text) for text in remarks]
     return Part(
         chunk.start,
         chunk.stop,
@@ -122,21 +138,24 @@ def part_of(chunk: Chunk, computed: Computed) -> Part:
 
 
 def write_part(path: Path, part: Part, fingerprint: str) -> None:
-    """Put it on disk; when this returns, it survives anything but the disk's loss."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Put it on disk; when this returns, it survives anything but the disk's loss.
+
+    Raises:
+        OutputUnwritable: if there is no room for it.
+    """
+    columns = _stored(part)
+    # In memory: HDF5 ends the process where a disk is full.
+    image = BytesIO()
+    with h5py.File(image, "w") as file:
+        for name, values in columns.items():
+            file.create_dataset(name, data=values)
+        file.attrs["start"], file.attrs["stop"] = part.start, part.stop
+        file.attrs["job"] = fingerprint
+        file.attrs["sha256"] = _checksum(columns)
     try:
-        with h5py.File(temporary, "w") as file:
-            columns = _stored(part)
-            for name, values in columns.items():
-                file.create_dataset(name, data=values)
-            file.attrs["start"], file.attrs["stop"] = part.start, part.stop
-            file.attrs["job"] = fingerprint
-            file.attrs["sha256"] = _checksum(columns)
-        flush(temporary)
-        temporary.replace(path)
-        flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_atomically(path, image.getvalue())
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def read_part(path: Path, fingerprint: str) -> Part | None:
@@ -168,6 +187,8 @@ def _stored(part: Part) -> dict[str, Array]:
         "failures/code": string_array(f.code for f in part.failures),
         "failures/detail": string_array(f.detail for f in part.failures),
         "failures/transient": np.array([f.transient for f in part.failures], dtype=np.bool_),
+        "failures/label": string_array(f.label for f in part.failures),
+        "failures/smiles": string_array(f.smiles for f in part.failures),
         "warnings/index": np.array([index for index, _ in part.warnings], dtype=np.int64),
         "warnings/text": string_array(text for _, text in part.warnings),
     }
@@ -177,21 +198,28 @@ def _restored(start: int, stop: int, columns: Mapping[str, Array]) -> Part:
     def group(prefix: str) -> dict[str, Array]:
         return {n.removeprefix(prefix): v for n, v in columns.items() if n.startswith(prefix)}
 
-    failed, warned = group("failures/"), group("warnings/")
-    rows = zip(*(failed[n].tolist() for n in ("index", "code", "detail", "transient")), strict=True)
+    rows, failed, warned = group("rows/"), group("failures/"), group("warnings/")
+    # Parts of an earlier release know of no names.
+    for columns_of, size in ((rows, len(rows["index"])), (failed, len(failed["index"]))):
+        for name in NAMES:
+            columns_of.setdefault(name, string_array([""] * size))
+    names = ("index", "code", "detail", "transient", *NAMES)
+    failures = zip(*(failed[name].tolist() for name in names), strict=True)
     return Part(
         start,
         stop,
-        group("rows/"),
+        rows,
         group("atoms/"),
-        tuple(Failure(*row) for row in rows),
+        tuple(Failure(*row) for row in failures),
         tuple(zip(warned["index"].tolist(), warned["text"].tolist(), strict=True)),
     )
 
 
 def _failure(chunk: Chunk, index: int, problem: Problem, status: Any = None) -> Failure:
-    placed = problem.at(chunk.origin(index))
-    return Failure(index, placed.code, placed.detail, status in TRANSIENT_STATUSES)
+    origin = chunk.origin(index)
+    placed = problem.at(origin)
+    transient = status in TRANSIENT_STATUSES
+    return Failure(index, placed.code, placed.detail, transient, origin.label, origin.smiles)
 
 
 def _atoms_in_order(counts: Int, order: Int) -> Int:

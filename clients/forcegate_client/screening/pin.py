@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from forcegate_client.client import Client
+from forcegate_client.remarks import Judge, judge_of
 from forcegate_client.structures import StructureBatch
 
 __all__ = ["PinnedModel", "pin"]
@@ -14,7 +15,7 @@ __all__ = ["PinnedModel", "pin"]
 
 @dataclass(frozen=True)
 class PinnedModel:
-    """A version by name and by digests; ``status`` is what it is approved for.
+    """A version by name and by digests; ``judge`` knows what it is approved for.
 
     ``card_digest`` is empty if the server is too old to tell it.
     """
@@ -22,7 +23,7 @@ class PinnedModel:
     name: str
     version: str
     digest: str
-    status: Mapping[str, str]
+    judge: Judge
     card_digest: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -47,6 +48,6 @@ def pin(client: Client, name: str, version: str | None, properties: Sequence[str
         version,
         properties,
     )
-    return PinnedModel(
-        response.model, response.version, response.digest, response.status, response.card_digest
-    )
+    version, digest = response.version, response.digest
+    judge = judge_of(client, response.model, version, digest, response.status)
+    return PinnedModel(response.model, version, digest, judge, response.card_digest)

@@ -11,6 +11,7 @@ from typing import Any
 
 from forcegate_client.reading.chunk import Chunk
 from forcegate_client.reading.process import Reader
+from forcegate_client.remarks import Judge
 from forcegate_client.screening.manifest import Manifest
 from forcegate_client.screening.part import Part, part_of, read_part, write_part
 from forcegate_client.screening.tasks import Evaluate, Task
@@ -50,6 +51,7 @@ def run_parts(
     reader: Reader,
     task: Task,
     evaluate: Evaluate,
+    judge: Judge,
     write: Callable[[Part], None],
     *,
     at_once: int,
@@ -72,7 +74,7 @@ def run_parts(
             return chunk if item.earlier is None else chunk.only(item.earlier.to_repeat)
 
         def ask(item: Todo, chunk: Chunk) -> Part:
-            part = part_of(chunk, task.run(chunk.structures, evaluate))
+            part = part_of(chunk, task.run(chunk.structures, evaluate), judge)
             return part if item.earlier is None else item.earlier.completed_by(part)
 
         def through(item: Todo) -> Iterator[Future[Any]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from filelock import FileLock, Timeout
 from forcegate_client.client import Client
 from forcegate_client.reading.inputs import Input, as_inputs
 from forcegate_client.reading.process import Reader, open_reader
+from forcegate_client.remarks import Judge
 from forcegate_client.retry import RetryPolicy
 from forcegate_client.screening.errors import ResultsMismatch
 from forcegate_client.screening.evaluator import Evaluator, patiently
@@ -23,6 +25,7 @@ from forcegate_client.screening.part import Part
 from forcegate_client.screening.pin import PinnedModel, pin
 from forcegate_client.screening.pipeline import left_to_do, run_parts, writer
 from forcegate_client.screening.tasks import SinglePoint, Task
+from forcegate_client.writing import unwritable
 
 __all__ = ["NO_RETRIES", "Progress", "Screened", "screen"]
 
@@ -79,8 +82,7 @@ def screen(
     shard = shard or Shard()
     files = as_inputs(inputs)
     folder = shard.folder(Path(out))
-    _make_folder(folder / "parts")
-    with _alone(folder):
+    with _new_or_known(folder), _alone(folder):
         files = [item.kept_in(folder) for item in files]
         reader = open_reader(files)
         try:
@@ -90,16 +92,17 @@ def screen(
             stop = threading.Event()
             pinned = _pinned(client, model, version, task, stop, patience_s)
             manifest = _manifest(files, reader, pinned, task, shard, part_size)
-            if earlier is None:
-                manifest.write(folder)
-            else:
+            if earlier is not None:
                 manifest.require_same(earlier, folder)
+            if earlier is None or earlier.judged != manifest.judged:
+                manifest.write(folder)
             computed = _run(
                 manifest,
                 folder,
                 reader,
                 task,
                 Evaluator(client, pinned, Gate(at_once), patience_s=patience_s, stop=stop),
+                pinned.judge,
                 at_once,
                 stop,
                 progress or _nobody,
@@ -115,6 +118,7 @@ def _run(
     reader: Reader,
     task: Task,
     evaluate: Evaluator,
+    judge: Judge,
     at_once: int,
     stop: threading.Event,
     progress: Callable[[Progress], None],
@@ -136,7 +140,9 @@ def _run(
     tell()
     if todo:
         write = writer(manifest, folder)
-        run_parts(todo, reader, task, evaluate, write, at_once=at_once, stop=stop, done=count)
+        run_parts(
+            todo, reader, task, evaluate, judge, write, at_once=at_once, stop=stop, done=count
+        )
     return done
 
 
@@ -175,7 +181,35 @@ def _manifest(
         start=start,
         stop=stop,
         shard={"number": shard.number, "count": shard.count},
+        judged={
+            "status": dict(pinned.judge.status),
+            "novelty_limit": pinned.judge.novelty_limit,
+        },
     )
+
+
+@contextmanager
+def _new_or_known(folder: Path) -> Iterator[None]:
+    """A folder for the results; one that was made for a start that failed does not stay.
+
+    Raises:
+        ResultsMismatch: if it holds something else.
+        OutputUnwritable: if none can be made.
+    """
+    fresh = not folder.exists()
+    parents = [parent for parent in folder.parents if not parent.exists()]
+    try:
+        _make_folder(folder / "parts")
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    try:
+        yield
+    finally:
+        if fresh and Manifest.read(folder) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            for parent in parents:
+                with suppress(OSError):
+                    parent.rmdir()
 
 
 def _make_folder(parts: Path) -> None:
@@ -214,6 +248,8 @@ def _alone(folder: Path) -> Iterator[None]:
             expected="one process for each folder",
             action="wait for it, or share the work with --shard",
         ) from error
+    except OSError as error:
+        raise unwritable(folder, error) from error
     with lock:
         yield
 

@@ -11,48 +11,70 @@ from typing import Any
 import h5py
 import numpy as np
 
+from forcegate_client.remarks import Judge, verdict_remark
+from forcegate_client.screening.manifest import Manifest
+from forcegate_client.screening.summary_plot import plot_summary
+from forcegate_client.writing import replacing, write_text
+
 __all__ = ["write_summary"]
 
-_PLOTTED = {
-    "energy_per_atom": "energy per atom / eV",
-    "energy_uncertainty": "energy uncertainty / eV",
-    "max_novelty": "novelty",
-    "max_force": "largest force / eV/Å",
+# Energies per atom are none of these: of different compositions they do not compare.
+UNITS = {
+    "energy_uncertainty": "eV",
+    "max_novelty": "1",
+    "max_force": "eV/Å",
+    "n_atoms": "1",
+    "steps": "1",
 }
+# How many of the remarks are worth a line.
+_REMARKS = 10
 
 
 def write_summary(results: Path) -> dict[str, Any]:
-    """Write ``summary.json``, ``summary.md`` and, if matplotlib is there, ``summary.png``."""
+    """Write ``summary.json``, ``summary.md`` and, if matplotlib is there, ``summary.png``.
+
+    Raises:
+        OutputUnwritable: if there is no room for one of them.
+    """
     with h5py.File(results, "r") as file:
         found = _summary(file)
         if find_spec("matplotlib") is not None:
-            _plot(file, found, results.with_name("summary.png"))
+            with replacing(results.with_name("summary.png")) as aside:
+                values = {n: file["rows"][n][()] for n in UNITS if n in file["rows"]}
+                plot_summary(values, UNITS, found, aside)
     text = json.dumps(found, indent=1, ensure_ascii=False)
-    results.with_name("summary.json").write_text(text + "\n", encoding="utf-8")
-    results.with_name("summary.md").write_text(_markdown(found), encoding="utf-8")
+    write_text(results.with_name("summary.json"), text + "\n")
+    write_text(results.with_name("summary.md"), _markdown(found))
     return found
 
 
 def _summary(file: h5py.File) -> dict[str, Any]:
-    manifest = json.loads(file.attrs["manifest"])
+    manifest = Manifest(**json.loads(file.attrs["manifest"]))
+    judge = manifest.judge()
     rows = file["rows"]
-    codes = Counter(file["failures/code"].asstr()[()].tolist())
+    warnings = file["warnings"]
     columns = {}
-    for name in (*_PLOTTED, "steps"):
+    for name, unit in UNITS.items():
         if name in rows and len(rows[name]):
             low, middle, high = np.percentile(rows[name][()], (5, 50, 95)).tolist()
-            columns[name] = {"5 %": low, "median": middle, "95 %": high}
+            columns[name] = {"unit": unit, "5 %": low, "median": middle, "95 %": high}
+    texts = Counter(warnings["text"].asstr()[()].tolist())
     found: dict[str, Any] = {
-        "model": manifest["model"],
-        "settings": manifest["settings"],
+        "model": manifest.model,
+        "verdict": _verdict(judge, manifest),
+        "settings": manifest.settings,
+        "files": [str(entry.get("name") or entry["path"]) for entry in manifest.files],
         "structures": int(file.attrs["structures"]),
         "computed": len(rows["index"]),
         "selected": int(rows["selected"][()].sum()),
         "where": file.attrs.get("where"),
         "failed": len(file["failures/index"]),
         "failed_transiently": int(file["failures/transient"][()].sum()),
-        "failures": dict(codes.most_common()),
-        "warned": len(np.unique(file["warnings/index"][()])),
+        "failures": dict(Counter(file["failures/code"].asstr()[()].tolist()).most_common()),
+        "warned": len(np.unique(warnings["index"][()])),
+        "warnings": dict(texts.most_common(_REMARKS)),
+        "novelty_limit": judge.novelty_limit,
+        "novel": _novel(rows, judge),
         "columns": columns,
     }
     if "converged" in rows:
@@ -60,42 +82,51 @@ def _summary(file: h5py.File) -> dict[str, Any]:
     return found
 
 
+def _verdict(judge: Judge, manifest: Manifest) -> dict[str, str]:
+    """The verdict of each use that this screening is, with a remark where it is not approved."""
+    uses = ["screening", *(["relax"] if manifest.settings.get("task") == "relax" else [])]
+    if not judge.status:
+        return dict.fromkeys(uses, "not_known")
+    return {use: judge.status.get(use, "not_validated") for use in uses}
+
+
+def _novel(rows: h5py.Group, judge: Judge) -> int | None:
+    """How many are beyond the limit; ``None`` if there is no limit to tell."""
+    if judge.novelty_limit is None or "max_novelty" not in rows:
+        return None
+    return int(np.count_nonzero(~(rows["max_novelty"][()] <= judge.novelty_limit)))
+
+
 def _markdown(found: dict[str, Any]) -> str:
     model = found["model"]
     lines = [
-        "# Screening",
+        f"# Screening of {', '.join(found['files'][:3])}{', …' if len(found['files']) > 3 else ''}",
         "",
         f"{model['name']} {model['version']} ({model['digest']}), {found['settings']['task']}",
         "",
-        "| | structures |",
-        "| --- | --- |",
     ]
-    names = ("structures", "computed", "converged", "selected", "warned", "failed")
-    lines += [f"| {name} | {found[name]} |" for name in names if name in found]
+    verdicts = [verdict_remark(found["verdict"], use) for use in found["verdict"]]
+    lines += [f"**Note: {text}.**\n" for text in verdicts if text]
+    lines += ["| | structures |", "| --- | --- |"]
+    names = ("structures", "computed", "converged", "selected", "warned", "novel", "failed")
+    lines += [f"| {name} | {found[name]} |" for name in names if found.get(name) is not None]
     lines += [f"| failed: {code} | {count} |" for code, count in found["failures"].items()]
     if found["where"]:
         lines += ["", f"Selected where `{found['where']}`."]
+    if found["failed"]:
+        lines += ["", "`failures.csv` names each structure that failed, with the reason."]
+    if found["warnings"]:
+        lines += ["", "| remark | structures |", "| --- | --- |"]
+        lines += [f"| {_cell(text)} | {count} |" for text, count in found["warnings"].items()]
     if found["columns"]:
-        lines += ["", "| | 5 % | median | 95 % |", "| --- | --- | --- | --- |"]
+        lines += ["", "| | unit | 5 % | median | 95 % |", "| --- | --- | --- | --- | --- |"]
         lines += [
-            f"| {name} | {row['5 %']:.6g} | {row['median']:.6g} | {row['95 %']:.6g} |"
+            f"| {name} | {row['unit']} | {row['5 %']:.6g} | {row['median']:.6g} | "
+            f"{row['95 %']:.6g} |"
             for name, row in found["columns"].items()
         ]
     return "\n".join(lines) + "\n"
 
 
-def _plot(file: h5py.File, found: dict[str, Any], path: Path) -> None:
-    # The figure's own canvas: pyplot would choose a backend for the whole process.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 8), layout="constrained")
-    axes = figure.subplots(3, 2).flatten()
-    for axis, (name, label) in zip(axes, _PLOTTED.items(), strict=False):
-        values = file["rows"][name][()] if name in file["rows"] else np.zeros(0)
-        axis.hist(values, bins=60, log=True)
-        axis.set(xlabel=label, ylabel="structures")
-    codes = found["failures"] or {"none": 0}
-    axes[4].barh(list(codes), list(codes.values()))
-    axes[4].set(xlabel="failures")
-    axes[5].set_axis_off()
-    figure.savefig(path, dpi=120)
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
