@@ -16,6 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from forcegate_client.errors import ForcegateError
 from forcegate_service.access.caller import Access
+from forcegate_service.api.connections import Connections
 from forcegate_service.api.hosts import Hosts
 from forcegate_service.context import RequestContext
 from forcegate_service.dependencies import State
@@ -76,7 +77,12 @@ def create_app(
         gateway = Gateway(settings, runtimes, metrics, observers)
         gateway.loading = loading = asyncio.create_task(_load(gateway, on_ready, on_failure))
         try:
-            yield {"gateway": gateway, "access": access, "md_reports": MDReports(registry)}
+            yield {
+                "gateway": gateway,
+                "access": access,
+                "md_reports": MDReports(registry),
+                "connections": Connections(settings, metrics.connections),
+            }
         finally:
             loading.cancel()
             with suppress(asyncio.CancelledError):

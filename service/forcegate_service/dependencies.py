@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from forcegate_service.access.caller import Access, Caller
 from forcegate_service.api.admit import admit
+from forcegate_service.api.connections import Connections
 from forcegate_service.gateway import Gateway
 from forcegate_service.monitoring.md_reports import MDReports
 
@@ -20,6 +21,7 @@ class State(TypedDict):
     gateway: Gateway
     access: Access
     md_reports: MDReports
+    connections: Connections
 
 
 async def _gateway(request: Request) -> Gateway:

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from forcegate_client.errors import ForcegateError, PredictionNotFinite
 from forcegate_service.card import ModelCard
+from forcegate_service.instruments.connections import ConnectionMetrics
 from forcegate_service.instruments.models import ModelMetrics
 from forcegate_service.instruments.problem_codes import counted_code
 from forcegate_service.instruments.process import watch_process
@@ -31,6 +32,7 @@ class Metrics:
         self.registry = registry
         self.requests = RequestMetrics(registry)
         self.models = ModelMetrics(registry)
+        self.connections = ConnectionMetrics(registry)
         watch_process(registry)
         self._phases = Histogram(
             "forcegate_phase_seconds",

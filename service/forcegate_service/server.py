@@ -18,6 +18,7 @@ from forcegate_client.errors import ForcegateError
 from forcegate_service.access.caller import Access
 from forcegate_service.access.keyfile import KeyFileError
 from forcegate_service.api.connection import connection_class
+from forcegate_service.api.connections import raise_file_limit
 from forcegate_service.app import create_app
 from forcegate_service.gateway import Gateway
 from forcegate_service.settings import Settings
@@ -105,6 +106,7 @@ def serve(settings: Settings) -> int:
     except (KeyFileError, _CannotStartError) as error:
         logger.error("%s", error)
         return 1
+    raise_file_limit(settings.max_connections)
     server = _Server(config)
     with listener:
         server.run(sockets=[listener])

@@ -130,6 +130,10 @@ class Settings(BaseSettings):
     connection_age_s: PositiveFloat = Field(
         600.0, description="age after which a connection ends with its next answer"
     )
+    max_connections: PositiveInt = Field(8192, description="connections at a time")
+    max_connections_per_address: PositiveInt = Field(
+        4096, description="connections of one address at a time, trusted proxies apart"
+    )
     max_atoms: PositiveInt = Field(100_000, description="atoms in one request")
     max_structures: PositiveInt = Field(10_000, description="structures in one request")
     max_edges: PositiveInt = Field(

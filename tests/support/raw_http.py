@@ -39,13 +39,19 @@ class RawAnswer:
 class Peer:
     """One connection to a server, over which any bytes may go."""
 
-    def __init__(self, url: str, receive_buffer: int | None = None) -> None:
-        """Connect; with a small ``receive_buffer`` the system takes little that is not read."""
+    def __init__(
+        self, url: str, receive_buffer: int | None = None, source: str | None = None
+    ) -> None:
+        """Connect, from the address ``source``; with a small ``receive_buffer`` the system takes
+        little that is not read.
+        """
         parts = urlsplit(url)
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(PATIENCE_S)
+        if source is not None:
+            self.socket.bind((source, 0))
         self.socket.connect((parts.hostname, parts.port))
         self._received = b""
 

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 _PACKAGES = {
+    "nginx": "nginx",
     "promtool": "prometheus",
     "prometheus": "prometheus",
     "amtool": "prometheus-alertmanager",

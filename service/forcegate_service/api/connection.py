@@ -11,17 +11,17 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from forcegate_client.errors import ForcegateError, MalformedRequest
+from forcegate_client.errors import ForcegateError
+from forcegate_service.api.connections import Connections
 from forcegate_service.api.exchange import Exchange
 from forcegate_service.api.farewell import Farewell
+from forcegate_service.api.refusals import CROWDED, MAX_HEAD_BYTES, malformed, too_long
 
 __all__ = ["HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "READER_TIMEOUT_S", "Connection", "connection_class"]
 
 # From the first byte of a request, or from the connection, to the end of its headers. Bodies have
 # the request's own deadline, and idle connections between requests the keep-alive.
 HEAD_TIMEOUT_S = 30.0
-# As much as the client reads of the head of an answer. Trailers have as much again.
-MAX_HEAD_BYTES = 100 * 1024
 # An answer of which the caller takes nothing for so long is not wanted.
 READER_TIMEOUT_S = 60.0
 # A request that was answered before its end is read to it if so much of it is missing; otherwise
@@ -68,7 +68,16 @@ class Connection(HttpToolsProtocol):
         super().connection_made(self._farewell)  # type: ignore[arg-type]
         age_s = self.connection_age_s * random.uniform(*_AGE_SPREAD)  # noqa: S311 (no secret)
         self._old_at = self.loop.time() + age_s
-        self._expect_head()
+        self._registry = cast(Connections, self.app_state["connections"])
+        self._host = self.client[0] if self.client else ""
+        self._counted = self._registry.admit(self, self._host)
+        if self._counted:
+            self._expect_head()
+        else:
+            # Without the application, its log and its time.
+            self._deaf = True
+            self.transport.write(CROWDED)
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Something came."""
@@ -86,18 +95,18 @@ class Connection(HttpToolsProtocol):
                 data = data[upgrade.args[0] :]
             except httptools.HttpParserError as error:
                 cause = error.__context__
-                self._refuse(cause if isinstance(cause, ForcegateError) else _malformed(str(error)))
+                self._refuse(cause if isinstance(cause, ForcegateError) else malformed(str(error)))
                 return
         if self.transport.is_closing():
             return
         if self._in_body:
             # Trailers and extensions of chunks are part of no body, and the parser keeps them.
             if self._unproductive > MAX_HEAD_BYTES:
-                self._refuse(_too_long("trailers or chunk extensions"))
+                self._refuse(too_long("trailers or chunk extensions"))
         elif self._head_timer is not None:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(_too_long("a head"))
+                self._refuse(too_long("a head"))
         idle = self._head_timer is None and self.timeout_keep_alive_task is None
         if idle and not self._answering():
             self._expect_head()
@@ -113,10 +122,10 @@ class Connection(HttpToolsProtocol):
         if self._in_body:
             self._unproductive += len(name) + len(value)
             if self._unproductive > MAX_HEAD_BYTES:
-                raise _too_long("trailers")
+                raise too_long("trailers")
             if name.lower() in _FRAMING:
                 # The parser would heed it, and the application could not.
-                raise _malformed("a trailer that says where the request ends")
+                raise malformed("a trailer that says where the request ends")
         else:
             super().on_header(name, value)
 
@@ -126,13 +135,13 @@ class Connection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         version = self.parser.get_http_version()
         if version not in _VERSIONS:
-            raise _malformed(f"HTTP/{version}")
+            raise malformed(f"HTTP/{version}")
         length = self._announced()
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                raise _malformed("CONNECT, which is for proxies")
+                raise malformed("CONNECT, which is for proxies")
             if length:
-                raise _malformed("a request to change the protocol, with a body")
+                raise malformed("a request to change the protocol, with a body")
         self._address()
         self._in_body = True
         self._unproductive = 0
@@ -179,14 +188,28 @@ class Connection(HttpToolsProtocol):
         self._head_came()
         self._reader_came()
         self._farewell.over()
+        if self._counted:
+            self._counted = False
+            self._registry.left(self, self._host)
         super().connection_lost(exc)
+
+    def make_room(self) -> None:
+        """Another connection needs this one's place; nothing is being answered."""
+        self._counted = False
+        self.transport.abort()
+
+    def on_response_complete(self) -> None:
+        """An answer has left."""
+        super().on_response_complete()
+        if self._counted and not self._answering():
+            self._registry.rests(self, self._host)
 
     def _address(self) -> None:
         """Say in the scope what is asked for."""
         target = httptools.parse_url(self.url)
         scope = cast(dict[str, Any], self.scope)
         if target.host is not None and not self._names(target.host, target.port):
-            raise _malformed("a target at another host than its Host header")
+            raise malformed("a target at another host than its Host header")
         path = target.path.decode("ascii")
         scope.update(
             method=self.parser.get_method().decode("ascii"),
@@ -253,6 +276,7 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
         else:
+            self._registry.works(self, self._host)
             self._start_asgi_task(self.cycle, self.app)
 
     def _take_back(self) -> bool:
@@ -312,15 +336,3 @@ class Connection(HttpToolsProtocol):
 def connection_class(connection_age_s: float) -> type[Connection]:
     """The class of connections that grow that old."""
     return type("AgeingConnection", (Connection,), {"connection_age_s": connection_age_s})
-
-
-def _malformed(received: str) -> MalformedRequest:
-    return MalformedRequest(
-        received,
-        expected="requests in HTTP/1.1, one after the other",
-        action="correct the request, or the proxy that made it; nothing after it was read",
-    )
-
-
-def _too_long(what: str) -> MalformedRequest:
-    return _malformed(f"{what} of more than {MAX_HEAD_BYTES} bytes")

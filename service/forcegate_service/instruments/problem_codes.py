@@ -52,6 +52,7 @@ PROBLEM_CODES = frozenset(
         "stopping",
         "stress_undefined",
         "too_many_atoms",
+        "too_many_connections",
         "too_many_pairs",
         "too_many_reports",
         "too_many_requests",
