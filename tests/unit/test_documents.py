@@ -35,6 +35,7 @@ DOCUMENTS = sorted(
     [
         ROOT / "README.md",
         ROOT / "CHANGELOG.md",
+        ROOT / "SECURITY.md",
         ROOT / "benchmarks" / "README.md",
         ROOT / "clients" / "README.md",
         ROOT / "deploy" / "README.md",
@@ -70,6 +71,20 @@ def test_the_index_of_the_documents_names_them_all() -> None:
     pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "howto").glob("*.md")]
     written = {path.relative_to(ROOT / "docs").as_posix() for path in pages} - {"README.md"}
     assert written <= listed
+
+
+def test_each_defence_of_the_threat_model_is_held_by_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .* \| (`\w+/test_.*`) \|$", text, re.MULTILINE)
+    held = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    assert len(rows) > 20
+    # Every table with the column has nothing but such rows.
+    tables = re.findall(r"^\| does \|.*\n\|---\|---\|---\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert len(rows) == sum(table.count("\n") for table in tables)
+    for name in held:
+        file, _, test = name.partition("::")
+        source = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert re.search(rf"^(?:async )?def {test or 'test_'}", source, re.MULTILINE), name
 
 
 def test_no_file_is_longer_than_one_concept() -> None:

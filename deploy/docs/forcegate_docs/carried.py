@@ -16,6 +16,7 @@ __all__ = ["carried", "reports", "repository_path", "rewritten"]
 ROOT = Path(__file__).parents[3]
 _SHOWN = (
     "CHANGELOG.md",
+    "SECURITY.md",
     "benchmarks/README.md",
     "benchmarks/results/*.md",
     "benchmarks/results/*.png",
