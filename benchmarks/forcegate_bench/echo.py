@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,8 @@ def running_echo(body: bytes, core: int, log: Path) -> Iterator[Echo]:
         command = [sys.executable, _SERVER, str(port)]
         server = subprocess.Popen(command, stdout=stream, stderr=stream)
     try:
-        yield Echo(_connected(server, port, log), body)
+        _wait_for(server, port, log)
+        yield Echo(port, body)
     finally:
         server.terminate()
         server.wait()
@@ -46,36 +47,40 @@ def running_echo(body: bytes, core: int, log: Path) -> Iterator[Echo]:
 
 @dataclass(frozen=True)
 class Echo:
-    """A connection to it."""
+    """The server at ``port`` of this machine."""
 
-    connection: http.client.HTTPConnection
+    port: int
     body: bytes
 
     def sample(self, seconds: float) -> list[float]:
-        """Milliseconds of every round trip, for so long.
+        """Milliseconds of every round trip, for so long, on one connection.
+
+        It is a new one each time: between two samples others are measured, and a server closes
+        what is idle.
 
         Raises:
             EchoUnusable: if it does not echo.
         """
         times = []
-        end = time.perf_counter() + seconds
-        while (started := time.perf_counter()) < end:
-            self.connection.request("POST", "/echo", self.body)
-            answer = self.connection.getresponse().read()
-            times.append(1e3 * (time.perf_counter() - started))
-            if answer != self.body:
-                raise EchoUnusable(f"received {answer[:80]!r} for {self.body[:80]!r}")
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
+            connection.connect()
+            end = time.perf_counter() + seconds
+            while (started := time.perf_counter()) < end:
+                connection.request("POST", "/echo", self.body)
+                answer = connection.getresponse().read()
+                times.append(1e3 * (time.perf_counter() - started))
+                if answer != self.body:
+                    raise EchoUnusable(f"received {answer[:80]!r} for {self.body[:80]!r}")
         return times
 
 
-def _connected(server: subprocess.Popen[bytes], port: int, log: Path) -> http.client.HTTPConnection:
+def _wait_for(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
-    connection = http.client.HTTPConnection("127.0.0.1", port)
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            connection.connect()
+            socket.create_connection(("127.0.0.1", port)).close()
         except ConnectionRefusedError:
             time.sleep(0.1)
         else:
-            return connection
+            return
     raise EchoUnusable(f"it does not come up; see {log}")

@@ -52,7 +52,11 @@ class Peer:
         self.socket.settimeout(PATIENCE_S)
         if source is not None:
             self.socket.bind((source, 0))
-        self.socket.connect((parts.hostname, parts.port))
+        try:
+            self.socket.connect((parts.hostname, parts.port))
+        except OSError:
+            self.socket.close()
+            raise
         self._received = b""
 
     def __enter__(self) -> Peer:
