@@ -24,7 +24,7 @@ def main(
     from forcegate_bench.rows import Findings, read, write
 
     apart = CACHE / "sweeps.json"
-    if os.environ.get("FORCEGATE_BENCH_PROCESS") != "1":
+    if os.environ.get("BENCH_PROCESS") != "1":
         from forcegate_bench.sweeps import sweep_apart
 
         swept = Findings()

@@ -12,7 +12,7 @@ from forcegate_service.rounding import round_alike_in_every_batch
 
 __all__ = ["measuring_environment", "start_over_as_served"]
 
-_MARK = "FORCEGATE_BENCH_PROCESS"
+_MARK = "BENCH_PROCESS"
 
 
 def measuring_environment(threads: int = 1) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,17 +17,27 @@ from forcegate_service.logs import configure_logging
 from forcegate_service.promotion_commands import add_promotion_commands
 from forcegate_service.rounding import round_alike_in_every_batch
 from forcegate_service.settings import Settings
+from forcegate_service.settings_commands import name_of, show_settings, unknown_settings
 
 __all__ = ["create_cli", "main"]
 
 
 def create_cli() -> typer.Typer:
     """The command line with all its commands."""
-    app = typer.Typer(cls=OutspokenGroup, add_completion=False, pretty_exceptions_enable=False)
+    # Brackets in a help text are defaults, and no markup.
+    app = typer.Typer(
+        cls=OutspokenGroup,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
     app.callback(invoke_without_command=True)(_serve)
-    app.command("compile")(_compile)
-    app.command("triton-repository")(_triton_repository)
-    app.command("metrics")(_metrics)
+    app.command("compile", short_help="Compile models ahead of the start.")(_compile)
+    app.command("triton-repository", short_help="Write Triton's files beside models.")(
+        _triton_repository
+    )
+    app.command("metrics", short_help="Print every metric and its meaning.")(_metrics)
+    app.command("settings", short_help="List what is set, and from where.")(_show_settings)
     add_promotion_commands(
         app, lambda context, given: _settings_for(context, given).model_repository
     )
@@ -54,7 +65,9 @@ def _serve(
     ] = None,
     runtime: Annotated[
         Literal["embedded", "triton", "in-process", "fake"] | None,
-        typer.Option(help="What evaluates models [embedded]."),
+        typer.Option(
+            help="What evaluates models [embedded].", metavar="<embedded|triton|in-process>"
+        ),
     ] = None,
     torch_threads: Annotated[
         int | None, typer.Option(help="Threads of one inference [cores - 1].")
@@ -79,7 +92,7 @@ def _serve(
         bool, typer.Option("--version", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Serve the models of a repository over HTTP; compile them ahead of that; manage keys.
+    """Serve the models of a repository over HTTP; compile, promote and manage keys for that.
 
     Every option is also a setting FORCEGATE_<OPTION>, and there are more of them: see
     docs/settings.md. Options win over the environment.
@@ -166,6 +179,14 @@ def _metrics() -> None:
     print(document(catalogue()), end="")
 
 
+def _show_settings(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
+) -> None:
+    """List every setting, what it is, and whether that is the default or who says so."""
+    show_settings(_settings(context.obj), context.obj, as_json=as_json)
+
+
 def _settings_for(context: typer.Context, model_repository: Path | None) -> Settings:
     """A command's settings: those of the command line before it, and its own repository if any."""
     own = {} if model_repository is None else {"model_repository": model_repository}
@@ -173,11 +194,15 @@ def _settings_for(context: typer.Context, model_repository: Path | None) -> Sett
 
 
 def _settings(given: dict[str, Any]) -> Settings:
+    problems = unknown_settings(os.environ)
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         for item in error.errors():
-            name = "FORCEGATE_" + "_".join(map(str, item["loc"])).upper() if item["loc"] else ""
-            message = item["msg"].removeprefix("Value error, ")
-            typer.echo(f"forcegate-serve: {name}{': ' if name else ''}{message}", err=True)
-        raise typer.Exit(2) from None
+            name = name_of("_".join(map(str, item["loc"]))) + ": " if item["loc"] else ""
+            problems.append(name + item["msg"].removeprefix("Value error, "))
+    if problems:
+        for problem in problems:
+            typer.echo(f"forcegate-serve: {problem}", err=True)
+        raise typer.Exit(2)
+    return settings

@@ -25,7 +25,7 @@ def add_promotion_commands(
 ) -> None:
     """Add both; ``repository_of`` finds the repository by the options before and after them."""
 
-    @app.command("promote")
+    @app.command("promote", short_help="Let a version answer by default.")
     def _promote(
         context: typer.Context,
         model: _Model,
@@ -37,7 +37,7 @@ def add_promotion_commands(
         repository = repository_of(context, model_repository)
         _report(model, lambda: promote(repository, model, version, force=force))
 
-    @app.command("rollback")
+    @app.command("rollback", short_help="Let the version before answer again.")
     def _rollback(
         context: typer.Context,
         model: _Model,

@@ -161,7 +161,7 @@ async def test_the_card_is_part_of_the_pin(
     async with gateway_client(pinned) as client:
         assert (await post(client, water)).json()["card_digest"] == card.card_digest
     # What is measured of a version does not make it another one.
-    _set_status(folder, md="approved")
+    _set_status(folder, md="caution")
     async with gateway_client(pinned) as client:
         assert (await post(client, water)).status_code == 200
     card.model_copy(update={"minimum_distance": 0.1}).save(folder)
