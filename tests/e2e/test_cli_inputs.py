@@ -106,6 +106,21 @@ def test_a_bad_record_costs_only_itself_in_every_command() -> None:
     assert "structure 1 of in.xyz (bad)" in told
 
 
+def test_missing_hydrogens_are_remarked_on_in_every_command() -> None:
+    sdf("whole.sdf", "CC(N)=O")
+    skeleton = Chem.RemoveHs(next(Chem.SDMolSupplier("whole.sdf", removeHs=False)))
+    Path("in.sdf").write_text(Chem.MolToMolBlock(skeleton))
+    said = "5 hydrogens are missing"
+    assert said in " ".join(forcegate("predict", "in.sdf", "--json").stdout.split())
+    forcegate("relax", "in.sdf", "--fmax", "1000")
+    assert said in read("in_relaxed.extxyz").info["forcegate_warning"]
+    forcegate("screen", "in.sdf", "--out", "out")
+    with h5py.File("out/results.h5") as file:
+        assert any(said in text for text in file["warnings/text"].asstr()[()])
+    options = ("--no-relax", "--time-ps", "0.01", "--equilibrate-ps", "0.01")
+    assert said in forcegate("md", "in.sdf", *options).stderr
+
+
 def test_files_folders_and_smiles_are_numbered_by_file() -> None:
     Path("lib").mkdir()
     Path("lib/a.xyz").write_text(WATER)

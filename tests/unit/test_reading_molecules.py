@@ -132,12 +132,13 @@ def test_a_flat_molecule_is_no_drawing(tmp_path: Path, smiles: str, says: str) -
     assert codes(records(tmp_path / "in.sdf", text)) == [None]
 
 
-def test_a_skeleton_is_no_structure(tmp_path: Path) -> None:
-    skeleton = Chem.RemoveHs(made("CC(N)C(=O)O"))
-    found = records(tmp_path / "in.sdf", block(skeleton))
-    assert codes(found) == ["hydrogens_missing"]
-    assert found[0].problem is not None
-    assert "7 hydrogens" in found[0].problem.detail
+def test_hydrogens_that_are_missing_are_counted(tmp_path: Path) -> None:
+    whole = made("CC(N)C(=O)O")
+    skeleton = Chem.RemoveHs(whole)
+    text = "$$$$\n".join(map(block, (whole, skeleton, made("C[CH2]"), made("c1cc[nH]c1"))))
+    found = records(tmp_path / "in.sdf", text)
+    assert codes(found) == [None] * 4
+    assert [record.origin.remark.partition(" ")[0] for record in found] == ["", "7", "", ""]
 
 
 MOL2 = """\

@@ -49,7 +49,8 @@ class FrameResult:
     @classmethod
     def of(cls, record: Record) -> FrameResult:
         """Of a record that was read and not computed yet; one that could not be has its problem."""
-        result = cls(record.origin, atoms=record.atoms)
+        remarks = [record.origin.remark] if record.origin.remark else []
+        result = cls(record.origin, atoms=record.atoms, warnings=remarks)
         if record.atoms is not None:
             result.formula = record.atoms.get_chemical_formula()
         if record.problem is not None:

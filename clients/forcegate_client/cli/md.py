@@ -135,6 +135,8 @@ def _chosen(inputs: list[Input], frame: int) -> Record:
         library.close()
     if record.problem is not None:
         raise CommandError(record.problem.at(record.origin).detail)
+    if record.origin.remark:
+        warn(f"{record.origin}: {record.origin.remark}")
     return record
 
 

@@ -183,7 +183,7 @@ def _fill(results: list[FrameResult], atoms: list[Atoms], found: Predictions, ju
             result.max_novelty = float(found.max_novelty[row])
         stress = None if found.stress is None else found.stress[row]
         result.atoms = with_results(frame, result.energy, forces, stress)
-        result.warnings = [
+        result.warnings += [
             *found.warnings.get(place, []),
             *judge.remarks(periodic=bool(frame.pbc.any()), novelty=result.max_novelty),
         ]

@@ -67,7 +67,7 @@ def relax_one(
     result.steps = engine.nsteps
     result.energy_change = result.energy - start
     result.max_force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
-    result.warnings = _remarks(result.converged, bool(bond_changes(bonds, atoms)))
+    result.warnings += _remarks(result.converged, bool(bond_changes(bonds, atoms)))
     atoms.calc = snapshot(atoms).calc
     return result
 
@@ -103,7 +103,7 @@ def _take(result: FrameResult, start: Atoms, relaxed: Relaxed) -> None:
     result.energy, result.max_force = relaxed.energy, relaxed.max_force
     result.energy_change = relaxed.energy - relaxed.start_energy
     changed = bool(bond_changes(bonded_pairs(start), relaxed.atoms))
-    result.warnings = _remarks(relaxed.converged, changed)
+    result.warnings += _remarks(relaxed.converged, changed)
 
 
 def _remarks(converged: bool, changed: bool) -> list[str]:

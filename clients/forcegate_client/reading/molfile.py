@@ -35,7 +35,7 @@ def parse_mol_block(record: bytes) -> Parsed:
     """Atoms, coordinates, formal charges and radicals as they are written; nothing is added.
 
     Raises:
-        RecordInvalid: if RDKit cannot read it, it is a drawing, or hydrogens are missing.
+        RecordInvalid: if RDKit cannot read it, or it is a drawing.
     """
     rdBase.DisableLog("rdApp.*")
     text = record.decode("utf-8-sig", "replace").replace("\r\n", "\n")
@@ -49,9 +49,9 @@ def parse_mol_block(record: bytes) -> Parsed:
         _require_structure(molecule, rest[20:22].upper())
     except RecordInvalid as error:
         raise RecordInvalid(error.code, str(error), label=label, smiles=smiles) from error
-    atoms = atoms_of(molecule)
+    atoms, remark = atoms_of(molecule), _remark(molecule)
     atoms.info |= {key: value.strip() for key, value in tags.items() if key not in atoms.info}
-    return Parsed(atoms, label, smiles)
+    return Parsed(atoms, label, smiles, remark)
 
 
 def mol2_records(file: io.BufferedReader) -> Int:
@@ -74,8 +74,7 @@ def parse_mol2(record: bytes) -> Parsed:
     """Atoms and coordinates; the charge is that of RDKit's reading of the atom types.
 
     Raises:
-        RecordInvalid: if RDKit cannot read it, hydrogens are missing, or the partial charges add
-            up to another charge.
+        RecordInvalid: if RDKit cannot read it, or the partial charges add up to another charge.
     """
     rdBase.DisableLog("rdApp.*")
     text = record.decode("utf-8", "replace").replace("\r\n", "\n")
@@ -89,7 +88,7 @@ def parse_mol2(record: bytes) -> Parsed:
         _require_same_charge(molecule)
     except RecordInvalid as error:
         raise RecordInvalid(error.code, str(error), label=label) from error
-    return Parsed(atoms_of(molecule), label)
+    return Parsed(atoms_of(molecule), label, remark=_remark(molecule))
 
 
 def atoms_of(molecule: Any, positions: npt.NDArray[np.float64] | None = None) -> Atoms:
@@ -113,7 +112,7 @@ def atoms_of(molecule: Any, positions: npt.NDArray[np.float64] | None = None) ->
 
 
 def _require_structure(molecule: Any, dimension: str) -> None:
-    """Neither a drawing nor a skeleton.
+    """No drawing.
 
     A record that is flat is a drawing if it says 2D, or if its bonds are not as long as bonds are;
     flat molecules are as long as they should be.
@@ -127,12 +126,10 @@ def _require_structure(molecule: Any, dimension: str) -> None:
             "no_3d_coordinates",
             "a drawing instead of a structure; make coordinates, or give it as SMILES",
         )
-    missing = _missing_hydrogens(molecule)
-    if missing:
+    if flat and _missing_hydrogens(molecule):
         raise RecordInvalid(
-            "no_3d_coordinates" if flat else "hydrogens_missing",
-            f"{missing} hydrogens are missing by its bonds and charges; add them, or give it as "
-            "SMILES (a radical is marked by M  RAD)",
+            "no_3d_coordinates",
+            "flat and without its hydrogens, a drawing; make coordinates, or give it as SMILES",
         )
 
 
@@ -147,6 +144,17 @@ def _has_lengths(molecule: Any, positions: npt.NDArray[np.float64]) -> bool:
     return not any(
         atom.GetAtomicNum() in _TETRAHEDRAL and atom.GetDegree() >= 4
         for atom in molecule.GetAtoms()
+    )
+
+
+def _remark(molecule: Any) -> str:
+    """What is odd about a structure with three dimensions."""
+    missing = _missing_hydrogens(molecule)
+    if not missing:
+        return ""
+    return (
+        f"{missing} hydrogens are missing by the bonds and charges of the record, and the result "
+        "is that of the atoms that are there; add hydrogens, or mark radicals (M  RAD)"
     )
 
 

@@ -23,12 +23,14 @@ class Origin:
     """``source`` is the file as it was named, ``index`` the place in it, from 0.
 
     ``label`` is the name that the file gives, ``smiles`` the SMILES; both are empty without one.
+    ``remark`` is what a result should be read with, if the record is odd but a structure.
     """
 
     source: str
     index: int
     label: str = ""
     smiles: str = ""
+    remark: str = ""
 
     def __str__(self) -> str:
         name = f" ({self.label})" if self.label else ""
@@ -97,6 +99,7 @@ class Parsed:
     atoms: Atoms
     label: str = ""
     smiles: str = ""
+    remark: str = ""
 
 
 class RecordInvalid(Exception):
@@ -127,7 +130,8 @@ def read_record(source: str, index: int, parse: Callable[[], Parsed]) -> Record:
         problem = Problem("record_unreadable", _one_line(f"{type(error).__name__}: {error}"))
         label = smiles = ""
     else:
-        return Record(Origin(source, index, _one_line(parsed.label), parsed.smiles), parsed.atoms)
+        origin = Origin(source, index, _one_line(parsed.label), parsed.smiles, parsed.remark)
+        return Record(origin, parsed.atoms)
     if parsed is not None:
         label, smiles = parsed.label, parsed.smiles
     return Record(Origin(source, index, _one_line(label), smiles), problem=problem)

@@ -120,6 +120,11 @@ def part_of(chunk: Chunk, computed: Computed, judge: Judge | None = None) -> Par
     warnings = [
         (int(chunk.index[row]), text) for row, texts in computed.warnings.items() for text in texts
     ]
+    warnings += [
+        (index, origin.remark)
+        for index, origin in zip(columns["index"].tolist(), origins, strict=True)
+        if origin.remark
+    ]
     if judge is not None:
         periodic = np.any(chunk.structures.pbc[computed.index], axis=1).tolist()
         novelty = columns["max_novelty"].tolist() if "max_novelty" in columns else None
