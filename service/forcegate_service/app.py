@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -18,7 +19,7 @@ from forcegate_client.errors import ForcegateError
 from forcegate_service.access.caller import Access
 from forcegate_service.api.connections import Connections
 from forcegate_service.api.hosts import Hosts
-from forcegate_service.context import RequestContext
+from forcegate_service.context import REQUEST_DIGEST, REQUEST_ID, RequestContext
 from forcegate_service.dependencies import State
 from forcegate_service.gateway import Gateway
 from forcegate_service.handlers import (
@@ -35,6 +36,7 @@ from forcegate_service.metrics import Metrics
 from forcegate_service.monitoring.assembly import make_observers
 from forcegate_service.monitoring.md_reports import MDReports
 from forcegate_service.openapi import describe_bodies
+from forcegate_service.patience import TIMEOUT_HEADER
 from forcegate_service.problems import install_handlers
 from forcegate_service.runtime import RuntimeLoader
 from forcegate_service.runtimes import Runtimes, open_runtimes
@@ -115,6 +117,15 @@ class _Application(FastAPI):
         super().__init__(**options)
         inside = predict.PlainPredictions(super().__call__)
         self._layers: ASGIApp = RequestContext(inside, Hosts.from_settings(settings))
+        if settings.asking_origins:
+            # Outermost, because a browser has to be let read what is refused, too.
+            self._layers = CORSMiddleware(
+                self._layers,
+                allow_origins=settings.asking_origins,
+                allow_methods=("GET", "POST"),
+                allow_headers=("Authorization", "Content-Type", REQUEST_ID, TIMEOUT_HEADER),
+                expose_headers=(REQUEST_ID, REQUEST_DIGEST, "Retry-After"),
+            )
         if settings.proxy_networks:
             self._layers = ProxyHeadersMiddleware(self._layers, settings.proxy_networks)  # type: ignore[arg-type, assignment]
 

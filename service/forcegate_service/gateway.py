@@ -26,7 +26,7 @@ from forcegate_service.json_answer import write_json
 from forcegate_service.json_request import read_json
 from forcegate_service.metrics import Metrics
 from forcegate_service.monitoring.observer import HearsOfUnloading, Observer, Served
-from forcegate_service.negotiation import JSON, Form
+from forcegate_service.negotiation import JSON, XYZ, Form
 from forcegate_service.preparation import Preparation, Prepared, prepare
 from forcegate_service.registry import Registry
 from forcegate_service.request_record import note_structures
@@ -42,6 +42,7 @@ from forcegate_service.scheduling.version import ServedVersion
 from forcegate_service.serving import Reloaded, Serving
 from forcegate_service.settings import Settings
 from forcegate_service.validation import Problems
+from forcegate_service.xyz_request import read_xyz
 
 __all__ = ["Gateway"]
 
@@ -189,8 +190,12 @@ class Gateway:
             return
         self.budget.reserve(flow, self._guess.seconds(form, length)).release()
 
-    async def predict(self, body: bytes, form: Form, answer_form: Form, flow: Flow) -> bytes:
+    async def predict(
+        self, body: bytes, form: Form, answer_form: Form, flow: Flow, query: bytes = b""
+    ) -> bytes:
         """Answer one request of caller ``flow``; both bodies are encoded.
+
+        ``query`` is that of the URL, for forms that have no place for what is asked.
 
         Raises:
             ForcegateError: what the answer is if it is not a prediction.
@@ -200,7 +205,7 @@ class Gateway:
         reservation = self.budget.reserve(flow, self._guess.seconds(form, len(body)))
         self._in_flight += 1
         try:
-            return await self._predict(body, form, answer_form, flow, reservation)
+            return await self._predict(body, form, answer_form, flow, query, reservation)
         finally:
             self._in_flight -= 1
             reservation.release()
@@ -211,10 +216,11 @@ class Gateway:
         form: Form,
         answer_form: Form,
         flow: Flow,
+        query: bytes,
         reservation: Reservation,
     ) -> bytes:
         small = len(body) <= _INLINE_BYTES
-        request, problems = await self._run(small, partial(self._decode, body, form))
+        request, problems = await self._run(small, partial(self._decode, body, form, query))
         note_structures(len(request.structures))
         version = self.models.find(request.model, request.version)
         self.models.policy.require_approved(version.card)
@@ -271,9 +277,11 @@ class Gateway:
                 except Exception:
                     logger.exception("%s failed on an unloaded model", type(observer).__name__)
 
-    def _decode(self, body: bytes, form: Form) -> tuple[PredictRequest, Problems]:
+    def _decode(self, body: bytes, form: Form, query: bytes) -> tuple[PredictRequest, Problems]:
         if form == JSON:
             return read_json(body, self.settings)
+        if form == XYZ:
+            return read_xyz(body, query, self.settings)
         request = decode_request(
             body,
             max_structures=self.settings.max_structures,

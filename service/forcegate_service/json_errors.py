@@ -28,6 +28,9 @@ _STRUCTURE_FIELDS = {
     "charge": "an integer",
     "multiplicity": "an integer",
 }
+_WITHOUT_MODEL = (
+    'add for instance "model": "default", the server\'s own choice; GET /v1/models lists all'
+)
 _CODES = {
     "extra_forbidden": "field_unknown",
     "missing": "field_missing",
@@ -57,7 +60,9 @@ def explain(error: ValidationError) -> UnprocessableRequest:
     return UnprocessableRequest(
         received,
         expected=listed if code.startswith("field_") else described,
-        action="correct the field; GET /docs shows an example of each",
+        action=_WITHOUT_MODEL
+        if (code, field) == ("field_missing", "model")
+        else "correct the field; GET /docs shows an example of each",
         code=code,
         structure=structure if isinstance(structure, int) else None,
     )

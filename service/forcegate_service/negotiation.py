@@ -11,11 +11,15 @@ from typing import Final, Literal
 from forcegate_client.errors import NotAcceptable, UnsupportedMediaType
 from forcegate_client.wire import MEDIA_TYPE as MSGPACK
 
-__all__ = ["JSON", "MSGPACK", "Form", "answer_form", "request_form"]
+__all__ = ["JSON", "MSGPACK", "XYZ", "Form", "answer_form", "request_form"]
 
-Form = Literal["application/json", "application/msgpack"]
+Form = Literal["application/json", "application/msgpack", "chemical/x-xyz"]
 JSON: Final = "application/json"
+XYZ: Final = "chemical/x-xyz"
+# Those in which answers are given too.
 _FORMS: tuple[Form, ...] = (JSON, "application/msgpack")
+# What curl -d says of a body unless it is told otherwise.
+_CURL = "application/x-www-form-urlencoded"
 
 
 def request_form(headers: Mapping[str, str]) -> Form:
@@ -34,22 +38,26 @@ def request_form(headers: Mapping[str, str]) -> Form:
         )
     received = headers.get("content-type", "")
     media_type = received.partition(";")[0].strip().lower()
-    for form in _FORMS:
+    for form in (*_FORMS, XYZ):
         if media_type == form:
             return form
+    why = ", which curl -d sends unless it is told otherwise" if media_type == _CURL else ""
     raise UnsupportedMediaType(
-        f"Content-Type {received[:80]!r}" if received else "no Content-Type",
-        expected=" or ".join(_FORMS),
-        action=f"set the header, e.g. Content-Type: {JSON}",
+        f"Content-Type {received[:80]!r}{why}" if received else "no Content-Type",
+        expected=f"{', '.join(_FORMS)} or {XYZ}",
+        action=f"add the header Content-Type: {JSON}; with curl: -H 'Content-Type: {JSON}'",
     )
 
 
 def answer_form(headers: Mapping[str, str], request: Form) -> Form:
-    """The form of the answer by ``Accept``: the most wanted, the request's own on a tie.
+    """The form of the answer by ``Accept``: the most wanted, the request's own on a tie, and JSON
+    to a request in a form that has no answers.
 
     Raises:
         NotAcceptable: if none of ours is acceptable.
     """
+    if request == XYZ:
+        request = JSON
     accept = headers.get("accept")
     if accept is None or accept == "*/*" or accept == request:
         return request

@@ -10,7 +10,7 @@ from forcegate_service.json_answer import PredictAnswer
 from forcegate_service.json_request import PredictBody
 from forcegate_service.monitoring.md_report import MDReportBody
 from forcegate_service.monitoring.shadow_results import ShadowResults
-from forcegate_service.negotiation import JSON, MSGPACK
+from forcegate_service.negotiation import JSON, MSGPACK, XYZ
 from forcegate_service.patience import TIMEOUT_HEADER
 from forcegate_service.problems import PROBLEM_TYPE, Problem
 
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _REFERENCE = "#/components/schemas/{model}"
+_OF_XYZ = "frames of XYZ; model, version, properties and on_error stand in the query of the URL"
 _COLUMNAR = {"schema": {"type": "string", "format": "binary", "description": "docs/wire-format.md"}}
 
 
@@ -52,7 +53,11 @@ NOT_FOUND: Responses = {404: _problem("No such model or version")}
 UNREADABLE: Responses = {422: _problem("Parameters of the URL that cannot be read")}
 NOT_READY: Responses = {503: _problem("The models are not loaded, or the runtime is away")}
 PREDICT_REQUEST: dict[str, Any] = {
-    "requestBody": {"required": True, "content": _content(PredictBody.__name__)},
+    "requestBody": {
+        "required": True,
+        "content": _content(PredictBody.__name__)
+        | {XYZ: {"schema": {"type": "string", "format": "binary", "description": _OF_XYZ}}},
+    },
     "parameters": [
         {
             "name": TIMEOUT_HEADER,
@@ -68,7 +73,7 @@ PREDICT_RESPONSES: Responses = {
     400: _problem("The body is not JSON or msgpack"),
     406: _problem("Accept names neither JSON nor msgpack"),
     413: _problem("Too many bytes, atoms, structures or pairs of neighbours"),
-    415: _problem("Neither JSON nor msgpack, or compressed"),
+    415: _problem("Neither JSON nor msgpack nor XYZ, or compressed"),
     422: _problem("A structure or field that cannot be computed"),
     429: _problem("More work is waiting than is admitted; Retry-After says when to come back"),
     500: _problem("A defect in the server"),

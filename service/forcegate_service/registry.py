@@ -128,7 +128,7 @@ class Registry:
             raise ModelNotFound(
                 f"model {model[:80]!r}",
                 expected=f"one of {', '.join(sorted(self.models))}",
-                action="GET /v1/models lists what is served",
+                action=self._advice(),
             )
         if version is None:
             return versions[self._default_version(name)]
@@ -170,6 +170,15 @@ class Registry:
         """Every version that is served."""
         for versions in self.models.values():
             yield from versions.values()
+
+    def _advice(self) -> str:
+        meant = self._meant(DEFAULT_ALIAS)
+        if meant in self.models:
+            return f'ask for "{DEFAULT_ALIAS}", which is {meant} here, or for one of them by name'
+        return (
+            f'ask for one of them by name; none is "{DEFAULT_ALIAS}" until whoever runs the server '
+            "sets FORCEGATE_DEFAULT_MODEL"
+        )
 
     def _meant(self, alias: str) -> str:
         """A model of that very name, the one that the settings name, or the only one there is."""

@@ -22,6 +22,7 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Use = Literal["md", "relax", "screening", "periodic"]
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+_ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?")
 _PIN = re.compile(r"([a-z0-9_]+/[1-9][0-9]*)=(sha256:[0-9a-f]{64})")
 
 
@@ -73,6 +74,11 @@ class Settings(BaseSettings):
         None, description="PEM file of the certificate, with which the server speaks https"
     )
     tls_key: Path | None = Field(None, description="PEM file of the certificate's private key")
+    cors_origins: str | None = Field(
+        None,
+        description="origins whose pages may ask from browsers, as https://host:port, "
+        "comma-separated",
+    )
     model_repository: Path = Field(
         Path("model_repository"), description="folder with <model>/<version>/ in it"
     )
@@ -199,6 +205,11 @@ class Settings(BaseSettings):
         return _pins(self.model_digests or "")
 
     @property
+    def asking_origins(self) -> tuple[str, ...]:
+        """``cors_origins`` taken apart, in lower case as browsers write them."""
+        return tuple(origin.lower() for origin in _items(self.cors_origins or ""))
+
+    @property
     def required_approvals(self) -> frozenset[Use]:
         """``require_approval`` taken apart."""
         return _uses(self.require_approval or "")
@@ -278,6 +289,18 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"{item!r}; expected host:port of Triton's gRPC service, without a scheme; "
                     "Triton listens for gRPC on port 8001 unless told otherwise"
+                )
+        return text
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _refuse_strange_origins(cls, text: str | None) -> str | None:
+        for item in _items(text or ""):
+            if not _ORIGIN.fullmatch(item):
+                raise ValueError(
+                    f"the origin {item!r}; expected scheme and host, such as "
+                    "https://lab.example.org or http://localhost:3000, without a path; every "
+                    "origin has to be named"
                 )
         return text
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from forcegate_service.access.caller import ANONYMOUS, Caller
-from forcegate_service.negotiation import JSON, Form, answer_form, request_form
+from forcegate_service.negotiation import MSGPACK, Form, answer_form, request_form
 from forcegate_service.patience import requested_timeout
 from forcegate_service.scheduling.flow import Flow
 from forcegate_service.settings import Settings
@@ -37,7 +37,7 @@ def read_terms(headers: Mapping[str, str], settings: Settings) -> Terms:
         form=form,
         answer=answer_form(headers, form),
         timeout_s=requested_timeout(headers, settings.request_timeout_s),
-        limit=settings.max_json_bytes if form == JSON else settings.max_body_bytes,
+        limit=settings.max_body_bytes if form == MSGPACK else settings.max_json_bytes,
     )
 
 

@@ -186,6 +186,15 @@ async def test_a_request_that_asks_for_the_undefined_is_refused(
     refused(await client.post(PREDICT, json=request_body | change), status, code)
 
 
+async def test_whoever_names_no_model_or_an_unknown_one_hears_of_the_default(
+    client: httpx.AsyncClient, water: dict[str, Any]
+) -> None:
+    missing = await client.post(PREDICT, json={"structures": [water]})
+    assert '"model": "default"' in refused(missing, 422, "field_missing")["action"]
+    unknown = await client.post(PREDICT, json={"model": "gpt", "structures": [water]})
+    assert "which is fake here" in refused(unknown, 404, "model_not_found")["action"]
+
+
 @pytest.mark.parametrize("field", ["model", "structures"])
 async def test_a_missing_field_is_named(
     field: str, client: httpx.AsyncClient, request_body: dict[str, Any]

@@ -122,7 +122,7 @@ async def test_the_openapi_document_describes_both_forms_and_the_problems(
     document = (await client.get("/openapi.json")).json()
     predict = document["paths"]["/v1/predict"]["post"]
     forms = {"application/json", "application/msgpack"}
-    assert set(predict["requestBody"]["content"]) == forms
+    assert set(predict["requestBody"]["content"]) == {*forms, "chemical/x-xyz"}
     assert set(predict["responses"]["200"]["content"]) == forms
     for status in ("400", "404", "406", "413", "415", "422", "500", "503"):
         assert "application/problem+json" in predict["responses"][status]["content"]

@@ -24,8 +24,18 @@ class Hosts:
     pages that it served itself.
     """
 
-    def __init__(self, allowed: frozenset[str], *, any_name: bool, own_pages_only: bool) -> None:
-        """``allowed`` are names beside those of loopback, in lower case and without a port."""
+    def __init__(
+        self,
+        allowed: frozenset[str],
+        *,
+        any_name: bool,
+        own_pages_only: bool,
+        origins: Sequence[str] = (),
+    ) -> None:
+        """``allowed`` are names beside those of loopback, in lower case and without a port;
+        ``origins`` those of pages that may ask although they are not this server's.
+        """
+        self._origins = frozenset(origin.encode("ascii") for origin in origins)
         self._allowed = allowed
         self._any_name = any_name
         self._own_pages_only = own_pages_only
@@ -36,7 +46,12 @@ class Hosts:
         """As the settings ask for it, or as is right for a server with or without keys."""
         named = settings.answered_hosts
         alone = settings.keys_file is None and not settings.allow_anonymous
-        return cls(named, any_name=not named and not alone, own_pages_only=alone or bool(named))
+        return cls(
+            named,
+            any_name=not named and not alone,
+            own_pages_only=alone or bool(named),
+            origins=settings.asking_origins,
+        )
 
     def check(self, headers: Sequence[tuple[bytes, bytes]], scheme: str, version: str) -> None:
         """Raise unless a request with ``headers``, whose names are in lower case, is meant for us.
@@ -59,10 +74,8 @@ class Hosts:
             self._look_at(hosts[0])
         if self._own_pages_only:
             for name, value in headers:
-                if name == b"origin" and value.lower() != b"%s://%s" % (
-                    scheme.encode("ascii"),
-                    hosts[0].lower(),
-                ):
+                own = b"%s://%s" % (scheme.encode("ascii"), hosts[0].lower())
+                if name == b"origin" and value.lower() not in (own, *self._origins):
                     raise _foreign(f"a request of a page from {value[:80].decode('latin-1')!r}")
 
     def _look_at(self, host: bytes) -> None:

@@ -34,7 +34,7 @@ PATH = "/v1/predict"
     response_class=Response,
 )
 async def predict(request: Request) -> Response:
-    """Evaluate structures; JSON and msgpack (docs/wire-format.md) in and out."""
+    """Evaluate structures; JSON and msgpack (docs/wire-format.md) in and out, XYZ in."""
     content, form = await _answer(request.scope, request.receive)
     return Response(content, media_type=form)
 
@@ -89,7 +89,8 @@ async def _answer(scope: Scope, receive: Receive) -> tuple[bytes, Form]:
             async with Patience(receive, terms.timeout_s) as patience:
                 body = await read_body(receive, terms.limit, take)
                 patience.body_read()
-                content = await gateway.predict(body, terms.form, terms.answer, flow)
+                query = scope["query_string"]
+                content = await gateway.predict(body, terms.form, terms.answer, flow, query)
     except ClientDisconnect:
         gateway.metrics.requests.cancelled("disconnect")
         raise

@@ -41,6 +41,7 @@ PROBLEM_CODES = frozenset(
         "prediction_implausible",
         "prediction_not_finite",
         "property_unknown",
+        "record_unreadable",
         "report_contradictory",
         "request_timeout_invalid",
         "route_not_found",
