@@ -14,7 +14,7 @@ from ase.io import iread, write
 from forcegate_client.errors import OutputUnwritable
 from forcegate_client.writing import replacing
 
-__all__ = ["DROPPED", "lasting", "write_frames"]
+__all__ = ["DROPPED", "lasting", "naming_lost_constraints", "write_frames"]
 
 DROPPED = "forcegate_dropped"
 """The key under which a frame names what it had and extended XYZ cannot hold."""
@@ -30,7 +30,7 @@ def write_frames(path: Path, frames: Sequence[Atoms]) -> None:
         OutputUnwritable: if they cannot be written, or do not come back as they are.
     """
     with replacing(path) as aside:
-        plain = [_one_lined(frame) for frame in frames]
+        plain = [_one_lined(naming_lost_constraints(frame)) for frame in frames]
         if not _put(aside, plain):
             # Rare, and slow: each frame is tried alone, and each of its extras.
             plain = [lasting(frame) for frame in plain]
@@ -65,8 +65,7 @@ def lasting(frame: Atoms) -> Atoms:
         if not _survives(kept):
             del kept.info[name]
             dropped.append(str(name))
-    kept.info[DROPPED] = ", ".join(" ".join(name.split()) for name in dropped)
-    return kept
+    return _without(kept, [" ".join(name.split()) for name in dropped])
 
 
 def _put(path: Path, frames: Sequence[Atoms]) -> bool:
@@ -113,18 +112,40 @@ def _energy(frame: Atoms) -> str:
     return f"{results['energy']:.6f}" if "energy" in results else ""
 
 
+def naming_lost_constraints(frame: Atoms) -> Atoms:
+    """``frame``; if it has constraints that the format cannot hold, under ``DROPPED`` their names.
+
+    It holds atoms and coordinates; a bond, say, would go without a word.
+    """
+    names = {type(one).__name__ for one in frame.constraints} - {"FixAtoms", "FixCartesian"}
+    if not names:
+        return frame
+    plain = frame.copy()
+    plain.calc = frame.calc
+    return _without(plain, sorted(names))
+
+
+def _without(frame: Atoms, names: Sequence[str]) -> Atoms:
+    told = [frame.info[DROPPED]] if frame.info.get(DROPPED) else []
+    frame.info[DROPPED] = ", ".join([*told, *names])
+    return frame
+
+
 def _one_lined(frame: Atoms) -> Atoms:
-    """Line breaks in texts would end the comment line."""
+    """Line breaks in texts would end the comment line; of an empty text the next entry is taken."""
     if not any(isinstance(value, str) and _breaks(value) for value in frame.info.values()):
         return frame
     plain = frame.copy()
     plain.calc = frame.calc
-    plain.info = {name: _line(value) for name, value in frame.info.items()}
+    lines = {name: _line(value) for name, value in frame.info.items()}
+    plain.info = {
+        name: value for name, value in lines.items() if not (isinstance(value, str) and not value)
+    }
     return plain
 
 
 def _breaks(text: str) -> bool:
-    return len(text.splitlines()) > 1 or text != text.strip()
+    return len(text.splitlines()) != 1 or text != text.strip()
 
 
 def _line(value: Any) -> Any:

@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 from ase.build import molecule
+from ase.constraints import FixAtoms
 from ase.io import read, write
 from typer.testing import CliRunner, Result
 
@@ -104,6 +105,36 @@ def test_one_atom_is_refused_in_one_line() -> None:
     result = md("atom.xyz", *SHORT)
     assert result.exit_code == 1
     assert "no internal motion" in result.stderr
+
+
+def test_atoms_that_are_all_held_are_told_apart_from_one_atom_and_leave_nothing_behind() -> None:
+    water = molecule("H2O")
+    water.set_constraint(FixAtoms(range(3)))
+    write("held.extxyz", water)
+    result = md("held.extxyz", *SHORT)
+    assert result.exit_code == 1
+    assert "constraints" in result.stderr
+    assert "FixAtoms" in result.stderr
+    assert not Path("held_md").exists()
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "langevin"])
+def test_atoms_that_are_held_stay_and_isotopes_keep_their_mass(ensemble: str) -> None:
+    ethanol = molecule("CH3CH2OH")
+    ethanol.set_constraint(FixAtoms([0, 1]))
+    ethanol.set_masses([mass + (mass < 2.0) for mass in ethanol.get_masses()])
+    ethanol.info["energy"] = -1234.5
+    write("in.traj", ethanol)
+    times = ("--time-ps", "0.02", "--equilibrate-ps", "0.01", "--frame-every", "10")
+    result = md("in.traj", *times, "--ensemble", ensemble, "--out", "out")
+    assert result.exit_code == 0, result.output
+    for last in (read("out/final.extxyz"), read("out/trajectory.traj")):
+        moved = np.abs(last.positions - ethanol.positions).max(axis=1)
+        assert np.allclose(moved[:2], 0.0, atol=1e-8)
+        assert (moved[2:] > 0.0).all()
+        assert np.allclose(last.get_masses(), ethanol.get_masses())
+        assert last.constraints[0].get_indices().tolist() == [0, 1]
+        assert last.info.get("energy") is None
 
 
 def test_a_run_that_blows_up_keeps_what_came_before() -> None:

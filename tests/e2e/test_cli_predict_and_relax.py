@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms, FixBondLength
 from ase.io import read, write
 from typer.testing import CliRunner, Result
 
@@ -16,6 +18,7 @@ from forcegate_client.cli.app import app
 from forcegate_client.errors import Unauthorized
 from forcegate_client.testing import FakeServer, problem, serve
 
+ENERGIES = ("energy", "free_energy")
 NOBODY = "http://127.0.0.1:9"
 
 
@@ -169,3 +172,59 @@ def test_models_lists_what_is_served() -> None:
     assert result.exit_code == 0
     assert "springs" in result.stdout
     assert "md: approved" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["a.traj", "a.extxyz", "a.json"])
+@pytest.mark.parametrize("command", ["predict", "relax"])
+def test_energies_of_earlier_work_do_not_come_back(command: str, name: str) -> None:
+    old = molecule("H2O")
+    old.info |= {"energy": -1234.5, "free_energy": -1234.5, "note": "mine"}
+    if name == "a.json":
+        old.calc = SinglePointCalculator(old, **{n: old.info.pop(n) for n in ENERGIES})
+    write(name, old)
+    result = forcegate(command, name, "--out", "new.extxyz")
+    assert result.exit_code == 0, result.output
+    new = read("new.extxyz")
+    assert new.get_potential_energy() > -1000.0
+    assert new.get_potential_energy(force_consistent=True) == new.get_potential_energy()
+
+
+def test_a_problem_of_yesterday_is_none_today() -> None:
+    write("a.extxyz", molecule("SiH4"))
+    assert forcegate("predict", "a.extxyz", "--out", "b.extxyz").exit_code == 3
+    mended = read("b.extxyz")
+    assert mended.info["forcegate_problem"] == "element_unsupported"
+    mended.symbols[0] = "C"
+    write("c.extxyz", mended)
+    result = forcegate("predict", "c.extxyz", "--out", "d.extxyz")
+    assert result.exit_code == 0, result.output
+    assert not {"forcegate_problem", "forcegate_detail"} & read("d.extxyz").info.keys()
+
+
+@pytest.mark.parametrize("command", ["predict", "relax"])
+def test_a_charge_that_is_no_number_costs_its_own_frame(command: str) -> None:
+    frames = [molecule("H2O") for _ in range(3)]
+    frames[1].info["charge"] = "cation"
+    write("a.extxyz", frames)
+    result = forcegate(command, "a.extxyz", "--out", "b.extxyz")
+    assert result.exit_code == 3
+    assert "cation" in result.output
+    assert [frame.info["forcegate_index"] for frame in read("b.extxyz", ":")] == [0, 2]
+
+
+def test_what_the_output_cannot_hold_of_a_constraint_is_named_in_it() -> None:
+    frame = molecule("CH3OH")
+    frame.set_constraint([FixAtoms([0]), FixBondLength(0, 1)])
+    write("a.traj", frame)
+    assert forcegate("predict", "a.traj", "--out", "b.extxyz").exit_code == 0
+    written = read("b.extxyz")
+    assert written.info["forcegate_dropped"].startswith("FixBondLength")
+    assert written.constraints[0].get_indices().tolist() == [0]
+
+
+def test_an_empty_text_does_not_swallow_what_follows_it() -> None:
+    frame = molecule("H2O")
+    frame.info |= {"note": "", "temperature": 300}
+    write("a.traj", frame)
+    assert forcegate("predict", "a.traj", "--out", "b.extxyz").exit_code == 0
+    assert read("b.extxyz").info["temperature"] == 300

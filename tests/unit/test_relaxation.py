@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
-from ase.constraints import FixAtoms, FixBondLength
+from ase.constraints import (
+    FixAtoms,
+    FixBondLength,
+    FixCartesian,
+    FixCom,
+    FixedLine,
+    FixedPlane,
+    FixInternals,
+    FixScaled,
+    Hookean,
+)
 from ase.optimize import FIRE
 
 from forcegate_client.calculator import RemoteCalculator
@@ -135,6 +145,48 @@ def test_fixed_atoms_stay_and_their_forces_do_not_count() -> None:
     assert held.steps == engine.nsteps > 0
     assert isinstance(held.atoms.constraints[0], FixAtoms)
     assert (still.steps, still.converged, still.max_force) == (0, True, 0.0)
+
+
+def test_a_coordinate_that_is_held_alone_takes_the_path_that_ase_takes_it() -> None:
+    def tilted() -> Atoms:
+        atoms = molecule("CH3CH2OH")
+        atoms.rattle(0.1, seed=3)
+        atoms.set_constraint([FixCartesian(0, (True, False, False)), FixAtoms([4])])
+        return atoms
+
+    (relaxed,) = relax_batched([tilted()], springs, fmax=0.05, max_steps=20)
+    alone = tilted()
+    alone.calc = RemoteCalculator(
+        client=Client("http://gateway", transport=FakeServer().transport), model="springs"
+    )
+    FIRE(alone, logfile=None).run(fmax=0.05, steps=20)
+    assert np.allclose(relaxed.atoms.positions, alone.positions, atol=1e-9)
+    start = tilted().positions
+    assert np.array_equal(relaxed.atoms.positions[4], start[4])
+    assert relaxed.atoms.positions[0, 0] == start[0, 0]
+    assert relaxed.atoms.positions[0, 1] != start[0, 1]
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        FixBondLength(0, 1),
+        FixedPlane([0], (0, 0, 1)),
+        FixedLine([0], (0, 0, 1)),
+        FixInternals(bonds=[[1.0, [0, 1]]]),
+        Hookean(0, 1, 5.0, rt=1.2),
+        FixCom(),
+        FixScaled([0], [True, True, True]),
+    ],
+    ids=lambda constraint: type(constraint).__name__,
+)
+def test_a_constraint_that_no_batch_understands_is_refused_by_name(constraint: object) -> None:
+    tied = Atoms("CO", [[0, 0, 0], [0, 0, 1.3]], cell=[9, 9, 9])
+    tied.set_constraint(constraint)
+    (refused,) = relax_batched([tied], springs)
+    assert refused.problem is not None
+    assert refused.problem["code"] == "constraint_unsupported"
+    assert type(constraint).__name__ in refused.problem["received"]
 
 
 def test_other_constraints_no_atoms_and_lost_positions_are_refused_alone() -> None:

@@ -10,10 +10,13 @@ import h5py
 import httpx
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import molecule
+from ase.constraints import FixAtoms, FixBondLength, FixCartesian
 from ase.io import read, write
 
 from forcegate_client.client import Client
+from forcegate_client.constraints import held_coordinates
 from forcegate_client.errors import (
     DigestChanged,
     ModelNotFound,
@@ -312,3 +315,46 @@ def test_relaxed_structures_are_in_their_minima(library: Path, tmp_path: Path) -
     client = Client("http://springs", transport=server.transport)
     again = client.predict(frames, "springs").predictions
     assert np.allclose(again.energy, found["energy"], atol=1e-6)
+
+
+def held_frames() -> list[Atoms]:
+    """Nothing, some atoms, some coordinates and a bond are held; one atom is an isotope."""
+    frames = [molecule("CH3OH") for _ in range(4)]
+    for number, frame in enumerate(frames):
+        frame.rattle(0.1, seed=number)
+    frames[1].set_constraint(FixAtoms([0, 1]))
+    frames[2].set_constraint(FixCartesian(0, (True, False, False)))
+    frames[3].set_constraint(FixBondLength(0, 1))
+    frames[1].set_masses([m + (n == 2) for n, m in enumerate(frames[1].get_masses())])
+    return frames
+
+
+@pytest.mark.parametrize("name", ["in.extxyz", "in.traj"])
+def test_what_the_input_holds_is_held_and_what_it_says_of_masses_is_kept(
+    tmp_path: Path, name: str
+) -> None:
+    given = held_frames()
+    # Extended XYZ has no word for a bond.
+    given = given if name == "in.traj" else given[:3]
+    write(tmp_path / name, given)
+    run(FakeServer(), tmp_path / name, tmp_path / "out", task=Relax(fmax=0.1))
+    results = merge(tmp_path / "out")
+    with h5py.File(results) as file:
+        reasons = file["failures/code"].asstr()[()].tolist()
+        details = file["failures/detail"].asstr()[()].tolist()
+    assert reasons == ["constraint_unsupported"] * (len(given) - 3)
+    assert all("FixBondLength" in text for text in details)
+    moved = read(export(results, ExportFormat.EXTXYZ), ":")
+    assert len(moved) == 3
+    for start, end in zip(given, moved, strict=False):
+        still = np.isclose(start.positions, end.positions, atol=1e-7)
+        assert not still.all()
+        assert still[held_coordinates(start)].all()
+        assert np.array_equal(held_coordinates(start), held_coordinates(end))
+    assert moved[1].get_masses()[2] == pytest.approx(given[1].get_masses()[2])
+
+
+def test_constraints_do_not_keep_a_structure_from_being_evaluated_as_it_is(tmp_path: Path) -> None:
+    write(tmp_path / "in.traj", held_frames())
+    run(FakeServer(), tmp_path / "in.traj", tmp_path / "out")
+    assert len(rows(merge(tmp_path / "out"))["index"]) == 4

@@ -15,7 +15,14 @@ from forcegate_client.cli.console import CommandError, ExitCode, err_console, ou
 from forcegate_client.cli.files import opened, prepare_directory, stem_of
 from forcegate_client.cli.md_output import LOG, MDOutput, summary_of
 from forcegate_client.cli.md_progress import md_progress
-from forcegate_client.cli.md_run import Ensemble, MDSettings, new_monitor, prepare, record
+from forcegate_client.cli.md_run import (
+    Ensemble,
+    MDSettings,
+    new_monitor,
+    prepare,
+    record,
+    require_motion,
+)
 from forcegate_client.cli.options import (
     FormatOption,
     InputArgument,
@@ -83,6 +90,7 @@ def md(
         chosen, stem = _chosen(files, frame), stem_of(files)
     assert chosen.atoms is not None
     atoms = chosen.atoms
+    require_motion(atoms)
     rng = np.random.default_rng(seed)
     with connect(url, give_up_after_s=None) as client:
         calculator = RemoteCalculator(model=model, version=version, client=client)

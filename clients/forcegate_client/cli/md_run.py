@@ -21,7 +21,15 @@ from forcegate_client.errors import ForcegateError
 from forcegate_client.monitor import MDMonitor
 from forcegate_client.nve import degrees_of_freedom, equilibrate, start_velocities, steps_in
 
-__all__ = ["Ensemble", "MDSettings", "Prepared", "new_monitor", "prepare", "record"]
+__all__ = [
+    "Ensemble",
+    "MDSettings",
+    "Prepared",
+    "new_monitor",
+    "prepare",
+    "record",
+    "require_motion",
+]
 
 RELAX_FMAX, RELAX_STEPS = 0.02, 500
 
@@ -62,13 +70,29 @@ class Prepared:
     bonds: frozenset[tuple[int, int]]
 
 
+def require_motion(atoms: Atoms) -> None:
+    """Find out before anything is asked or written whether ``atoms`` can move.
+
+    Raises:
+        CommandError: if they cannot, saying what holds them.
+    """
+    if degrees_of_freedom(atoms) >= 1:
+        return
+    if atoms.constraints:
+        names = ", ".join(sorted({type(one).__name__ for one in atoms.constraints}))
+        raise CommandError(
+            f"the constraints of the structure ({names}) hold all {len(atoms)} atoms, so nothing "
+            "moves; remove them, or free some atoms"
+        )
+    raise CommandError("one atom alone has no internal motion; nothing to simulate")
+
+
 def prepare(
     atoms: Atoms, settings: MDSettings, rng: np.random.Generator, progress: Progress
 ) -> Prepared:
     """Relax, set in motion and equilibrate in place.
 
     Raises:
-        CommandError: if the structure has no internal motion.
         ForcegateError: if the server refuses a structure on the way.
     """
     if settings.relax:
@@ -76,8 +100,6 @@ def prepare(
         optimizer.attach(show_stage(progress, "relaxing", RELAX_STEPS))
         optimizer.run(fmax=RELAX_FMAX, steps=RELAX_STEPS)
     n_dof = degrees_of_freedom(atoms)
-    if n_dof < 1:
-        raise CommandError("one atom alone has no internal motion; nothing to simulate")
     bonds = bonded_pairs(atoms)
     thermostat = settings.equilibrate_ps > 0.0
     start_velocities(

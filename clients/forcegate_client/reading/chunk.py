@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from ase import Atoms
 
+from forcegate_client.constraints import held_coordinates
+from forcegate_client.errors import InvalidStructure
 from forcegate_client.reading.record import Origin, Problem, Record
 from forcegate_client.structures import StructureBatch
 
 __all__ = ["Chunk", "chunk_of", "joined"]
 
+Bool = npt.NDArray[np.bool_]
 Int = npt.NDArray[np.int64]
 
 
@@ -21,7 +25,9 @@ class Chunk:
     """Structures ``start`` to ``stop`` of the input; ``origins`` say where each of them stands.
 
     ``index`` [B] says which of them ``structures`` are, ascending; the others have a problem in
-    ``problems``, by their index.
+    ``problems``, by their index. ``held`` [N, 3] are coordinates that the input wants to stay as
+    they are; structures in ``immovable``, by their place in the batch, are held in ways that no
+    batch can, for which it has the problem.
     """
 
     start: int
@@ -30,6 +36,8 @@ class Chunk:
     index: Int
     structures: StructureBatch
     problems: dict[int, Problem]
+    held: Bool
+    immovable: dict[int, Problem]
 
     def origin(self, index: int) -> Origin:
         """Where structure ``index`` of the input stands."""
@@ -45,14 +53,29 @@ class Chunk:
             self.index[rows],
             self.structures.select(rows),
             {},
+            self.held[np.isin(self.structures.structure_index, rows)],
+            {
+                place: self.immovable[row]
+                for place, row in enumerate(rows.tolist())
+                if row in self.immovable
+            },
         )
 
 
 def chunk_of(start: int, records: Sequence[Record]) -> Chunk:
     """The chunk of ``records``, of which the first is structure ``start``."""
-    places, atoms, problems = [], [], {}
+    places: list[int] = []
+    atoms: list[Atoms] = []
+    problems: dict[int, Problem] = {}
+    held: list[Bool] = [np.zeros((0, 3), dtype=np.bool_)]
+    immovable: dict[int, Problem] = {}
     for index, record in enumerate(records, start):
         if record.atoms is not None:
+            try:
+                held.append(held_coordinates(record.atoms))
+            except InvalidStructure as error:
+                held.append(np.zeros((len(record.atoms), 3), dtype=np.bool_))
+                immovable[len(places)] = Problem.of(error.to_problem())
             places.append(index)
             atoms.append(record.atoms)
         elif record.problem is not None:
@@ -64,6 +87,8 @@ def chunk_of(start: int, records: Sequence[Record]) -> Chunk:
         np.array(places, dtype=np.int64),
         StructureBatch.from_atoms(atoms),
         problems,
+        np.concatenate(held),
+        immovable,
     )
 
 
@@ -71,6 +96,7 @@ def joined(start: int, stop: int, parts: Sequence[tuple[int, Chunk]]) -> Chunk:
     """One chunk of several in a row, each with the index at which its source begins."""
     empty = np.zeros(0, dtype=np.int64)
     batches = [part.structures for _, part in parts]
+    sizes = np.cumsum([0, *map(len, batches)]).tolist()
     return Chunk(
         start,
         stop,
@@ -78,4 +104,10 @@ def joined(start: int, stop: int, parts: Sequence[tuple[int, Chunk]]) -> Chunk:
         np.concatenate([empty, *(part.index + begin for begin, part in parts)]),
         StructureBatch.concatenate(batches) if batches else StructureBatch.from_atoms([]),
         {i + begin: problem for begin, part in parts for i, problem in part.problems.items()},
+        np.concatenate([np.zeros((0, 3), dtype=np.bool_), *(part.held for _, part in parts)]),
+        {
+            place + before: problem
+            for before, (_, part) in zip(sizes, parts, strict=False)
+            for place, problem in part.immovable.items()
+        },
     )

@@ -63,18 +63,13 @@ class DatasetFile(Source):
             multiplicities=self._multiplicity[molecule],
         )
         origins = [Origin(self.name, index) for index in range(start, stop)]
-        return Chunk(start, stop, origins, np.arange(start, stop), batch, {})
+        free = np.zeros(batch.positions.shape, dtype=np.bool_)
+        return Chunk(start, stop, origins, np.arange(start, stop), batch, {}, free, {})
 
     def read(self, start: int, stop: int) -> list[Record]:
         """The same, an object each."""
         chunk = self.chunk(start, stop)
-        batch = chunk.structures
-        frames = batch.to_atoms()
-        for atoms, charge, multiplicity in zip(
-            frames, batch.charges.tolist(), batch.multiplicities.tolist(), strict=True
-        ):
-            atoms.info |= {"charge": charge} if charge else {}
-            atoms.info |= {"multiplicity": multiplicity} if multiplicity != 1 else {}
+        frames = chunk.structures.to_atoms()
         return [Record(o, atoms) for o, atoms in zip(chunk.origins, frames, strict=True)]
 
     def close(self) -> None:

@@ -6,12 +6,13 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from typing import Any, BinaryIO, Protocol
 
 import msgpack
 import numpy as np
+import numpy.typing as npt
 
 from forcegate_client.errors import ForcegateError
 from forcegate_client.reading.chunk import Chunk
@@ -182,7 +183,9 @@ def _packed(chunk: Chunk) -> dict[str, Any]:
             name: [values.dtype.str, list(values.shape), values.tobytes()]
             for name, values in arrays.items()
         },
-        "problems": [[index, *astuple(problem)] for index, problem in chunk.problems.items()],
+        "problems": _listed(chunk.problems),
+        "held": np.packbits(chunk.held).tobytes(),
+        "immovable": _listed(chunk.immovable),
     }
 
 
@@ -198,8 +201,23 @@ def _unpacked(message: dict[str, Any]) -> Chunk:
         [Origin(*origin) for origin in message["origins"]],
         np.frombuffer(message["index"], dtype=np.int64),
         StructureBatch(**arrays),
-        {index: Problem(code, detail) for index, code, detail in message["problems"]},
+        _problems(message["problems"]),
+        _unpacked_bits(message["held"], arrays["positions"].shape),
+        _problems(message["immovable"]),
     )
+
+
+def _listed(problems: Mapping[int, Problem]) -> list[list[Any]]:
+    return [[index, *astuple(problem)] for index, problem in problems.items()]
+
+
+def _problems(listed: list[list[Any]]) -> dict[int, Problem]:
+    return {index: Problem(code, detail) for index, code, detail in listed}
+
+
+def _unpacked_bits(data: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    bits = np.unpackbits(np.frombuffer(data, np.uint8), count=int(np.prod(shape)))
+    return bits.reshape(shape).astype(np.bool_)
 
 
 def _send(stream: BinaryIO | Any, message: dict[str, Any]) -> None:

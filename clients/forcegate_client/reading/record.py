@@ -64,7 +64,7 @@ class Record:
     """Has either ``atoms`` or a ``problem``.
 
     A charge or multiplicity that the file tells is in ``atoms.info``; results that it holds
-    (energies, forces) are left out.
+    (energies, forces, what forcegate noted) are left out.
     """
 
     origin: Origin

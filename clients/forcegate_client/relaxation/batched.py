@@ -38,7 +38,7 @@ def relax_batched(
     from ``structures``. They move in ``in_flight`` groups: while ``evaluate`` answers for one in a
     thread, the next is moved. Each takes the path that ``ase.optimize.FIRE`` would take it on,
     whatever moves beside it, to the same criterion: no atom with a force of ``fmax`` (eV/Å) or
-    more. ``FixAtoms`` is respected.
+    more. ``FixAtoms`` and ``FixCartesian`` are respected.
 
     What fails does so alone, with a ``problem``: a structure that ``evaluate`` refuses, whose
     numbers are not finite, which feels more than ``explosion`` (eV/Å), or with another constraint.

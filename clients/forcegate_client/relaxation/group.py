@@ -13,7 +13,7 @@ from ase import Atoms
 from forcegate_client.errors import ForcegateError, PredictionNotFinite, error_from_problem
 from forcegate_client.messages import Predictions
 from forcegate_client.relaxation import fire
-from forcegate_client.relaxation.entrance import fixed_atoms
+from forcegate_client.relaxation.entrance import admitted
 from forcegate_client.relaxation.fire import Fire, Motion
 from forcegate_client.relaxation.outcome import Relaxed
 from forcegate_client.results import forget_results, with_results
@@ -47,7 +47,7 @@ class Group:
         self._rules = rules
         self._slots = slots
         self._given: list[tuple[int, Atoms]] = []
-        self._fixed: Bool = np.zeros(0, dtype=np.bool_)
+        self._held: Bool = np.zeros((0, 3), dtype=np.bool_)
         self._motion = Motion.at_rest(self.batch.n_atoms, rules.fire)
         self._steps: Int = np.zeros(0, dtype=np.int64)
         # Of a structure that has not taken a step yet, no value has a meaning.
@@ -59,20 +59,20 @@ class Group:
     def fill(self, source: Iterator[tuple[int, Atoms]]) -> Iterator[Relaxed]:
         """Take structures until all slots are taken; those that cannot be relaxed come out."""
         taken: list[tuple[int, Atoms]] = []
-        fixed: list[Bool] = []
+        held: list[Bool] = []
         while len(self) + len(taken) < self._slots:
             entry = next(source, None)
             if entry is None:
                 break
             index, atoms = entry
             try:
-                fixed.append(fixed_atoms(atoms))
+                held.append(admitted(atoms))
             except ForcegateError as error:
                 yield _failed(index, atoms, None, 0, error)
             else:
                 taken.append(entry)
         if taken:
-            self._join(taken, np.concatenate(fixed))
+            self._join(taken, np.concatenate(held))
 
     def advance(self, found: Predictions) -> list[Relaxed]:
         """Move on by what was found for ``batch``; the structures that are done leave."""
@@ -81,7 +81,7 @@ class Group:
         if not len(self):
             return out
         energy = np.asarray(found.energy, dtype=np.float64)
-        forces = np.where(self._fixed[:, None], 0.0, np.asarray(found.forces, dtype=np.float64))
+        forces = np.where(self._held, 0.0, np.asarray(found.forces, dtype=np.float64))
         largest = self._largest(forces)
         good = np.isfinite(energy) & (largest <= self._rules.explosion)
         self._start_energies = np.where(self._steps == 0, energy, self._start_energies)
@@ -110,18 +110,18 @@ class Group:
         """Structure ``b`` of ``batch`` leaves with ``error``."""
         return self._leave_with_problems({b: error})[0]
 
-    def _join(self, taken: Sequence[tuple[int, Atoms]], fixed: Bool) -> None:
+    def _join(self, taken: Sequence[tuple[int, Atoms]], held: Bool) -> None:
         fresh = StructureBatch.from_atoms([atoms for _, atoms in taken])
         at_rest = Motion.at_rest(fresh.n_atoms, self._rules.fire)
         self.batch = StructureBatch.concatenate([self.batch, fresh])
         self._motion = self._motion.joined(at_rest)
-        self._fixed = np.concatenate([self._fixed, fixed])
+        self._held = np.concatenate([self._held, held])
         self._steps = np.concatenate([self._steps, np.zeros(len(taken), dtype=np.int64)])
         self._start_energies = np.concatenate([self._start_energies, np.zeros(len(taken))])
         self._given = [*self._given, *taken]
 
     def _keep(self, chosen: Int) -> None:
-        self._fixed = self._fixed[self._atoms_of(chosen)]
+        self._held = self._held[self._atoms_of(chosen)]
         self.batch = self.batch.select(chosen)
         self._motion = self._motion.select(chosen)
         self._steps = self._steps[chosen]

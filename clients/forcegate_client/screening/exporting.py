@@ -17,9 +17,11 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
+from forcegate_client.electrons import NEUTRAL_SINGLET, electrons_of
 from forcegate_client.extras import needing
+from forcegate_client.extxyz import naming_lost_constraints
 from forcegate_client.reading.inputs import Input
-from forcegate_client.reading.process import open_reader
+from forcegate_client.reading.library import open_library
 from forcegate_client.screening.errors import ResultsMismatch
 from forcegate_client.screening.failures import remarks_of
 from forcegate_client.screening.manifest import Manifest, file_digest
@@ -143,31 +145,43 @@ def _write_extxyz(file: h5py.File, path: Path) -> None:
             )
     atoms_of = file.get("atoms", {})
     end = 0
-    reader = open_reader(inputs)
+    library = open_library(inputs)
     try:
         with path.open("w", encoding="utf-8") as stream:
             for columns, _ in _blocks(file):
                 ends = end + np.cumsum(columns["n_atoms"])
                 wanted = columns["index"][columns["selected"]]
                 if len(wanted):
-                    chunk = reader.read(int(wanted[0]), int(wanted[-1]) + 1).only(wanted)
-                    rows = np.flatnonzero(columns["selected"]).tolist()
-                    frames = chunk.structures.to_atoms()
-                    for row, atoms in zip(rows, frames, strict=True):
-                        last = int(ends[row])
-                        _complete(atoms, columns, row, atoms_of, slice(last - len(atoms), last))
+                    first = int(wanted[0])
+                    records = library.read(first, int(wanted[-1]) + 1)
+                    frames = []
+                    for row in np.flatnonzero(columns["selected"]).tolist():
+                        atoms = records[int(columns["index"][row]) - first].atoms
+                        assert atoms is not None
+                        place = slice(int(ends[row]) - len(atoms), int(ends[row]))
+                        frame = _completed(atoms, columns, row, atoms_of, place)
+                        frames.append(naming_lost_constraints(frame))
                     write(stream, frames, format="extxyz")
                 end = int(ends[-1])
     finally:
-        reader.close()
+        library.close()
 
 
-def _complete(
-    atoms: Atoms, columns: dict[str, npt.NDArray[Any]], row: int, atoms_of: Any, place: slice
-) -> None:
+def _completed(
+    given: Atoms, columns: dict[str, npt.NDArray[Any]], row: int, atoms_of: Any, place: slice
+) -> Atoms:
+    """What was computed, with what its results depend on, and masses and constraints."""
+    atoms = Atoms(given.numbers, given.positions, cell=given.cell, pbc=given.pbc)
+    if given.has("masses"):
+        atoms.set_masses(given.get_masses())
     if "positions" in atoms_of:
         atoms.positions = atoms_of["positions"][place]
-    results: dict[str, Any] = {"energy": float(columns["energy"][row])}
+    atoms.set_constraint(given.constraints)
+    charge, multiplicity = electrons_of(given)
+    if (charge, multiplicity) != NEUTRAL_SINGLET:
+        atoms.info |= {"charge": charge, "multiplicity": multiplicity}
+    energy = float(columns["energy"][row])
+    results: dict[str, Any] = {"energy": energy, "free_energy": energy}
     if "forces" in atoms_of:
         results["forces"] = atoms_of["forces"][place]
     atoms.calc = SinglePointCalculator(atoms, **results)
@@ -176,3 +190,4 @@ def _complete(
         # Extended XYZ has no empty text: the entry after it would be taken for its value.
         if name not in ("energy", "selected", "n_atoms") and value != "":
             atoms.info[name] = value
+    return atoms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from forcegate_client.reading.process import Reader
 from forcegate_client.remarks import Judge
 from forcegate_client.screening.manifest import Manifest
 from forcegate_client.screening.part import Part, part_of, read_part, write_part
-from forcegate_client.screening.tasks import Evaluate, Task
+from forcegate_client.screening.tasks import Evaluate, MovesAtoms, Task
 
 __all__ = ["Todo", "left_to_do", "run_parts", "writer"]
 
@@ -74,7 +74,11 @@ def run_parts(
             return chunk if item.earlier is None else chunk.only(item.earlier.to_repeat)
 
         def ask(item: Todo, chunk: Chunk) -> Part:
-            part = part_of(chunk, task.run(chunk.structures, evaluate), judge)
+            work = task
+            if isinstance(task, MovesAtoms) and (chunk.immovable or chunk.held.any()):
+                immovable = {place: asdict(p) for place, p in chunk.immovable.items()}
+                work = task.holding(chunk.held, immovable)
+            part = part_of(chunk, work.run(chunk.structures, evaluate), judge)
             return part if item.earlier is None else item.earlier.completed_by(part)
 
         def through(item: Todo) -> Iterator[Future[Any]]:

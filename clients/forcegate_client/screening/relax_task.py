@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from ase import Atoms
 
+from forcegate_client.constraints import hold
 from forcegate_client.messages import Predictions
 from forcegate_client.relaxation import relax_batched
 from forcegate_client.screening.tasks import Computed, Evaluate, SinglePoint
@@ -14,12 +18,16 @@ from forcegate_client.structures import StructureBatch
 
 __all__ = ["Relax"]
 
+Bool = npt.NDArray[np.bool_]
+Int = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class Relax:
     """FIRE to forces below ``fmax`` (eV/Å); one more evaluation judges what came out.
 
-    Structures that do not get there in ``max_steps`` have their row, with ``converged`` false.
+    Coordinates that the input holds stay where they are. Structures that do not get there in
+    ``max_steps`` have their row, with ``converged`` false.
     """
 
     fmax: float = 0.05
@@ -29,6 +37,8 @@ class Relax:
     name: str = "relax"
     columns: tuple[str, ...] = (*SinglePoint.columns, "start_energy", "steps", "converged")
     properties: tuple[str, ...] = SinglePoint.properties
+    held: Bool | None = field(default=None, compare=False, repr=False)
+    immovable: Mapping[int, Mapping[str, Any]] = field(default_factory=dict, compare=False)
 
     def settings(self) -> dict[str, Any]:
         """What its results depend on."""
@@ -39,16 +49,21 @@ class Relax:
             "keep_forces": self.keep_forces,
         }
 
+    def holding(self, held: Bool, immovable: Mapping[int, Mapping[str, Any]]) -> Relax:
+        """The same for structures with ``held`` coordinates, as ``MovesAtoms`` has it."""
+        return replace(self, held=held, immovable=immovable)
+
     def run(self, structures: StructureBatch, evaluate: Evaluate) -> Computed:
         """Relax all of them, then ask for energy, uncertainty and novelty of the minima."""
-        problems: dict[int, dict[str, Any]] = {}
+        problems: dict[int, dict[str, Any]] = {b: dict(p) for b, p in self.immovable.items()}
+        movable = np.array([b for b in range(len(structures)) if b not in problems], dtype=np.int64)
 
         def forces_of(batch: StructureBatch) -> Predictions:
             return evaluate(batch, ("energy", "forces"))
 
         relaxed = sorted(
             relax_batched(
-                structures.to_atoms(),
+                self._constrained(structures, movable),
                 forces_of,
                 fmax=self.fmax,
                 max_steps=self.max_steps,
@@ -58,10 +73,10 @@ class Relax:
         )
         for one in relaxed:
             if one.problem is not None:
-                problems[one.index] = dict(one.problem)
+                problems[int(movable[one.index])] = dict(one.problem)
         good = [one for one in relaxed if one.problem is None]
         good_batch = StructureBatch.from_atoms([one.atoms for one in good])
-        place = np.array([one.index for one in good], dtype=np.int64)
+        place = movable[np.array([one.index for one in good], dtype=np.int64)]
         judged = SinglePoint(self.keep_forces).run(good_batch, evaluate if good else _nothing)
         kept = [good[row] for row in judged.index.tolist()]
         columns = {
@@ -80,6 +95,14 @@ class Relax:
             problems=problems,
             warnings={int(place[row]): texts for row, texts in judged.warnings.items()},
         )
+
+    def _constrained(self, structures: StructureBatch, chosen: Int) -> list[Atoms]:
+        atoms = structures.select(chosen).to_atoms()
+        if self.held is not None:
+            bounds = structures.offsets
+            for b, one in zip(chosen.tolist(), atoms, strict=True):
+                hold(one, self.held[bounds[b] : bounds[b + 1]])
+        return atoms
 
 
 def _nothing(_: StructureBatch, __: Any) -> Predictions:

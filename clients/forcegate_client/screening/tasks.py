@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,9 @@ import numpy.typing as npt
 from forcegate_client.messages import Predictions
 from forcegate_client.structures import StructureBatch
 
-__all__ = ["Computed", "Evaluate", "SinglePoint", "Task", "largest_forces"]
+__all__ = ["Computed", "Evaluate", "MovesAtoms", "SinglePoint", "Task", "largest_forces"]
 
+Bool = npt.NDArray[np.bool_]
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 
@@ -60,6 +61,17 @@ class Task(Protocol):
 
     def run(self, structures: StructureBatch, evaluate: Evaluate) -> Computed:
         """Do it; runs in several threads at a time."""
+
+
+@runtime_checkable
+class MovesAtoms(Protocol):
+    """A task that leaves coordinates where they are, if it is told which."""
+
+    def holding(self, held: Bool, immovable: Mapping[int, Mapping[str, Any]]) -> Task:
+        """The same task for structures with ``held`` [N, 3] coordinates.
+
+        Those in ``immovable``, by their place, are held in other ways; it has their problems.
+        """
 
 
 @dataclass(frozen=True)
