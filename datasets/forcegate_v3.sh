@@ -12,3 +12,11 @@ forcegate-train sample molecules.csv --out force_field_frames.h5 --splits train 
     --temperatures 300,500,1000,100 --frames-per-molecule 4 --conformers 3 \
     --equilibration-steps 100 --decorrelation-steps 20 \
     --distorted-share 0.25 --dimer-share 0 --seed 52
+
+# Contacts: pairs turned to each other as they bind, and clusters. Ten minutes on one core.
+forcegate-train contacts molecules.csv --out contact_frames.h5 --splits train \
+    --pairs 4000 --clusters 1000 --seed 53
+forcegate-train contacts molecules.csv --out contact_frames_validation.h5 --splits validation \
+    --pairs 120 --clusters 25 --seed 54
+forcegate-train contacts molecules.csv --out contact_frames_test.h5 --splits test \
+    --pairs 120 --clusters 25 --seed 55

@@ -19,9 +19,10 @@ from forcegate_trainer.errors import MoleculeError, SettingsError, TeacherError
 from forcegate_trainer.molecules.identity import identify
 from forcegate_trainer.molecules.table import write_table
 from forcegate_trainer.sampling import SamplingSettings, distortions, langevin, sample_file
-from forcegate_trainer.sampling.dimers import CONTACT_RANGE, choose_pairs, closest_contact
+from forcegate_trainer.sampling.dimers import CONTACT_RANGE, choose_pairs
 from forcegate_trainer.sampling.forces import mmff_forces
 from forcegate_trainer.sampling.frames import sample_molecule, sample_pair
+from forcegate_trainer.sampling.geometry import closest_contact
 from forcegate_trainer.sampling.langevin import TrajectoryBlewUpError
 from forcegate_trainer.sampling.structures import (
     atomic_numbers,
@@ -166,7 +167,7 @@ def test_dimers_touch_at_the_distances_that_matter() -> None:
         size = hydrogenated(pair.first.smiles).GetNumAtoms()
         for frame in sample_pair(pair, FAST).frames:
             assert frame.source == Source.DIMER
-            contact = closest_contact(frame.positions, size)
+            contact = closest_contact(frame.positions[:size], frame.positions[size:])
             assert CONTACT_RANGE[0] <= contact <= CONTACT_RANGE[1]
 
 

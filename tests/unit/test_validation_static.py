@@ -15,7 +15,7 @@ from rdkit import Chem
 
 from forcegate_service.fake import load_fake, write_fake_model
 from forcegate_trainer.dynamics.potential import CalculatorPotential, RuntimePotential
-from forcegate_trainer.sampling.dimers import closest_contact
+from forcegate_trainer.sampling.geometry import closest_contact
 from forcegate_trainer.sampling.structures import (
     atomic_numbers,
     bonded_pairs,
@@ -246,7 +246,8 @@ def test_dimers_are_drawn_to_the_contacts_that_were_asked_for() -> None:
     water = ase_molecule("H2O")
     dimer = water + Atoms(water.numbers, water.positions + np.array([0.0, 0.0, 3.0]))
     for contact, moved in zip([2.0, 5.0], drawn_apart(dimer, 3, [2.0, 5.0]), strict=True):
-        assert closest_contact(moved.positions, 3) == pytest.approx(contact, abs=1e-6)
+        first, second = moved.positions[:3], moved.positions[3:]
+        assert closest_contact(first, second) == pytest.approx(contact, abs=1e-6)
         np.testing.assert_array_equal(moved.positions[:3], dimer.positions[:3])
 
 

@@ -61,19 +61,25 @@ def label_complexes(
     result = LabelledComplexes(
         list(replies), np.full(len(frames), np.nan), np.zeros(len(frames), dtype=np.int64)
     )
-    for frame in range(len(frames)):
-        where = frames.atoms_of(frame)
-        fragment = frames.fragment[where]
-        if not fragment.any():
-            continue
-        charges = _part_charges(frames, frame)
-        parts = _parts(frames, frame, charges)
-        alone = list(teacher.label(parts, np.arange(len(parts))))
-        energies = [reply.energy for reply in alone if isinstance(reply, Answer)]
-        if len(energies) == len(charges):
+    complexes = [
+        frame for frame in range(len(frames)) if frames.fragment[frames.atoms_of(frame)].any()
+    ]
+    if not complexes:
+        return result
+    charges = [_part_charges(frames, frame) for frame in complexes]
+    parts = _parts(frames, complexes, charges)
+    # All parts at once: one after the other, small structures waste most of a teacher's time.
+    alone = list(teacher.label(parts, np.arange(len(parts))))
+    begin = 0
+    for frame, held in zip(complexes, charges, strict=True):
+        replies_of_parts = alone[begin : begin + len(held)]
+        begin += len(held)
+        energies = [reply.energy for reply in replies_of_parts if isinstance(reply, Answer)]
+        if len(energies) == len(held):
             result.separated_energies[frame] = sum(energies)
-        if charges.any():
-            _see_to_charges(result, frame, structures.select([frame]), fragment, charges, teacher)
+        if held.any():
+            fragment = frames.fragment[frames.atoms_of(frame)]
+            _see_to_charges(result, frame, structures.select([frame]), fragment, held, teacher)
     return result
 
 
@@ -112,15 +118,19 @@ def _part_charges(frames: Dataset, frame: int) -> Int:
     return np.array(charges, dtype=np.int64)
 
 
-def _parts(frames: Dataset, frame: int, charges: Int) -> StructureBatch:
-    where = frames.atoms_of(frame)
-    fragment = frames.fragment[where]
-    order = np.argsort(fragment, kind="stable")
+def _parts(frames: Dataset, complexes: Sequence[int], charges: Sequence[Int]) -> StructureBatch:
+    """The parts of all ``complexes``, each a structure of its own, in order."""
+    atoms, sizes = [], []
+    for frame, held in zip(complexes, charges, strict=True):
+        fragment = frames.fragment[frames.atoms_of(frame)]
+        atoms.append(frames.offsets[frame] + np.argsort(fragment, kind="stable"))
+        sizes.append(np.bincount(fragment, minlength=len(held)))
+    chosen = np.concatenate(atoms)
     return StructureBatch.from_arrays(
-        n_atoms=np.bincount(fragment, minlength=len(charges)),
-        atomic_numbers=frames.atomic_numbers[where][order],
-        positions=frames.positions[where][order],
-        charges=charges,
+        n_atoms=np.concatenate(sizes),
+        atomic_numbers=frames.atomic_numbers[chosen],
+        positions=frames.positions[chosen],
+        charges=np.concatenate(charges),
     )
 
 

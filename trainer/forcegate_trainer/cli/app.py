@@ -7,6 +7,7 @@ from rich.console import Console
 
 from forcegate_client.cli.outspoken import OutspokenGroup
 from forcegate_client.errors import ForcegateError
+from forcegate_trainer.cli.contacts import contacts
 from forcegate_trainer.cli.describe import describe_command
 from forcegate_trainer.cli.explore import explore
 from forcegate_trainer.cli.export import export_command
@@ -36,6 +37,7 @@ def create_app() -> typer.Typer:
     )
     app.command()(molecules)
     app.command()(sample)
+    app.command()(contacts)
     app.command()(explore)
     app.command()(label)
     app.command()(merge)

@@ -50,7 +50,7 @@ def sample(
         conformers=conformers,
         seed=seed,
         split_seed=split_seed,
-        splits=_splits(splits),
+        splits=parse_splits(splits),
         molecules_per_split=molecules_per_split,
         equilibration_steps=equilibration_steps,
         decorrelation_steps=decorrelation_steps,
@@ -75,7 +75,8 @@ def parse_temperatures(text: str) -> tuple[float, ...]:
         ) from error
 
 
-def _splits(text: str) -> tuple[str, ...]:
+def parse_splits(text: str) -> tuple[str, ...]:
+    """Names of splits of a command line."""
     known = [split.name.lower() for split in Split]
     received = tuple(part.strip() for part in text.split(","))
     if not set(received) <= set(known):

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 
 from rdkit import Chem, rdBase
 from rdkit.Chem.MolStandardize import rdMolStandardize
@@ -117,6 +118,21 @@ def neutralised(mol: Chem.Mol) -> Chem.Mol:
         return mol
     with rdBase.BlockLogs():
         return rdMolStandardize.Uncharger().uncharge(mol)
+
+
+@cache
+def halides() -> tuple[Molecule, ...]:
+    """Halide ions: no molecules, but the commonest partners of cations.
+
+    Each has the split key of its hydrogen halide.
+    """
+    found = []
+    for symbol in ("F", "Cl", "Br", "I"):
+        smiles = f"[{symbol}-]"
+        inchikey = Chem.MolToInchiKey(Chem.MolFromSmiles(smiles))
+        key = identify(symbol).split_key
+        found.append(Molecule(smiles, f"{symbol} ion", inchikey, key, heavy_atoms=1, charge=-1))
+    return tuple(found)
 
 
 def connectivity_block(mol: Chem.Mol) -> str:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from ase.data import vdw_radii
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from forcegate_client.dataset import Split
 from forcegate_trainer.molecules.identity import Molecule
+from forcegate_trainer.sampling.geometry import closest_contact, random_rotation, unit
 
 CONTACT_RANGE = (1.6, 4.5)  # Å, closest distance between the monomers
 # Contacts of heavy atoms at 1.6 Å would be bonds: no pair may be closer than this share of the
@@ -69,45 +71,18 @@ def place(
     """
     target = rng.uniform(*CONTACT_RANGE)
     first = first - first.mean(axis=0)
-    second = (second - second.mean(axis=0)) @ _random_rotation(rng).T
-    direction = rng.standard_normal(3)
-    direction /= np.linalg.norm(direction)
+    second = (second - second.mean(axis=0)) @ random_rotation(rng).T
+    direction = unit(rng.standard_normal(3))
     # The closest distance grows with the separation once the molecules have passed each other.
     near, far = 0.0, 60.0
     for _ in range(50):
         middle = 0.5 * (near + far)
-        if _distances(first, second + middle * direction).min() < target:
+        if closest_contact(first, second + middle * direction) < target:
             near = middle
         else:
             far = middle
     placed = second + far * direction
-    contacts = np.add.outer(_van_der_waals(first_numbers), _van_der_waals(second_numbers))
-    shares = _distances(first, placed) / contacts
-    if shares.min() < CLOSEST_SHARE:
+    contacts = np.add.outer(vdw_radii[first_numbers], vdw_radii[second_numbers])
+    if np.min(cdist(first, placed) / contacts) < CLOSEST_SHARE:
         return None
     return np.concatenate([first, placed])
-
-
-def closest_contact(positions: NDArray[np.float64], atoms_of_first: int) -> float:
-    """The smallest distance (Å) between the two molecules of a dimer."""
-    return float(_distances(positions[:atoms_of_first], positions[atoms_of_first:]).min())
-
-
-def _van_der_waals(atomic_numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.asarray(vdw_radii[atomic_numbers])
-
-
-def _distances(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.linalg.norm(first[:, None] - second[None, :], axis=-1))
-
-
-def _random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Uniform over all rotations, from a random unit quaternion."""
-    w, x, y, z = (q := rng.standard_normal(4)) / np.linalg.norm(q)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )

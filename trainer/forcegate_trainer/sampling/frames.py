@@ -12,8 +12,9 @@ from forcegate_client.dataset import NOT_THERMAL, Frame, Source
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.molecules.identity import Molecule
 from forcegate_trainer.sampling import distortions, langevin
-from forcegate_trainer.sampling.dimers import CONTACT_RANGE, Pair, closest_contact, place
+from forcegate_trainer.sampling.dimers import CONTACT_RANGE, Pair, place
 from forcegate_trainer.sampling.forces import ForceFunction, calculator_forces, mmff_forces
+from forcegate_trainer.sampling.geometry import closest_contact
 from forcegate_trainer.sampling.langevin import TrajectoryBlewUpError
 from forcegate_trainer.sampling.recipe import MMFF, SamplingSettings
 from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
@@ -68,7 +69,7 @@ def sample_pair(pair: Pair, settings: SamplingSettings) -> Sampled:
         relaxed = [conformers(m, 1, int(rng.integers(MAX_SEED)))[0] for m in monomers]
         for index in range(FRAMES_PER_PAIR):
             warm = [
-                _thermal(m, positions, DIMER_TEMPERATURE, rng)
+                thermal(m, positions, DIMER_TEMPERATURE, rng)
                 for m, positions in zip(monomers, relaxed, strict=True)
             ]
             _place_dimer(mol, monomers, warm, settings, index % 2 == 1, rng, sampled)
@@ -151,9 +152,15 @@ def _distort(
         sampled.frames.append(Frame(atomic_numbers(mol), changed, 0, source))
 
 
-def _thermal(
+def thermal(
     mol: Chem.Mol, positions: NDArray[np.float64], temperature: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
+    """A relaxed geometry [n,3] (Å) after a short run of the force field at a temperature (K).
+
+    Raises:
+        MoleculeError: if no force field knows the molecule.
+        TrajectoryBlewUpError: if it flies apart.
+    """
     state = langevin.start(atomic_numbers(mol), positions, 2 * temperature, rng)
     return langevin.run(
         state, mmff_forces(mol, positions), temperature, MONOMER_STEPS, rng
@@ -181,7 +188,8 @@ def _place_dimer(
             forces = mmff_forces(mol, placed)
             state = langevin.run(state, forces, DIMER_TEMPERATURE, DIMER_STEPS, rng)
             positions, temperature = state.positions, DIMER_TEMPERATURE
-        contact = closest_contact(positions, len(numbers[0]))
+        size = len(numbers[0])
+        contact = closest_contact(positions[:size], positions[size:])
         if CONTACT_RANGE[0] <= contact <= CONTACT_RANGE[1]:
             sampled.frames.append(
                 Frame(atomic_numbers(mol), positions, 0, Source.DIMER, temperature)

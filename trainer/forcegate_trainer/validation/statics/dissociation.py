@@ -19,7 +19,7 @@ from ase.units import kcal, mol
 from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.reports.tables import number, table
-from forcegate_trainer.sampling.dimers import closest_contact
+from forcegate_trainer.sampling.geometry import closest_contact
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.statics.dissociation_plots import plot_dissociation
 from forcegate_trainer.validation.statics.points import student_points, teacher_points
@@ -111,8 +111,7 @@ def drawn_apart(dimer: Atoms, atoms_of_first: int, contacts: Sequence[float]) ->
         low, high = -5.0, float(contact) + 10.0
         for _ in range(60):
             middle = 0.5 * (low + high)
-            positions = np.concatenate([first.positions, second.positions + middle * axis])
-            if closest_contact(positions, atoms_of_first) < contact:
+            if closest_contact(first.positions, second.positions + middle * axis) < contact:
                 low = middle
             else:
                 high = middle
@@ -138,7 +137,8 @@ def measure_dissociation(
     for row, name in enumerate(settings.dimers):
         dimer = create_s22_system(name)
         size = int(get_number_of_dimer_atoms(name)[0])
-        nearest = closest_contact(dimer.positions, size) - settings.nearer
+        nearest = closest_contact(dimer.positions[:size], dimer.positions[size:])
+        nearest -= settings.nearer
         # Denser where the interaction changes most.
         contacts = np.geomspace(nearest, settings.farthest, settings.points)
         scan = drawn_apart(dimer, size, contacts.tolist())
