@@ -252,6 +252,15 @@ def test_a_table_has_a_column_of_smiles(tmp_path: Path, table: str) -> None:
     assert found[2].atoms.info["charge"] == -1
 
 
+def test_a_quotation_that_is_never_closed_costs_its_row(tmp_path: Path) -> None:
+    rows = 'CCO,m0\nC,"m1\n' + "".join(f"O,m{k}\n" for k in range(2, 80)) + 'N,2"-m80\n\rC,m81\n'
+    found = records(tmp_path / "in.csv", "smiles,name\n" + rows)
+    assert len(found) == 82
+    assert [record.label for record in found[2:80]] == [f"m{k}" for k in range(2, 80)]
+    assert codes(found)[:80] == [None] * 80
+    assert found[80].label == '2"-m80'
+
+
 def test_a_table_without_smiles_names_its_columns(tmp_path: Path) -> None:
     with pytest.raises(InputUnreadable, match=r"in\.csv with the columns x1, energy"):
         records(tmp_path / "in.csv", "x1,energy\n1,2\n")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from forcegate_client.errors import ForcegateError
 from forcegate_client.extras import needing
 from forcegate_client.reading.chunk import Chunk, joined
 from forcegate_client.reading.errors import InputUnreadable
@@ -99,7 +100,17 @@ def open_library(inputs: Sequence[str | Path | Input]) -> Library:
 
 
 def _opened(file: Input) -> Source:
-    source = _OPEN[file.format.partition(":")[0]](file)
+    try:
+        source = _OPEN[file.format.partition(":")[0]](file)
+    except ForcegateError:
+        raise
+    except Exception as error:
+        # What looks for records in a file of anything may meet anything.
+        raise InputUnreadable(
+            f"{file.name} ({type(error).__name__}: {error})",
+            expected=f"a file of the format {file.format}",
+            action="check the file and the end of its name, or tell --format",
+        ) from error
     if not source.size:
         raise InputUnreadable(
             f"{file.name} holds no structure",

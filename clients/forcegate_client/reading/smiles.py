@@ -19,6 +19,9 @@ from forcegate_client.reading.record import Parsed, RecordInvalid
 
 __all__ = ["Table", "parse_line", "smiles_lines"]
 
+# Lines that a quotation may go on for.
+_LONGEST_ROW = 50
+
 Int = npt.NDArray[np.int64]
 
 
@@ -71,19 +74,48 @@ class Table:
         self._delimiter = max("\t;,", key=heading.count)
         file.seek(0)
         bounds = array("q")
-        position = end = 0
-
-        def lines() -> Iterator[str]:
-            nonlocal end
-            for line in file:
-                end += len(line)
-                yield _text(line)
-
-        for number, row in enumerate(csv.reader(lines(), delimiter=self._delimiter)):
-            begin, position = position, end
-            if any(cell.strip() for cell in row) and not (number == 0 and self._is_heading(row)):
-                bounds.extend((begin, position))
+        first = True
+        for begin, end, text in self._rows(file):
+            row = self._cells(text)
+            if any(cell.strip() for cell in row) and not (first and self._is_heading(row)):
+                bounds.extend((begin, end))
+            first = False
         return pairs(bounds)
+
+    def _rows(self, file: io.BufferedReader) -> Iterator[tuple[int, int, str]]:
+        """First byte, byte after the last, and text of each row.
+
+        A quotation that is never closed costs its own line, and none of those that follow.
+        """
+        begin = 0
+        while line := file.readline():
+            end, text, alone = begin + len(line), _text(line), begin + len(line)
+            for _ in range(_LONGEST_ROW):
+                if not self._is_open(text) or not (line := file.readline()):
+                    break
+                end, text = end + len(line), text + _text(line)
+            if self._is_open(text):
+                file.seek(alone)
+                end, text = alone, text.split("\n", 1)[0]
+            yield begin, end, text
+            begin = end
+
+    def _is_open(self, text: str) -> bool:
+        if '"' not in text:
+            return False
+        try:
+            list(csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter, strict=True))
+        except csv.Error as error:
+            return "end of data" in str(error)
+        return False
+
+    def _cells(self, text: str) -> list[str]:
+        """The cells of one row; nothing if it is none."""
+        try:
+            bare = io.StringIO(text.strip("\r\n"), newline="")
+            return next(csv.reader(bare, delimiter=self._delimiter), [])
+        except csv.Error:
+            return [text]
 
     def parse(self, record: bytes) -> Parsed:
         """The molecule in a row.
@@ -91,7 +123,7 @@ class Table:
         Raises:
             RecordInvalid: if it has no SMILES, or no coordinates are found for it.
         """
-        row = next(csv.reader(io.StringIO(_text(record), newline=""), delimiter=self._delimiter))
+        row = self._cells(_text(record))
         label, smiles = self._cell(row, self._label), self._cell(row, self._smiles)
         if not smiles:
             raise RecordInvalid("smiles_invalid", "no SMILES in this row", label=label)

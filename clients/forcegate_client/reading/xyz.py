@@ -34,7 +34,9 @@ _ELECTRONS = re.compile(
     re.IGNORECASE,
 )
 _CHARGE_AND_MULTIPLICITY = re.compile(r"\s*([+-]\d)\s+([1-9])\s*")
-_ATOM = re.compile(rb"[\w'*+.-]{1,8}\s+[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?(\s|$)")
+_ATOM = re.compile(
+    rb"([A-Za-z][\w'*+-]{0,7}|\d{1,3})\s+[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?(\s|$)"
+)
 _FORTRAN = str.maketrans("dD", "ee")
 _TRUTH = {"T": True, "True": True, "F": False, "False": False}
 # As ASE names the columns of extended XYZ.
@@ -45,13 +47,13 @@ def xyz_records(file: io.BufferedReader) -> Int:
     """Frames: a line that is a count of atoms, a comment, and the lines up to the next count.
 
     So a count that does not fit spoils its own frame alone. After as many lines as were counted,
-    further atoms belong to the frame, whose count is wrong, and anything else is a broken record
-    of its own. Without any count there are no frames.
+    atoms that follow at once belong to the frame, whose count is wrong; what follows otherwise is a
+    broken record of its own. Without any count there are no frames.
     """
     bounds = array("q")
     begin: int | None = None
     position = left = 0
-    counted = comment = False
+    counted = comment = ended = False
     doubtful: tuple[int, int] | None = None
     for line in file:
         bare = line.strip() if position else line.strip().removeprefix(b"\xef\xbb\xbf")
@@ -68,12 +70,14 @@ def xyz_records(file: io.BufferedReader) -> Int:
             if begin is not None:
                 bounds.extend((begin, position))
             begin, left, comment, counted = position, int(bare[:12]), True, True
-        elif bare and (begin is None or (left == 0 and not _is_atom(bare))):
+        elif bare and (begin is None or (left == 0 and (ended or not _is_atom(bare)))):
             if begin is not None:
                 bounds.extend((begin, position))
             begin, left, doubtful = position, -1, None
         else:
             doubtful = None
+            # A blank line after the last atom ends the frame.
+            ended = left == 0 and not bare
             left -= left > 0
         position += len(line)
     if begin is not None and counted:
