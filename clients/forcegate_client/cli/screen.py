@@ -30,6 +30,7 @@ from forcegate_client.cli.options import (
 from forcegate_client.client import Client
 from forcegate_client.errors import ForcegateError
 from forcegate_client.extras import needing
+from forcegate_client.reading.inputs import Input
 
 if TYPE_CHECKING:
     # h5py comes with an extra.
@@ -52,6 +53,9 @@ class ExportName(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
 
+
+# Some hundred lines: where it begins to be noticed.
+_MANY_SMILES_BYTES = 20_000
 
 WhereOption = Annotated[
     str | None, typer.Option(help="Rows to select, such as 'max_novelty < 5'. Default: all.")
@@ -110,6 +114,8 @@ def screen(
         Client(url, retry=NO_RETRIES) as client,
         _Bar() as bar,
     ):
+        if sum(map(_bytes_of_smiles, files)) > _MANY_SMILES_BYTES:
+            tell("most of the time goes into coordinates for SMILES, which are made here")
         try:
             done = run(
                 files,
@@ -137,6 +143,10 @@ def screen(
         tell(f"shard {shard} is done in {done.folder}; forcegate merge {out} joins all of them")
         return
     finish(out, where, export)
+
+
+def _bytes_of_smiles(item: Input) -> int:
+    return item.path.stat().st_size if item.format in ("smi", "csv") else 0
 
 
 class _Bar:
