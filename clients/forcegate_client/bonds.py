@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
-__all__ = ["BondChanges", "bond_changes", "bonded_pairs"]
+__all__ = ["BondChanges", "Pair", "bond_changes", "bonded_pairs"]
 
 # Distances over the sum of covalent radii. The three thresholds leave room for vibration: a bond
 # of a hot molecule stretches beyond 1.25 for a moment without being broken.

@@ -39,7 +39,7 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
     While a server that has answered before is away, the calculator waits for it, for days if need
     be, and logs so once a minute; ``retry`` sets other rules. Give ``client`` to share one. It logs
     once for what validation rejected the model; with ``use`` (``md``, ``relax``, ``screening``)
-    only if it is that.
+    only if it is that, and with an empty one not at all.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["N_BLOCKS", "Drift", "energy_drift", "line_through"]
+__all__ = [
+    "DRIFT_LIMIT_MEV_PER_ATOM_PER_PS",
+    "N_BLOCKS",
+    "SHORTEST_DRIFT_PS",
+    "Drift",
+    "DriftVerdict",
+    "energy_drift",
+    "line_through",
+]
+
+DRIFT_LIMIT_MEV_PER_ATOM_PER_PS = 0.02
+"""What validation allows at 300 K and 0.5 fs; |drift| + 2 standard errors are held against it."""
 
 N_BLOCKS = 20
+# A drift over less is mostly the beat of the fastest vibrations.
+SHORTEST_DRIFT_PS = 1.0
 # A line through fewer points says nothing about their scatter.
 MIN_BLOCKS = 4
+
+
+class DriftVerdict(StrEnum):
+    """Whether a drift is within a limit; the value is the word for people."""
+
+    PASS = "pass"  # noqa: S105 (a verdict, no password)
+    FAIL = "fail"
+    TOO_SHORT = "too short to tell"
 
 
 @dataclass(frozen=True)
@@ -32,11 +54,25 @@ class Drift:
         """Whether the drift is shown to be within the limit; a large error bar does not pass."""
         return self.bound_mev_per_atom_per_ps <= limit_mev_per_atom_per_ps
 
+    def verdict(
+        self, limit_mev_per_atom_per_ps: float = DRIFT_LIMIT_MEV_PER_ATOM_PER_PS
+    ) -> DriftVerdict:
+        """Shown to be within the limit, shown to be beyond it, or neither."""
+        if self.duration_ps < SHORTEST_DRIFT_PS:
+            return DriftVerdict.TOO_SHORT
+        if self.passes(limit_mev_per_atom_per_ps):
+            return DriftVerdict.PASS
+        least = abs(self.slope_mev_per_atom_per_ps) - 2.0 * self.standard_error_mev_per_atom_per_ps
+        return DriftVerdict.FAIL if least > limit_mev_per_atom_per_ps else DriftVerdict.TOO_SHORT
+
     def __str__(self) -> str:
-        return (
+        text = (
             f"{self.slope_mev_per_atom_per_ps:+.4f} ± "
             f"{self.standard_error_mev_per_atom_per_ps:.4f} meV/atom/ps"
         )
+        if self.duration_ps < SHORTEST_DRIFT_PS:
+            return f"{text} ({self.duration_ps:.2g} ps: {DriftVerdict.TOO_SHORT})"
+        return text
 
 
 def energy_drift(

@@ -28,7 +28,7 @@ MAX_POINTS = 4000
 def plot_run(
     samples: MDSamples,
     n_atoms: int,
-    temperature_K: float,
+    temperature_K: float | None,
     title: str,
     drift: Drift | None = None,
 ) -> Figure:
@@ -58,13 +58,15 @@ def plot_run(
         line = middle_e + drift.slope_mev_per_atom_per_ps * (times - middle_t)
         axes[1].plot(times, per_atom[thin], color=TARGET, lw=0.4, alpha=0.6)
         axes[1].plot(blocks_t, blocks_e, "o", color=TOTAL, ms=4, label="block means")
-        axes[1].plot(times, line, color=HEAT, lw=1.2, label=f"drift {drift}")
+        axes[1].plot(times, line, color=HEAT, lw=1.2, label=f"drift {drift}: {drift.verdict()}")
         axes[1].set_ylabel("total / meV per atom")
         axes[1].legend(**LEGEND)
 
     heat = axes[-1]
     heat.plot(times, samples.temperature_k[thin], color=HEAT, lw=0.5, alpha=0.8)
-    heat.axhline(temperature_K, color=TARGET, ls="--", lw=1.0, label=f"target {temperature_K:g} K")
+    if temperature_K is not None:
+        target = f"target {temperature_K:g} K"
+        heat.axhline(temperature_K, color=TARGET, ls="--", lw=1.0, label=target)
     mean = float(samples.temperature_k.mean())
     heat.axhline(mean, color=TOTAL, lw=1.0, label=f"mean {mean:.1f} K")
     heat.set_ylabel("temperature / K")

@@ -22,7 +22,7 @@ from forcegate_client.blow_up import (
     blow_up_of,
     temperature_limit_k,
 )
-from forcegate_client.bonds import bond_changes, bonded_pairs
+from forcegate_client.bonds import Pair, bond_changes, bonded_pairs
 from forcegate_client.calculator import RemoteCalculator
 from forcegate_client.drift import MIN_BLOCKS, Drift, energy_drift
 from forcegate_client.ensemble import (
@@ -201,6 +201,25 @@ class MDMonitor:
         if isinstance(error, ForcegateError):
             self.ended_by(error)
         self.close()
+
+    def take_up(
+        self,
+        earlier: MDSamples,
+        broken: frozenset[Pair] = frozenset(),
+        formed: frozenset[Pair] = frozenset(),
+    ) -> None:
+        """Begin with what was seen of the run before it was interrupted."""
+        for row in map(Sample, *(getattr(earlier, name).tolist() for name in vars(earlier))):
+            self._values.extend(row)
+            energy = row.total_ev if self.ensemble is Ensemble.NVE else math.nan
+            self._progress.add(row.time_ps, energy, row.temperature_k)
+        self._broken |= broken
+        self._formed |= formed
+
+    @property
+    def bonds_changed(self) -> tuple[frozenset[Pair], frozenset[Pair]]:
+        """The bonds that broke and those that formed, so far."""
+        return frozenset(self._broken), frozenset(self._formed)
 
     @property
     def samples(self) -> MDSamples:

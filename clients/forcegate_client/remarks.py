@@ -15,7 +15,7 @@ __all__ = ["Judge", "judge_of", "verdict_remark"]
 logger = logging.getLogger("forcegate")
 
 _WORDS = {
-    "rejected": "rejected by its validation",
+    "rejected": "rejected",
     "caution": "to be used with caution",
     "not_validated": "not validated",
     "not_known": "not known to be validated",
@@ -76,7 +76,7 @@ def verdict_remark(status: Mapping[str, str], use: str) -> str:
     verdict = status.get(use, "not_validated")
     if verdict == "approved":
         return ""
-    return f"this model is {_WORDS.get(verdict, verdict)} ({verdict}) for {_USES.get(use, use)}"
+    return f"this model is {_WORDS.get(verdict, verdict)} for {_USES.get(use, use)}"
 
 
 _USES = {

@@ -6,12 +6,10 @@ import math
 
 import numpy as np
 
-from forcegate_client.drift import N_BLOCKS, Drift, line_through
+from forcegate_client.drift import N_BLOCKS, SHORTEST_DRIFT_PS, Drift, line_through
 
 __all__ = ["RunProgress"]
 
-# A drift over less is mostly the beat of the fastest vibrations.
-SHORTEST_DRIFT_PS = 1.0
 _MOST_BLOCKS = 2 * N_BLOCKS
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,6 @@ from forcegate_client.writing import require_writable
 __all__ = [
     "opened",
     "partial_name",
-    "prepare_directory",
     "prepare_file",
     "records_of",
     "save_frames",
@@ -99,23 +97,3 @@ def save_frames(path: Path, frames: Sequence[Atoms], *, complete: bool) -> Path:
     if complete:
         aside.unlink(missing_ok=True)
     return place
-
-
-def prepare_directory(path: Path, overwrite: bool, marker: str) -> Path:
-    """A new, empty directory to write into.
-
-    With ``overwrite`` an earlier one is removed, if ``marker`` shows that it is the result of the
-    same command: a mistyped ``--out`` must not delete somebody's home.
-
-    Raises:
-        CommandError: if it exists and must not be replaced.
-    """
-    used = path.exists() and not (path.is_dir() and not any(path.iterdir()))
-    if used and not overwrite:
-        raise CommandError(f"{path} exists; choose another --out or add --overwrite")
-    if used and not (path / marker).is_file():
-        raise CommandError(f"{path} holds no {marker}, so it is not replaced")
-    if used:
-        shutil.rmtree(path)
-    path.mkdir(parents=True, exist_ok=True)
-    return path

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from forcegate_client.calculator import RemoteCalculator
-from forcegate_client.cli.console import CommandError, ExitCode, err_console, out_console, warn
-from forcegate_client.cli.files import opened, prepare_directory, stem_of
-from forcegate_client.cli.md_output import LOG, MDOutput, summary_of
-from forcegate_client.cli.md_progress import md_progress
-from forcegate_client.cli.md_run import (
-    Ensemble,
+from forcegate_client.cli.console import (
+    CommandError,
+    ExitCode,
+    out_console,
+    say,
+    warn,
+    with_state,
+)
+from forcegate_client.cli.files import opened, stem_of
+from forcegate_client.cli.md_folder import check_folder, end_folder, new_folder
+from forcegate_client.cli.md_output import LOG
+from forcegate_client.cli.md_run import require_motion
+from forcegate_client.cli.md_session import MDSession
+from forcegate_client.cli.md_settings import (
+    EnsembleName,
     MDSettings,
-    new_monitor,
-    prepare,
-    record,
-    require_motion,
+    Velocities,
+    ensemble_named,
 )
 from forcegate_client.cli.options import (
     FormatOption,
@@ -33,25 +39,37 @@ from forcegate_client.cli.options import (
     VersionOption,
     connect,
 )
-from forcegate_client.nve import DEFAULT_FRICTION_PER_FS
+from forcegate_client.drift import DRIFT_LIMIT_MEV_PER_ATOM_PER_PS
+from forcegate_client.md.checkpoint import CHECKPOINT, Checkpoint
+from forcegate_client.md.trajectories import TrajectoryFormat
+from forcegate_client.nve import DEFAULT_FRICTION_PER_FS, steps_in
 from forcegate_client.reading.inputs import Input
 from forcegate_client.reading.library import open_library
 from forcegate_client.reading.record import Record
+from forcegate_client.remarks import verdict_remark
 
 __all__ = ["md"]
 
 
 def md(
+    ctx: typer.Context,
     inputs: InputArgument = None,
     smiles: SmilesOption = None,
     format: FormatOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results. Default: <INPUT>_md.")
     ] = None,
-    ensemble: Annotated[Ensemble, typer.Option(help="Constant energy or thermostat.")] = (
-        Ensemble.NVE
-    ),
+    ensemble: Annotated[
+        EnsembleName, typer.Option(help="Constant energy, or a thermostat: nvt is langevin.")
+    ] = EnsembleName.NVE,
     temperature: Annotated[float, typer.Option(min=0.1, help="Temperature, K.")] = 300.0,
+    velocities: Annotated[
+        Velocities,
+        typer.Option(
+            help="auto: those of the input, if it has any and neither --temperature, --relax nor "
+            "--equilibrate-ps is given."
+        ),
+    ] = Velocities.AUTO,
     timestep_fs: Annotated[float, typer.Option(min=0.01, help="Timestep, fs.")] = 0.5,
     time_ps: Annotated[float, typer.Option(min=0.001, help="Length of the run, ps.")] = 10.0,
     equilibrate_ps: Annotated[
@@ -69,13 +87,21 @@ def md(
     model: ModelOption = "painn_base",
     version: VersionOption = None,
     overwrite: OverwriteOption = False,
+    go_on: Annotated[
+        bool, typer.Option("--continue", help="Go on with the run in --out, where it stopped.")
+    ] = False,
+    also: Annotated[
+        list[TrajectoryFormat] | None,
+        typer.Option(help="Write the trajectory in this format too; may be repeated."),
+    ] = None,
     report: Annotated[
         bool, typer.Option(help="Tell the server how the run goes: drift and temperature only.")
     ] = True,
 ) -> None:
     """Run molecular dynamics of one structure: trajectory, log, plot and energy drift."""
+    given = {name for name in ctx.params if _is_given(ctx, name)}
     settings = MDSettings(
-        ensemble=ensemble,
+        ensemble=ensemble_named(ensemble),
         temperature_k=temperature,
         timestep_fs=timestep_fs,
         time_ps=time_ps,
@@ -86,45 +112,78 @@ def md(
         log_every=log_every,
         frame_every=frame_every,
     )
-    with opened(inputs, smiles, format) as files:
-        chosen, stem = _chosen(files, frame), stem_of(files)
-    assert chosen.atoms is not None
-    atoms = chosen.atoms
-    require_motion(atoms)
-    rng = np.random.default_rng(seed)
+    formats = [TrajectoryFormat.TRAJ, *dict.fromkeys(also or [])]
+    if go_on:
+        folder = _folder_of(inputs, out, smiles, format)
+        start = Checkpoint.load(folder)
+        settings = MDSettings.from_json(start.settings).continued(settings, given)
+        if start.step >= steps_in(settings.time_ps, settings.timestep_fs):
+            say(f"nothing to do: {settings.time_ps:g} ps are done in {folder}; --time-ps for more")
+            return
+        formats = [TrajectoryFormat(kind) for kind in start.origin["formats"]]
+        atoms, origin = start.atoms.copy(), start.origin
+        model, version = start.served["model"], start.served["version"]
+        digest = start.served["digest"]
+    else:
+        with opened(inputs, smiles, format) as files:
+            chosen, stem = _chosen(files, frame), stem_of(files)
+        assert chosen.atoms is not None
+        atoms, digest = chosen.atoms, None
+        require_motion(atoms)
+        settings = settings.for_velocities(atoms, velocities, given)
+        folder, start = out or Path(f"{stem}_md"), None
+        check_folder(folder, overwrite, marker=LOG)
+        origin = {"file": chosen.source, "frame": chosen.index, "formats": formats}
     with connect(url, give_up_after_s=None) as client:
-        calculator = RemoteCalculator(model=model, version=version, client=client)
+        calculator = RemoteCalculator(
+            model=model, version=version, digest=digest, client=client, use=""
+        )
         atoms.calc = calculator
         # Asked before anything is written, so that a structure the model does not know, or a
         # missing server, leaves nothing behind.
         atoms.get_potential_energy()
-        approval = calculator.approval.get("md", "not_validated")
-        if approval != "approved":
-            warn(f"{model} {calculator.version} is {approval} for molecular dynamics")
-        directory = prepare_directory(out or Path(f"{stem}_md"), overwrite, marker=LOG)
-        with md_progress(err_console()) as progress:
-            prepared = prepare(atoms, settings, rng, progress)
-            monitor = new_monitor(atoms, settings, rng, prepared, report)
-            with MDOutput(directory, monitor) as output:
-                interrupted = record(monitor, settings, output, progress)
-                summary = (
-                    _served(calculator)
-                    | {"file": chosen.source, "frame": chosen.index}
-                    | {"formula": atoms.get_chemical_formula()}
-                    | asdict(settings)
-                    | {"interrupted": interrupted}
-                    | summary_of(monitor.report(), settings.conserves_energy)
-                )
-                title = f"{summary['formula']}, {model} {calculator.version}, {ensemble.value}"
-                output.finish(summary, title, settings.conserves_energy)
+        if remark := verdict_remark(calculator.approval, "md"):
+            warn(f"{model} {calculator.version}: {remark}")
+        run = MDSession(client, calculator, atoms, settings, origin, formats, report)
+        if start is not None:
+            run.go_on(folder, start)
+        else:
+            with new_folder(folder):
+                run.begin(folder)
+    _end(run, folder)
+
+
+def _end(run: MDSession, folder: Path) -> None:
+    summary, stop = run.summary, run.stop
     out_console().print(_table(summary))
-    out_console().print(f"written to {directory}", soft_wrap=True)
-    if interrupted:
-        warn("interrupted; what was computed is kept")
-        raise typer.Exit(ExitCode.INTERRUPTED)
-    if monitor.trouble is not None:
-        warn(f"the run ended early: {monitor.trouble}")
+    say(f"written to {folder}")
+    for text in summary["remarks"]:
+        warn(text)
+    if stop is not None:
+        done = f"{summary['simulated_ps']:.3f} of {summary['time_ps']:g} ps"
+        state = f"{done} are kept in {folder}; the same command with --continue goes on"
+        raise with_state(stop, state)
+    if summary["trouble"] is not None:
+        warn(f"the run ended early: {summary['trouble']}")
         raise typer.Exit(ExitCode.INCOMPLETE)
+    end_folder(folder)
+
+
+def _folder_of(
+    inputs: list[str] | None, out: Path | None, smiles: list[str] | None, format: str | None
+) -> Path:
+    """The run that is to go on: ``--out``, the folder that is named as input, or its default."""
+    if out is not None:
+        return out
+    if inputs and len(inputs) == 1 and (Path(inputs[0]) / CHECKPOINT).is_file():
+        return Path(inputs[0])
+    with opened(inputs, smiles, format) as files:
+        return Path(f"{stem_of(files)}_md")
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _chosen(inputs: list[Input], frame: int) -> Record:
@@ -148,27 +207,29 @@ def _chosen(inputs: list[Input], frame: int) -> Record:
     return record
 
 
-def _served(calculator: RemoteCalculator) -> dict[str, Any]:
-    return {
-        "model": calculator.model,
-        "version": calculator.version,
-        "digest": calculator.digest,
-        "approval": calculator.approval,
-    }
-
-
 def _table(summary: dict[str, Any]) -> Table:
     table = Table(show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     mean = summary["mean_temperature_k"]
     drift = summary["drift_mev_per_atom_per_ps"]
     error = summary["drift_standard_error_mev_per_atom_per_ps"]
     changes = len(summary["bonds_broken"]), len(summary["bonds_formed"])
     table.add_row("model", f"{summary['model']} {summary['version']}")
-    table.add_row("structure", f"{summary['formula']}, {summary['n_atoms']} atoms")
+    structure = f"{summary['formula']}, {summary['n_atoms']} atoms"
+    table.add_row("structure", Text(structure))
     table.add_row("simulated", f"{summary['simulated_ps']:.3f} of {summary['time_ps']:g} ps")
     if mean is not None:
-        table.add_row("mean temperature", f"{mean:.1f} K (target {summary['temperature_k']:g} K)")
+        target = summary["temperature_k"]
+        wanted = "velocities of the input" if target is None else f"target {target:g} K"
+        table.add_row("mean temperature", f"{mean:.1f} K ({wanted})")
     if drift is not None:
+        limit = f"limit {DRIFT_LIMIT_MEV_PER_ATOM_PER_PS:g}"
         table.add_row("energy drift", f"{drift:+.4f} ± {error:.4f} meV/atom/ps")
+        table.add_row("drift within the limit", f"{summary['drift_verdict']} ({limit})")
+    if summary["max_novelty"] is not None:
+        limit = summary["novelty_limit"]
+        known = "" if limit is None else f" (99.9 % of the training set: below {limit:.2f})"
+        table.add_row("largest novelty", f"{summary['max_novelty']:.2f}{known}")
     table.add_row("bonds", f"{changes[0]} broken, {changes[1]} formed")
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import TracebackType
 
 from rich.console import Console
 from rich.progress import (
@@ -14,45 +15,65 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from forcegate_client.cli.md_settings import MDSettings
 from forcegate_client.monitor import MDMonitor
 
-__all__ = ["md_progress", "show_monitor", "show_stage"]
+__all__ = ["Stage", "md_progress", "show_monitor"]
 
 
 def md_progress(console: Console) -> Progress:
     """The bar; a context manager."""
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[remark]}"),
         console=console,
     )
 
 
-def show_stage(progress: Progress, description: str, steps: int) -> Callable[[], None]:
-    """A bar for a stage of ``steps`` steps; call the result after each, the first included."""
-    task = progress.add_task(description, total=steps, remark="", completed=-1)
-    return lambda: progress.advance(task)
+class Stage:
+    """A bar for a stage of at most ``steps`` steps, which may be done sooner."""
+
+    def __init__(self, progress: Progress, doing: str, done: str, steps: int) -> None:
+        self._progress = progress
+        self._done = done
+        self._count = -1
+        self._task = progress.add_task(doing, total=steps, remark="")
+
+    def advance(self) -> None:
+        """To be called after each step, the first time before it."""
+        self._count += 1
+        self._progress.update(self._task, completed=max(self._count, 0))
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if kind is None:
+            steps = max(self._count, 1)
+            self._progress.update(self._task, description=self._done, total=steps, completed=steps)
 
 
 def show_monitor(
-    progress: Progress, description: str, steps: int, every: int, monitor: MDMonitor, drifts: bool
+    progress: Progress, description: str, steps: int, monitor: MDMonitor, settings: MDSettings
 ) -> Callable[[], None]:
-    """A bar for the recorded run; call the result at each sample, ``every`` steps apart."""
-    task = progress.add_task(description, total=steps, remark="", completed=-every)
+    """A bar for the recorded run; call the result at each sample."""
+    task = progress.add_task(description, total=steps, remark="")
     drift_text, drift_due = "", 0
 
     def update() -> None:
         nonlocal drift_text, drift_due
-        if drifts and monitor.n_samples >= drift_due:
+        if settings.conserves_energy and monitor.n_samples >= drift_due:
             drift = monitor.drift()
             drift_text = "" if drift is None else f", {drift}"
             # A drift reads the whole series: at each tenth more of it, not at each sample.
             drift_due = int(1.1 * monitor.n_samples) + 20
         remark = f"{monitor.last.temperature_k:.0f} K{drift_text}"
-        progress.update(task, advance=every, remark=remark)
+        progress.update(task, completed=monitor.dynamics.nsteps, remark=remark)
 
     return update

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from ase import Atoms, units
@@ -13,53 +12,19 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import LBFGS
 from rich.progress import Progress
 
-from forcegate_client.bonds import bonded_pairs
+from forcegate_client.bonds import Pair, bonded_pairs
 from forcegate_client.cli.console import CommandError
 from forcegate_client.cli.md_output import MDOutput
-from forcegate_client.cli.md_progress import show_monitor, show_stage
-from forcegate_client.errors import ForcegateError
+from forcegate_client.cli.md_progress import Stage, show_monitor
+from forcegate_client.cli.md_settings import Ensemble, MDSettings
+from forcegate_client.errors import ForcegateError, OutputUnwritable
+from forcegate_client.md.checkpoint import Checkpointer
 from forcegate_client.monitor import MDMonitor
 from forcegate_client.nve import degrees_of_freedom, equilibrate, start_velocities, steps_in
 
-__all__ = [
-    "Ensemble",
-    "MDSettings",
-    "Prepared",
-    "new_monitor",
-    "prepare",
-    "record",
-    "require_motion",
-]
+__all__ = ["Prepared", "new_monitor", "prepare", "record", "require_motion"]
 
 RELAX_FMAX, RELAX_STEPS = 0.02, 500
-
-
-class Ensemble(StrEnum):
-    """Microcanonical, or a Langevin thermostat."""
-
-    NVE = "nve"
-    LANGEVIN = "langevin"
-
-
-@dataclass(frozen=True)
-class MDSettings:
-    """What a run is; kept in its ``summary.json``. The ``…_every`` count steps."""
-
-    ensemble: Ensemble
-    temperature_k: float
-    timestep_fs: float
-    time_ps: float
-    equilibrate_ps: float
-    friction_per_fs: float
-    relax: bool
-    seed: int
-    log_every: int
-    frame_every: int
-
-    @property
-    def conserves_energy(self) -> bool:
-        """Whether a drift of the total energy means anything."""
-        return self.ensemble is Ensemble.NVE
 
 
 @dataclass(frozen=True)
@@ -67,7 +32,7 @@ class Prepared:
     """What is known of the structure before heat moves it."""
 
     n_dof: int
-    bonds: frozenset[tuple[int, int]]
+    bonds: frozenset[Pair]
 
 
 def require_motion(atoms: Atoms) -> None:
@@ -90,33 +55,39 @@ def require_motion(atoms: Atoms) -> None:
 def prepare(
     atoms: Atoms, settings: MDSettings, rng: np.random.Generator, progress: Progress
 ) -> Prepared:
-    """Relax, set in motion and equilibrate in place.
+    """Relax, set in motion and equilibrate in place, or leave the motion that there is.
 
     Raises:
         ForcegateError: if the server refuses a structure on the way.
     """
     if settings.relax:
         optimizer = LBFGS(atoms, logfile=None)
-        optimizer.attach(show_stage(progress, "relaxing", RELAX_STEPS))
-        optimizer.run(fmax=RELAX_FMAX, steps=RELAX_STEPS)
+        with Stage(progress, "relaxing", "relaxed", RELAX_STEPS) as stage:
+            optimizer.attach(stage.advance)
+            optimizer.run(fmax=RELAX_FMAX, steps=RELAX_STEPS)
     n_dof = degrees_of_freedom(atoms)
     bonds = bonded_pairs(atoms)
+    if settings.stored_velocities:
+        return Prepared(n_dof, bonds)
     thermostat = settings.equilibrate_ps > 0.0
+    temperature_k = settings.temperature_k
+    assert temperature_k is not None
     start_velocities(
-        atoms, settings.temperature_k, rng, n_dof, from_minimum=settings.relax and not thermostat
+        atoms, temperature_k, rng, n_dof, from_minimum=settings.relax and not thermostat
     )
     if thermostat:
         steps = steps_in(settings.equilibrate_ps, settings.timestep_fs)
-        equilibrate(
-            atoms,
-            settings.temperature_k,
-            settings.equilibrate_ps,
-            settings.timestep_fs,
-            settings.friction_per_fs,
-            rng,
-            n_dof,
-            on_step=show_stage(progress, "equilibrating", steps),
-        )
+        with Stage(progress, "equilibrating", "equilibrated", steps) as stage:
+            equilibrate(
+                atoms,
+                temperature_k,
+                settings.equilibrate_ps,
+                settings.timestep_fs,
+                settings.friction_per_fs,
+                rng,
+                n_dof,
+                on_step=stage.advance,
+            )
     return Prepared(n_dof, bonds)
 
 
@@ -153,28 +124,35 @@ def new_monitor(
     )
 
 
-def record(monitor: MDMonitor, settings: MDSettings, output: MDOutput, progress: Progress) -> bool:
-    """Run to the end, to trouble (``monitor.trouble``) or to Ctrl-C, for which it returns True."""
+def record(
+    monitor: MDMonitor,
+    settings: MDSettings,
+    output: MDOutput,
+    checkpointer: Checkpointer,
+    progress: Progress,
+) -> KeyboardInterrupt | None:
+    """Run to the end, to trouble (``monitor.trouble``) or to a signal, which it returns.
+
+    Raises:
+        OSError, OutputUnwritable: if what was computed cannot be written down.
+    """
     dynamics = monitor.dynamics
     steps = steps_in(settings.time_ps, settings.timestep_fs)
-    show = show_monitor(
-        progress,
-        settings.ensemble.value,
-        steps,
-        settings.log_every,
-        monitor,
-        drifts=settings.conserves_energy,
-    )
+    show = show_monitor(progress, settings.ensemble.value, steps, monitor, settings)
     for observer in (monitor, output.log, show):
         dynamics.attach(observer, interval=settings.log_every)
     dynamics.attach(output.frame, interval=settings.frame_every)
+    # Last: what it keeps has been written down.
+    dynamics.attach(checkpointer, interval=1)
     try:
-        dynamics.run(steps)
-    except KeyboardInterrupt:
-        return True
+        dynamics.run(steps - dynamics.nsteps)
+    except KeyboardInterrupt as stop:
+        return stop
+    except OutputUnwritable:
+        raise
     except ForcegateError as error:
         # Whatever stopped it, hours of trajectory are worth a summary and a plot.
         monitor.ended_by(error)
     finally:
         monitor.close()
-    return False
+    return None

@@ -127,7 +127,7 @@ class _Work:
     def __init__(self, client: Client, model: str, version: str | None, digest: str | None) -> None:
         self._client = client
         self._calculator = RemoteCalculator(
-            model=model, version=version, digest=digest, client=client, use="relax"
+            model=model, version=version, digest=digest, client=client, use=""
         )
         self._evaluate = evaluator(client, model, version)
         self._evaluate.digest = digest

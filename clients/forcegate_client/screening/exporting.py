@@ -108,9 +108,9 @@ def _in_order(columns: dict[str, Any]) -> dict[str, Any]:
 def _write_csv(file: h5py.File, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        for number, columns in enumerate(_selected(file)):
-            if number == 0:
-                writer.writerow(columns)
+        names = {*file["rows"], "source", "record", "remarks"} - {"selected"}
+        writer.writerow(_in_order(dict.fromkeys(names)))
+        for columns in _selected(file):
             writer.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from forcegate_client.drift import DRIFT_LIMIT_MEV_PER_ATOM_PER_PS
 from forcegate_service.card import Approval
 
 __all__ = ["CRITERIA", "USES", "Criterion", "Judgement", "Verdict", "judge", "limit_of"]
@@ -45,7 +46,10 @@ class Criterion:
 
 CRITERIA = (
     Criterion(
-        "md", "nve_drift_bound_max", "largest |drift| + 2 SE of 10 ps NVE, meV/atom/ps", 0.02
+        "md",
+        "nve_drift_bound_max",
+        "largest |drift| + 2 SE of 10 ps NVE, meV/atom/ps",
+        DRIFT_LIMIT_MEV_PER_ATOM_PER_PS,
     ),
     Criterion("md", "unphysical_bond_changes", "molecules whose bonds changed at 300 K", 0.0),
     Criterion(

@@ -1,0 +1,1 @@
+"""Files of molecular-dynamics runs: checkpoints to go on from, and trajectories."""

@@ -1,0 +1,46 @@
+"""Novelty along a run, asked for where a frame is written: one more request in a hundred steps."""
+
+from __future__ import annotations
+
+from ase import Atoms
+
+from forcegate_client.client import Client
+from forcegate_client.remarks import Judge
+
+__all__ = ["NoveltyWatch"]
+
+
+class NoveltyWatch:
+    """An observer: the largest novelty so far, and how many of the frames are beyond the limit."""
+
+    def __init__(self, client: Client, judge: Judge) -> None:
+        self.judge = judge
+        self.largest: float | None = None
+        self.frames = 0
+        self.novel_frames = 0
+        self._client = client
+
+    def look(self, atoms: Atoms) -> float | None:
+        """The novelty of ``atoms``; it is taken into account.
+
+        Raises:
+            ForcegateError: if the server cannot answer.
+        """
+        judge = self.judge
+        found = self._client.predict(
+            atoms, judge.model, judge.version, ("energy", "uncertainty")
+        ).predictions
+        if found.max_novelty is None:
+            return None
+        novelty = float(found.max_novelty[0])
+        self.frames += 1
+        self.novel_frames += judge.is_novel(novelty)
+        self.largest = novelty if self.largest is None else max(self.largest, novelty)
+        return novelty
+
+    def remarks(self, *, periodic: bool) -> list[str]:
+        """What is to be said of the run."""
+        found = self.judge.remarks(periodic=periodic, novelty=self.largest)
+        if self.novel_frames:
+            found[0] = f"{self.novel_frames} of {self.frames} frames have a {found[0]}"
+        return found
