@@ -32,6 +32,9 @@ from forcegate_service.settings import Settings
 from forcegate_service.torchscript import load_script
 from support.versions import write_random_version
 
+# Compiles programs with g++ for a minute.
+pytestmark = pytest.mark.system
+
 CUTOFF = 5.0
 # eV/Å where forces are of the size of those in molecules; relative to the largest beyond.
 TOLERANCE = 1e-5

@@ -21,6 +21,9 @@ from forcegate_service.compilation.build import Built
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.graph import build_graph
 
+# Compiles programs with g++ for a minute.
+pytestmark = pytest.mark.system
+
 COMMAND = [sys.executable, "-c", "from forcegate_service.cli import main; main()"]
 WATER = {
     "atomic_numbers": [8, 1, 1],

@@ -1,17 +1,21 @@
 """`forcegate-train` refuses bad input in one line, and continues what was begun."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from forcegate_client.dataset import write_dataset
+from forcegate_trainer.cli.app import main
 from forcegate_trainer.training.checkpoint import load_checkpoint
 from support.datasets import labelled_dataset
 
@@ -19,14 +23,21 @@ COMMAND = Path(sys.executable).with_name("forcegate-train")
 SMALL = ("--model", "painn_ultra_tiny", "--no-compile", "--batch-size", "6")
 
 
-def _train(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(COMMAND), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+class Ended(NamedTuple):
+    """How a command ended, and what it said."""
+
+    returncode: int | str | None
+    stderr: str
+
+
+def _train(*arguments: object) -> Ended:
+    """Run a command in this process, which has torch already: a new one takes seconds for it."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(said), redirect_stdout(said):
+        patch.setattr(sys, "argv", ["forcegate-train", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return Ended(ended.value.code, said.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +49,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _refusal(*arguments: object) -> str:
     done = _train(*arguments)
-    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     return done.stderr
@@ -123,9 +134,10 @@ def test_a_run_stopped_by_ctrl_c_loses_no_step_and_goes_on_when_called_again(
     assert steps == [2 * (epoch + 1) for epoch in range(epochs)]
 
 
-def test_a_folder_that_is_no_run_is_not_exported(tmp_path: Path) -> None:
-    message = _refusal("export", tmp_path, "--out", tmp_path / "models")
-    assert "forcegate-train fit" in message
+def test_what_is_no_run_is_not_exported(labelled: Path, tmp_path: Path) -> None:
+    for run in (tmp_path, tmp_path / "nothing", labelled):
+        message = _refusal("export", run, "--out", tmp_path / "models")
+        assert "forcegate-train fit" in message
 
 
 def test_a_test_split_that_was_trained_on_is_refused(labelled: Path, tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ class FitConfig:
                 extra = stored["extra"]
                 stored["extra"] = ExtraFrames(**extra | {"paths": tuple(extra["paths"])})
             return cls(architecture=PaiNNConfig(**shape), **stored)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise SettingsError(
                 f"received {path.parent}, which has no {path.name}; expected a run folder made by "
                 "`forcegate-train fit`"
