@@ -39,6 +39,8 @@ from forcegate_trainer.sampling.exploration import (
     explore,
     explore_file,
 )
+from forcegate_trainer.training.run import fit
+from support.runs import small_config
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -362,4 +364,29 @@ def test_the_command_runs_and_says_what_it_found(source: Path, student: str) -> 
 )
 def test_settings_without_meaning_are_refused(changes: dict[str, object], complaint: str) -> None:
     with pytest.raises(SettingsError, match=complaint):
-        ExplorationSettings(**{"student": "anywhere", **changes})  # type: ignore[arg-type]
+        ExplorationSettings(**{"driver": "anywhere", **changes})  # type: ignore[arg-type]
+
+
+def test_frames_of_a_teachers_dynamics_may_be_of_held_out_molecules(tmp_path: Path) -> None:
+    frames = starting_frames(names=("H2O", "NH3"))
+    held_out = np.full(2, Split.VALIDATION, dtype=np.int64)
+    parts = np.zeros(len(frames.positions), dtype=np.int64)
+    parts[0] = 1
+    start = replace(frames, molecules=replace(frames.molecules, split=held_out), fragment=parts)
+    write_dataset(tmp_path / "frames.h5", start)
+    settings = ExplorationSettings(
+        "ase.calculators.morse:MorsePotential", steps=2, every=2, starts_per_molecule=4
+    )
+    found = explore_file(tmp_path / "frames.h5", tmp_path / "out.h5", settings, workers=0)
+    assert len(found) == len(frames)
+    assert set(found.source.tolist()) == {Source.TEACHER_MD}
+    assert found.fragment.sum() == 1
+
+
+def test_a_run_in_training_moves_molecules_too(dataset_file: Path, tmp_path: Path) -> None:
+    fit(small_config(dataset_file, epochs=1), tmp_path / "run", lambda *known: None)
+    write_dataset(tmp_path / "frames.h5", starting_frames(names=("CH3OH",)))
+    settings = ExplorationSettings(str(tmp_path / "run"), steps=2, every=2)
+    found = explore_file(tmp_path / "frames.h5", tmp_path / "out.h5", settings, workers=0)
+    assert len(found) == 3
+    assert set(found.source.tolist()) == {Source.ON_POLICY}

@@ -23,6 +23,7 @@ from forcegate_service.program import export_program
 from forcegate_service.triton.repository import update_triton_files
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.histograms import count_training_set
+from forcegate_trainer.painn import Student, student
 from forcegate_trainer.painn.potential import Potential
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.training.checkpoint import load_checkpoint
@@ -42,7 +43,7 @@ _USES = ("md", "relax", "screening", "periodic")
 _RECORDED_ELSEWHERE = frozenset({"architecture", "datasets", "dataset_hash"})
 
 
-def load_student(run: Path) -> tuple[Potential, FitConfig]:
+def load_student(run: Path) -> tuple[Student, FitConfig]:
     """The best weights of a run, averaged, in float32.
 
     Raises:
@@ -55,7 +56,7 @@ def load_student(run: Path) -> tuple[Potential, FitConfig]:
             f"received {run}, which has no {WEIGHTS_NAME} yet; expected a run with at least one "
             "finished epoch"
         )
-    model = Potential(config.architecture)
+    model = student(config.architecture)
     model.load_state_dict(load_checkpoint(weights))
     return model.eval(), config
 
@@ -72,6 +73,11 @@ def export(
         SettingsError: if the version exists already, or the run's datasets have changed.
     """
     model, config = load_student(run)
+    if not isinstance(model, Potential):
+        raise SettingsError(
+            f"received {run}, a student with charges; expected one without: nothing serves the "
+            "others yet"
+        )
     dataset = load_all(config.datasets)
     if dataset.content_hash() != config.dataset_hash:
         raise SettingsError(

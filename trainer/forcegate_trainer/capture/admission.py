@@ -14,7 +14,8 @@ from forcegate_service.monitoring.fingerprint import composition
 from forcegate_trainer.capture.perception import perceive, unperceived
 from forcegate_trainer.errors import LabelError, MoleculeError
 from forcegate_trainer.molecules.exclusion import PUBLIC_TEST_MOLECULES, public_test_name
-from forcegate_trainer.molecules.identity import Molecule, split_of
+from forcegate_trainer.molecules.identity import Molecule
+from forcegate_trainer.molecules.splits import split_of
 from forcegate_trainer.sampling.structures import atomic_numbers, hydrogenated
 
 __all__ = ["Admission", "Identity"]

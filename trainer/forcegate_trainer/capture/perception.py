@@ -34,18 +34,26 @@ class Unperceived:
     split_key: str
 
 
-def perceive(numbers: npt.NDArray[np.int64], positions: npt.NDArray[np.float64]) -> list[Molecule]:
-    """The neutral closed-shell molecules, one for each piece, in the order of their SMILES.
+def perceive(
+    numbers: npt.NDArray[np.int64], positions: npt.NDArray[np.float64], charge: int = 0
+) -> list[Molecule]:
+    """The closed-shell molecules, one for each piece, in the order of their SMILES.
+
+    ``charge`` in e is that of all together; where there are several pieces nobody knows whose it
+    is, so they have to be neutral.
 
     Raises:
         MoleculeError: if a piece is no such molecule, as when a bond is torn.
     """
     found = []
-    for piece in _pieces(_connected(numbers, positions)):
+    pieces = list(_pieces(_connected(numbers, positions)))
+    if charge and len(pieces) > 1:
+        raise MoleculeError(f"received {len(pieces)} pieces with a charge of {charge:+d} together")
+    for piece in pieces:
         with rdBase.BlockLogs():
             try:
                 rdDetermineBonds.DetermineBondOrders(
-                    piece, charge=0, embedChiral=False, maxIterations=_MOST_ITERATIONS
+                    piece, charge=charge, embedChiral=False, maxIterations=_MOST_ITERATIONS
                 )
                 smiles = Chem.MolToSmiles(Chem.RemoveHs(piece))
             # What RDKit raises here is of many classes, from ValueError to its own.

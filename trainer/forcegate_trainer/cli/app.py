@@ -14,6 +14,7 @@ from forcegate_trainer.cli.export import export_command
 from forcegate_trainer.cli.export_histograms import export_histograms_command
 from forcegate_trainer.cli.export_program import export_program_command
 from forcegate_trainer.cli.fit import fit_command
+from forcegate_trainer.cli.import_frames import import_command
 from forcegate_trainer.cli.label import label
 from forcegate_trainer.cli.merge import merge
 from forcegate_trainer.cli.molecules import molecules
@@ -40,6 +41,7 @@ def create_app() -> typer.Typer:
     app.command()(contacts)
     app.command()(explore)
     app.command()(label)
+    app.command("import")(import_command)
     app.command()(merge)
     app.command("describe")(describe_command)
     app.command("fit")(fit_command)

@@ -11,8 +11,18 @@ from forcegate_trainer.cli.sample import parse_temperatures
 
 
 def explore(
-    frames: Annotated[Path, typer.Argument(help="Dataset to start from, training molecules only.")],
-    student: Annotated[Path, typer.Option(help="Version folder of an exported student.")],
+    frames: Annotated[
+        Path, typer.Argument(help="Dataset to start from; for a student training molecules only.")
+    ],
+    driver: Annotated[
+        str,
+        typer.Option(
+            "--driver",
+            "--student",
+            help="What moves the molecules: the folder of an exported version or of a run, or a "
+            "teacher such as aimnet2-member0.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="HDF5 file to write, without labels.")],
     steps: Annotated[int, typer.Option(min=1, help="Of 1 fs, from each start.")] = 150,
     every: Annotated[
@@ -28,12 +38,12 @@ def explore(
     seed: Annotated[int, typer.Option()] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: this one.")] = 2,
 ) -> None:
-    """Run a student from known frames and keep what it finds; stopped, it continues."""
+    """Run a student or a teacher from known frames and keep what it finds; resumable."""
     # Importing what moves molecules takes seconds, which the other commands need not wait for.
     from forcegate_trainer.sampling.exploration import ExplorationSettings, explore_file
 
     settings = ExplorationSettings(
-        student=str(student),
+        driver=driver,
         steps=steps,
         every=every or steps,
         keep=keep,

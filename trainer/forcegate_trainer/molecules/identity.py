@@ -1,6 +1,5 @@
 """Who a molecule is: canonical SMILES, InChIKey and the key that decides its split."""
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 
@@ -9,12 +8,11 @@ from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from forcegate_client.dataset import Split
 from forcegate_trainer.errors import MoleculeError
+from forcegate_trainer.molecules.splits import split_of
 
 ELEMENTS = frozenset({"H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"})
 # Of a molecule; a polyanion alone in the vacuum would lose an electron.
 MAX_CHARGE = 2
-VALIDATION_SHARE = 0.04
-TEST_SHARE = 0.04
 # Enumerating thousands of tautomers of one molecule takes seconds and finds nothing new.
 MAX_TAUTOMERS = 64
 
@@ -38,15 +36,6 @@ class Molecule:
     def split(self, seed: int) -> Split:
         """The molecule's split, from nothing but its key and a seed."""
         return split_of(self.split_key, seed)
-
-
-def split_of(split_key: str, seed: int) -> Split:
-    """A split that does not depend on which other molecules there are: a hash of key and seed."""
-    digest = hashlib.sha256(f"{seed}|{split_key}".encode()).digest()
-    fraction = int.from_bytes(digest[:8], "big") / 2**64
-    if fraction < VALIDATION_SHARE:
-        return Split.VALIDATION
-    return Split.TEST if fraction < VALIDATION_SHARE + TEST_SHARE else Split.TRAIN
 
 
 def parse(smiles: str, elements: frozenset[str] = ELEMENTS) -> Chem.Mol:

@@ -10,8 +10,9 @@ from rdkit import Chem
 from forcegate_client.dataset import Split
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.molecules.exclusion import public_test_name
-from forcegate_trainer.molecules.identity import Molecule, parse, split_of
+from forcegate_trainer.molecules.identity import Molecule, parse
 from forcegate_trainer.molecules.lists import read_list
+from forcegate_trainer.molecules.splits import split_of
 
 COLUMNS = ("smiles", "name", "inchikey", "split_key", "heavy_atoms", "charge", "split")
 

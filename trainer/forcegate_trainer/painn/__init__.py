@@ -4,7 +4,7 @@ from forcegate_trainer.painn.charged_potential import ChargedPotential
 from forcegate_trainer.painn.config import PaiNNConfig
 from forcegate_trainer.painn.potential import Potential
 
-__all__ = ["Student", "student"]
+__all__ = ["PaiNNConfig", "Student", "student"]
 
 Student = Potential | ChargedPotential
 

@@ -17,14 +17,13 @@ import numpy.typing as npt
 from rich.console import Console
 
 from forcegate_client.dataset import Dataset, Frame, Source, from_frames, load_dataset
-from forcegate_service.card import ModelCard
 from forcegate_trainer.dynamics.integrators import langevin
 from forcegate_trainer.dynamics.motion import Motion, begin, thermal_velocities
-from forcegate_trainer.dynamics.potential import BatchPotential, RuntimePotential
+from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.resumable import run_in_pieces
+from forcegate_trainer.sampling.drivers import open_driver
 from forcegate_trainer.sampling.randomness import generator
-from forcegate_trainer.serving import opened
 from forcegate_trainer.training.graphs import structures_of
 
 __all__ = ["ExplorationSettings", "explore", "explore_file"]
@@ -41,15 +40,17 @@ BATCH = 64
 class ExplorationSettings:
     """How a student explores; stored with the frames.
 
-    ``student`` is the folder of an exported version. Each start is run for ``steps`` of 1 fs under
-    Langevin dynamics; a frame every ``every`` steps is a candidate, and the ``keep`` most novel
-    ones of a trajectory are kept (Mahalanobis distance of the student's features from its
-    training set); with one candidate per trajectory nothing is selected. ``temperatures`` in K are
-    dealt out to the starts in turn; empty: each start's own, and 300 K where it has none.
+    ``driver`` is a student, the folder of an exported version or of a run, or a teacher: the frames
+    of a teacher's own dynamics are what validation and test are about. Each start is run for
+    ``steps`` of 1 fs under Langevin dynamics; a frame every ``every`` steps is a candidate, and the
+    ``keep`` most novel ones of a trajectory are kept (Mahalanobis distance of the student's
+    features from its training set); with one candidate per trajectory nothing is selected.
+    ``temperatures`` in K are dealt out to the starts in turn; empty: each start's own, and 300 K
+    where it has none.
     ``starts_per_molecule`` are drawn at random among the frames that there are.
     """
 
-    student: str
+    driver: str
     steps: int = 150
     every: int = 150
     keep: int = 1
@@ -95,24 +96,25 @@ def explore_file(
 
     Raises:
         SettingsError: if ``source`` holds frames of molecules that are not for training.
-        DatasetMismatchError: if ``out`` was begun with other frames, settings or student.
+        DatasetMismatchError: if ``out`` was begun with other frames, settings or driver.
         ModelRefused: if the student's files do not match its card.
     """
     frames = load_dataset(source)
-    _require_training(frames, source)
+    driver = open_driver(settings.driver)
+    if driver.source == Source.ON_POLICY:
+        _require_training(frames, source)
     chosen, temperatures = _starts(frames, settings)
     starts = frames.select(chosen)
-    card = ModelCard.load(Path(settings.student))
     job = {
         "command": "explore",
         "input": frames.content_hash(),
-        "digest": card.digest,
+        "digest": driver.digest,
         # Both decide which random numbers a trajectory gets.
         "frames_of_a_piece": FRAMES_OF_A_PIECE,
         "batch": BATCH,
         **asdict(settings),
         # Not where it lies: the same student may be found elsewhere next time.
-        "student": f"{card.name}/{card.version}",
+        "driver": driver.name,
     }
     pieces = [
         ExplorationTask(starts.select(part), temperatures[part], settings, number)
@@ -133,12 +135,15 @@ def explore_file(
 def explore(task: ExplorationTask) -> Dataset:
     """The frames that the student finds from the starts of a task, quantised."""
     settings, starts = task.settings, task.starts
-    potential = _potential(settings.student)
+    driver = open_driver(settings.driver)
+    potential = _potential(settings.driver)
     frames: list[Frame] = []
     lost = 0
     for number, part in enumerate(_parts(len(starts), BATCH)):
         rng = generator(settings.seed, "explore", str(task.number), str(number))
-        found, blown_up = _run(starts, part, task.temperatures[part], potential, settings, rng)
+        found, blown_up = _run(
+            starts, part, task.temperatures[part], potential, settings, driver.source, rng
+        )
         frames += found
         lost += blown_up
     dropped: Counter[str] = Counter()
@@ -166,6 +171,7 @@ def _run(
     temperatures: Float,
     potential: BatchPotential,
     settings: ExplorationSettings,
+    source: Source,
     rng: np.random.Generator,
 ) -> tuple[list[Frame], int]:
     """What the molecules of ``rows`` find, and how many of them blew up on the way."""
@@ -177,7 +183,8 @@ def _run(
             bounds = motion.batch.offsets
             for row, member in enumerate(motion.members.tolist()):
                 positions = motion.batch.positions[bounds[row] : bounds[row + 1]]
-                trajectories[member].offer(float(motion.novelty[row]), positions)
+                # What tells no novelty keeps its last candidates.
+                trajectories[member].offer(float(np.nan_to_num(motion.novelty[row])), positions)
 
     velocities = thermal_velocities(batch, temperatures, rng)
     motion = begin(batch, potential, velocities)
@@ -192,8 +199,9 @@ def _run(
             batch.atomic_numbers[bounds[member] : bounds[member + 1]],
             positions,
             int(starts.molecule_id[rows[member]]),
-            Source.ON_POLICY,
+            source,
             float(temperatures[member]),
+            starts.fragment[starts.atoms_of(int(rows[member]))],
         )
         for member, trajectory in enumerate(trajectories)
         for _, positions in trajectory.kept
@@ -236,6 +244,5 @@ def _parts(count: int, size: int = FRAMES_OF_A_PIECE) -> Iterator[Int]:
         yield np.arange(start, min(start + size, count), dtype=np.int64)
 
 
-def _potential(student: str) -> BatchPotential:
-    runtime = opened(Path(student))
-    return RuntimePotential(runtime, runtime.card.cutoff)
+def _potential(driver: str) -> BatchPotential:
+    return open_driver(driver).potential()

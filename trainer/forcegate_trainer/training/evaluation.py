@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,11 +13,26 @@ from forcegate_trainer.metrics import energy_metrics, force_metrics
 from forcegate_trainer.painn import Student
 from forcegate_trainer.painn.charged_potential import ChargedPotential
 from forcegate_trainer.training.charged import charged_batch
-from forcegate_trainer.training.frames import batches, frame_batch
+from forcegate_trainer.training.frames import FrameBatch, batches, frame_batch
+from forcegate_trainer.training.graphs import FrameGraphs
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "predicted_energies"]
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
 
 _BATCH = 32
+
+
+def predicted_energies(model: Student, dataset: Dataset, cutoff: float) -> Float:
+    """Energies [F] in eV of all frames, computed where ``model`` is."""
+    device = model.reference_energies.device
+    energies = [np.empty(0)]
+    with torch.inference_mode():
+        for batch in batches(dataset, np.arange(len(dataset)), _BATCH, cutoff, _make(model)):
+            found = model.evaluate(*(tensor.to(device) for tensor in batch.inputs))
+            energies.append(found[0][: len(batch.energies)].cpu().numpy())
+    return np.concatenate(energies)
 
 
 def evaluate(
@@ -24,9 +41,8 @@ def evaluate(
     """Force and energy metrics over frames ``indices``, computed where ``model`` is."""
     energies, forces, labels, reference, charge_errors = [], [], [], [], []
     device = model.reference_energies.device
-    make = charged_batch if isinstance(model, ChargedPotential) else frame_batch
     with torch.inference_mode():
-        for batch in batches(dataset, indices, _BATCH, cutoff, make):
+        for batch in batches(dataset, indices, _BATCH, cutoff, _make(model)):
             found = model.evaluate(*(tensor.to(device) for tensor in batch.inputs))
             # Parts of complexes follow after the frames.
             n_frames, n_atoms = len(batch.energies), len(batch.forces)
@@ -45,3 +61,7 @@ def evaluate(
             np.concatenate(energies), np.concatenate(labels), dataset.n_atoms[indices]
         ),
     }
+
+
+def _make(model: Student) -> Callable[[Dataset, FrameGraphs, Int], FrameBatch]:
+    return charged_batch if isinstance(model, ChargedPotential) else frame_batch

@@ -14,7 +14,7 @@ import torch.distributed
 
 from forcegate_trainer.errors import TrainingDivergedError
 from forcegate_trainer.painn import Student, student
-from forcegate_trainer.reporting import Tell
+from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.training.checkpoint import save_checkpoint
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.data import TrainingData, load_training_data
@@ -23,7 +23,7 @@ from forcegate_trainer.training.evaluation import evaluate
 from forcegate_trainer.training.files import WEIGHTS_NAME
 from forcegate_trainer.training.journal import Journal
 from forcegate_trainer.training.memory import keep_memory
-from forcegate_trainer.training.reference import check_elements, fit_reference_energies
+from forcegate_trainer.training.reference import check_elements, fit_reference_energies, move_zero
 from forcegate_trainer.training.schedule import energy_weight, learning_rate
 from forcegate_trainer.training.source import BatchSource
 from forcegate_trainer.training.start import load_start
@@ -90,16 +90,17 @@ def follow(rank: int, config: FitConfig, folder: Path, tell: Tell) -> None:
             run.hear_leader()
 
 
-def new_student(config: FitConfig, data: TrainingData) -> Student:
+def new_student(config: FitConfig, data: TrainingData, tell: Tell = tell_nobody) -> Student:
     """The student before its first step: random, or with the weights of ``config.start``."""
     torch.manual_seed(config.seed)
     model = student(config.architecture)
     elements = config.architecture.elements
     check_elements(data.training, elements)
+    taught = np.arange(data.n_taught)
     if config.start is not None:
         load_start(model, config.start)
+        move_zero(model, data.training, taught, config.architecture, tell)
         return model
-    taught = np.arange(data.n_taught)
     reference = fit_reference_energies(data.training, taught, elements)
     model.reference_energies.copy_(torch.from_numpy(reference))
     return model
@@ -114,7 +115,7 @@ class _Run:
         if device.type == "cpu":
             keep_memory()
         data = load_training_data(config)
-        model = new_student(config, data)
+        model = new_student(config, data, tell)
         self.source = BatchSource(config, data, model, folder, tell)
         self.take_step = TrainingStep(model.to(device), config, self.source.mentor_features)
         self.total = config.total_steps(len(data.training))

@@ -1,0 +1,55 @@
+"""Molecules shared out to training, validation and test, by a hash of who they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forcegate_client.dataset import Split
+from forcegate_trainer.errors import SettingsError
+
+__all__ = ["DEFAULT_SHARES", "Shares", "split_molecules", "split_of"]
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of the molecules that are held out."""
+
+    validation: float = 0.04
+    test: float = 0.04
+
+    def __post_init__(self) -> None:
+        if not (self.validation >= 0 and self.test >= 0 and self.validation + self.test < 1):
+            raise SettingsError(
+                f"received shares of {self.validation} and {self.test} for validation and test; "
+                "expected both from 0 on, and less than 1 together"
+            )
+
+
+DEFAULT_SHARES = Shares()
+
+
+def split_of(split_key: str, seed: int, shares: Shares = DEFAULT_SHARES) -> Split:
+    """A split that does not depend on which other molecules there are: a hash of key and seed."""
+    fraction = _fraction(split_key, seed)
+    if fraction < shares.validation:
+        return Split.VALIDATION
+    return Split.TEST if fraction < shares.validation + shares.test else Split.TRAIN
+
+
+def split_molecules(keys: Sequence[str], seed: int, shares: Shares) -> list[Split]:
+    """The split of each molecule; the same key is always in the same split.
+
+    Where the shares would leave validation empty although there are two molecules or more, the one
+    with the smallest hash is held out for it: nothing can be fitted without.
+    """
+    split = {key: split_of(key, seed, shares) for key in keys}
+    if shares.validation and len(split) > 1 and Split.VALIDATION not in split.values():
+        split[min(split, key=lambda key: _fraction(key, seed))] = Split.VALIDATION
+    return [split[key] for key in keys]
+
+
+def _fraction(key: str, seed: int) -> float:
+    digest = hashlib.sha256(f"{seed}|{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
