@@ -22,6 +22,17 @@ __all__ = ["Fields", "read_map"]
 # many of them, or the fields of a map within.
 Fields: TypeAlias = "Mapping[str, int | Fields | None]"
 
+_VALUE, _MAP, _LIST = range(3)
+# By the first byte of each.
+_KINDS = bytes(
+    _MAP
+    if 0x80 <= byte <= 0x8F or byte in (0xDE, 0xDF)
+    else _LIST
+    if 0x90 <= byte <= 0x9F or byte in (0xDC, 0xDD)
+    else _VALUE
+    for byte in range(256)
+)
+
 _EXPECTED = "one complete msgpack map"
 _ACTION = "send the body that the forcegate client makes, untruncated"
 
@@ -45,7 +56,7 @@ def read_map(body: bytes, fields: Fields) -> dict[str, Any]:
     )
     unpacker.feed(body)
     try:
-        if not _is_map(body, 0):
+        if _kind(body, 0) != _MAP:
             raise ValueError(f"a msgpack {shown(unpacker.unpack())} and no map")
         message = _Reader(body, unpacker).map(fields)
     except (ValueError, msgpack.UnpackException) as error:
@@ -86,16 +97,16 @@ class _Reader:
         return message
 
     def _value(self, name: str, field: int | Fields | None) -> Any:
-        at = self._unpacker.tell()
-        if _is_map(self._body, at):
+        kind = _kind(self._body, self._unpacker.tell())
+        if kind == _VALUE:
+            return self._unpacker.unpack()
+        if kind == _MAP:
             if isinstance(field, Mapping):
                 return self.map(field)
             raise _container(name, "a map")
-        if _is_list(self._body, at):
-            if isinstance(field, int):
-                return self._list(name, field)
-            raise _container(name, "a list")
-        return self._unpacker.unpack()
+        if isinstance(field, int):
+            return self._list(name, field)
+        raise _container(name, "a list")
 
     def _list(self, name: str, longest: int) -> list[Any]:
         size = self._unpacker.read_array_header()
@@ -109,12 +120,9 @@ class _Reader:
         return [self._value(f"{name}[{index}]", None) for index in range(size)]
 
 
-def _is_map(body: bytes, at: int) -> bool:
-    return at < len(body) and (0x80 <= body[at] <= 0x8F or body[at] in (0xDE, 0xDF))
-
-
-def _is_list(body: bytes, at: int) -> bool:
-    return at < len(body) and (0x90 <= body[at] <= 0x9F or body[at] in (0xDC, 0xDD))
+def _kind(body: bytes, at: int) -> int:
+    """What begins at a byte; a message that ends there has no value, which its reader finds."""
+    return _KINDS[body[at]] if at < len(body) else _VALUE
 
 
 def _container(name: str, received: str) -> UnprocessableRequest:

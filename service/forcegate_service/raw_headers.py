@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["RawHeaders"]
+from starlette.types import Scope
+
+__all__ = ["RawHeaders", "headers_of"]
 
 
 class RawHeaders(Mapping[str, str]):
@@ -17,8 +19,22 @@ class RawHeaders(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         return self._values[name.encode("latin-1")].decode("latin-1")
 
+    # That of Mapping raises and catches an error for each header that is not there.
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        """The value of one, ``default`` if there is none."""
+        value = self._values.get(name.encode("latin-1"))
+        return default if value is None else value.decode("latin-1")
+
     def __iter__(self) -> Iterator[str]:
         return (name.decode("latin-1") for name in self._values)
 
     def __len__(self) -> int:
         return len(self._values)
+
+
+def headers_of(request: Scope) -> RawHeaders:
+    """Those of an ASGI request, whoever asks for them first."""
+    found: RawHeaders | None = request["state"].get("headers")
+    if found is None:
+        found = request["state"]["headers"] = RawHeaders(request["headers"])
+    return found

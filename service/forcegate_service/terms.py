@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from forcegate_service.access.caller import ANONYMOUS, Caller
 from forcegate_service.negotiation import MSGPACK, Form, answer_form, request_form
@@ -12,6 +13,11 @@ from forcegate_service.scheduling.flow import Flow
 from forcegate_service.settings import Settings
 
 __all__ = ["Terms", "flow_of", "read_terms"]
+
+# Clients send less.
+_LONGEST_REMEMBERED = 512
+# What terms are read from.
+_TELLING = ("content-type", "content-encoding", "accept", "x-request-timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +38,25 @@ def read_terms(headers: Mapping[str, str], settings: Settings) -> Terms:
     Raises:
         UnsupportedMediaType, NotAcceptable, UnprocessableRequest: if they cannot be met.
     """
+    said = tuple((name, value) for name in _TELLING if (value := headers.get(name)) is not None)
+    limits = settings.request_timeout_s, settings.max_json_bytes, settings.max_body_bytes
+    if sum(len(value) for _, value in said) > _LONGEST_REMEMBERED:
+        return _terms_of.__wrapped__(said, *limits)
+    return _terms_of(said, *limits)
+
+
+@lru_cache(maxsize=256)
+def _terms_of(
+    said: tuple[tuple[str, str], ...], longest_s: float, json_bytes: int, msgpack_bytes: int
+) -> Terms:
+    """A client says the same at every step."""
+    headers = dict(said)
     form = request_form(headers)
     return Terms(
         form=form,
         answer=answer_form(headers, form),
-        timeout_s=requested_timeout(headers, settings.request_timeout_s),
-        limit=settings.max_body_bytes if form == MSGPACK else settings.max_json_bytes,
+        timeout_s=requested_timeout(headers, longest_s),
+        limit=msgpack_bytes if form == MSGPACK else json_bytes,
     )
 
 

@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 from forcegate_service.access import keys
 from forcegate_service.access.caller import Access, Caller
-from forcegate_service.raw_headers import RawHeaders
+from forcegate_service.raw_headers import headers_of
 
 __all__ = ["Need", "admit"]
 
@@ -29,7 +29,7 @@ def admit(request: Scope, need: Need) -> Caller:
         Forbidden: if the key does not allow it.
     """
     access: Access = request["state"]["access"]
-    caller = request["state"]["caller"] = access.identify(RawHeaders(request["headers"]))
+    caller = request["state"]["caller"] = access.identify(headers_of(request))
     if need == "key":
         access.require_key(caller)
     elif need == "shadow":

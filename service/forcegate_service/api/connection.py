@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import re
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -30,6 +31,7 @@ _WORTH_READING_BYTES = 64 * 1024
 # So that those who came together do not have to come back together.
 _AGE_SPREAD = (0.9, 1.1)
 _VERSIONS = ("1.1", "1.0")
+_NOT_PLAIN = re.compile(rb"[?#%]|^//")
 _FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding", b"upgrade"})
 
 
@@ -58,6 +60,7 @@ class Connection(HttpToolsProtocol):
     _untaken = 0
     _deaf = False
     # Of the message that is being read.
+    _in_head = False
     _in_body = False
     _unproductive = 0
     _keep_alive = True
@@ -107,15 +110,15 @@ class Connection(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(too_long("a head"))
-        idle = self._head_timer is None and self.timeout_keep_alive_task is None
-        if idle and not self._answering():
+        if self._head_timer is None and (
+            self._in_head or not (self.timeout_keep_alive_task or self._answering())
+        ):
             self._expect_head()
 
     def on_message_begin(self) -> None:
         """Another head has begun."""
         super().on_message_begin()
-        if self._head_timer is None:
-            self._expect_head()
+        self._in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A line of the head; those after a body are thrown away."""
@@ -126,13 +129,16 @@ class Connection(HttpToolsProtocol):
             if name.lower() in _FRAMING:
                 # The parser would heed it, and the application could not.
                 raise malformed("a trailer that says where the request ends")
-        else:
-            super().on_header(name, value)
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._head_came()
-        self._unset_keepalive_if_required()
+        self._in_head = False
         version = self.parser.get_http_version()
         if version not in _VERSIONS:
             raise malformed(f"HTTP/{version}")
@@ -142,6 +148,8 @@ class Connection(HttpToolsProtocol):
                 raise malformed("CONNECT, which is for proxies")
             if length:
                 raise malformed("a request to change the protocol, with a body")
+        if version != "1.1":
+            self.scope["http_version"] = version
         self._address()
         self._in_body = True
         self._unproductive = 0
@@ -206,19 +214,19 @@ class Connection(HttpToolsProtocol):
 
     def _address(self) -> None:
         """Say in the scope what is asked for."""
-        target = httptools.parse_url(self.url)
+        raw, query = self.url, b""
+        # Most targets are plain paths.
+        if not raw.startswith(b"/") or _NOT_PLAIN.search(raw):
+            target = httptools.parse_url(raw)
+            if target.host is not None and not self._names(target.host, target.port):
+                raise malformed("a target at another host than its Host header")
+            raw, query = target.path, target.query or b""
+        path = raw.decode("ascii")
         scope = cast(dict[str, Any], self.scope)
-        if target.host is not None and not self._names(target.host, target.port):
-            raise malformed("a target at another host than its Host header")
-        path = target.path.decode("ascii")
-        scope.update(
-            method=self.parser.get_method().decode("ascii"),
-            path=unquote(path) if "%" in path else path,
-            raw_path=target.path,
-            query_string=target.query or b"",
-        )
-        if self.parser.get_http_version() != "1.1":
-            scope["http_version"] = self.parser.get_http_version()
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = raw
+        scope["query_string"] = query
 
     def _names(self, host: bytes, port: int | None) -> bool:
         """Whether the Host header says the same."""

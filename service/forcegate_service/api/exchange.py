@@ -41,7 +41,7 @@ class Exchange(RequestResponseCycle):
             and bool(message.get("body"))
             and not message.get("more_body", False)
             and self.scope["method"] != "HEAD"
-            and not any(name in _UNUSUAL for name, _ in start.get("headers", ()))
+            and _UNUSUAL.isdisjoint([name for name, _ in start["headers"]])
         )
 
     def _write(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

@@ -16,7 +16,7 @@ from forcegate_service.negotiation import Form
 from forcegate_service.openapi import PREDICT_REQUEST, PREDICT_RESPONSES
 from forcegate_service.patience import Patience
 from forcegate_service.problems import client_gone, problem_response, stopped
-from forcegate_service.raw_headers import RawHeaders
+from forcegate_service.raw_headers import headers_of
 from forcegate_service.terms import flow_of, read_terms
 
 __all__ = ["PATH", "PlainPredictions", "router"]
@@ -75,7 +75,7 @@ class PlainPredictions:
 
 async def _answer(scope: Scope, receive: Receive) -> tuple[bytes, Form]:
     """The body of the answer and its form."""
-    headers = RawHeaders(scope["headers"])
+    headers = headers_of(scope)
     state = scope["state"]
     gateway: Gateway = state["gateway"]
     # Before anything is read: who may not ask must not cost anything.
