@@ -68,6 +68,8 @@ def error_of_transport(
     if isinstance(error, httpx.ConnectError):
         port = url.port or {"http": 80, "https": 443}.get(url.scheme)
         action = f"start one there (forcegate-serve --port {port}), or check the URL"
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError) and url.scheme == "http":
+        action = "check the server's log; a server with a certificate wants https:// in the URL"
     if proxy is not None:
         action = "check the proxy and the URL, or name the server in NO_PROXY"
     found = ServerUnreachable(
@@ -79,6 +81,9 @@ def error_of_transport(
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             found.action = "set SSL_CERT_FILE to the certificate authority of this server"
+            return found
+        if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
+            found.action = "use http:// in the URL: what listens there has no certificate"
             return found
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):

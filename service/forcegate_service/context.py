@@ -13,9 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from forcegate_client.errors import ForcegateError
 from forcegate_service.access.caller import Caller
+from forcegate_service.access.keys import redacted
 from forcegate_service.api.hosts import Hosts
+from forcegate_service.gateway import Gateway
 from forcegate_service.logs import current_request_id
-from forcegate_service.metrics import Metrics
 from forcegate_service.problems import problem_response, server_fault
 from forcegate_service.request_record import RequestRecord, current_record
 
@@ -27,6 +28,8 @@ REQUEST_ID = "X-Request-ID"
 _RAW_REQUEST_ID = REQUEST_ID.lower().encode("ascii")
 REQUEST_DIGEST = "X-Request-Digest"
 _RAW_REQUEST_DIGEST = REQUEST_DIGEST.lower().encode("ascii")
+_UNMATCHED = "unmatched"
+_LONGEST_PATH = 200
 # Not a key, which somebody might send in the wrong place: ids are logged.
 # Ids must not repeat, not even among replicas; nobody gains anything by guessing one.
 _PREFIX = os.urandom(8).hex().encode("ascii")
@@ -78,16 +81,15 @@ class RequestContext:
             if status is None:
                 await problem_response(server_fault())(scope, receive, send_named)
         finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
+            route = getattr(scope.get("route"), "path", _UNMATCHED)
             state = scope["state"]
             _account(
-                state["gateway"].metrics,
-                scope["method"],
+                state["gateway"],
+                scope,
                 route,
                 status or 499,
                 time.perf_counter() - started,
                 state.get("caller"),
-                scope.get("client"),
             )
             current_record.reset(record_token)
             current_request_id.reset(token)
@@ -101,25 +103,24 @@ class RequestContext:
 
 
 def _account(
-    metrics: Metrics,
-    method: str,
+    gateway: Gateway,
+    scope: Scope,
     route: str,
     status: int,
     duration_s: float,
     caller: Caller | None,
-    client: tuple[str, int] | None,
 ) -> None:
-    """Count a request and write its line: no headers, and of the URL the route's template only.
-
-    What went well is worth a line to those who debug: dynamics asks a thousand times a second.
+    """Count a request and write its line: no headers, and of the URL the route's template only, or
+    the beginning of a path that leads nowhere.
     """
     record = current_record.get()
-    metrics.requests.answered(route, status, duration_s, record)
-    level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.WARNING
+    gateway.metrics.requests.answered(route, status, duration_s, record)
+    level = _level(route, status, gateway.settings.access_log)
     if not logger.isEnabledFor(level):
         return
-    fields = {
-        "method": method,
+    client: tuple[str, int] | None = scope.get("client")
+    fields: dict[str, object] = {
+        "method": scope["method"],
         "route": route,
         "status": status,
         "duration_s": round(duration_s, 6),
@@ -127,11 +128,16 @@ def _account(
         "client": None if client is None else client[0],
         "problem": None if record is None else record.problem,
     }
+    told = route
+    if route == _UNMATCHED:
+        # Without keys, bounded and in ASCII: anybody can ask for anything.
+        fields["path"] = path = ascii(redacted(scope["path"])[:_LONGEST_PATH])
+        told = f"{route} {path}"
     logger.log(
         level,
         "%s %s %d%s in %.1f ms, caller %s at %s, request %s",
         fields["method"],
-        route,
+        told,
         status,
         f" {fields['problem']}" if fields["problem"] else "",
         1e3 * duration_s,
@@ -140,6 +146,17 @@ def _account(
         current_request_id.get(),
         extra={"fields": fields},
     )
+
+
+def _level(route: str, status: int, access_log: bool) -> int:
+    """What went well is worth a line to whoever wants one: dynamics asks a thousand times a second.
+
+    Health checks come once a second, and are told apart from requests that were let down: what they
+    complain of is in the log already.
+    """
+    if status < 400 or route.startswith("/health/"):
+        return logging.INFO if access_log else logging.DEBUG
+    return logging.INFO if status < 500 else logging.WARNING
 
 
 def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -136,6 +136,10 @@ class Gateway:
         self.require_ready()
         return await self._serving.reload()
 
+    def kill(self) -> None:
+        """End processes that hang, without waiting for anything; any thread may call."""
+        self._runtimes.kill()
+
     async def close(self) -> None:
         """Finish queued work and give everything back."""
         self.ready = False

@@ -28,7 +28,8 @@ async def _at_once() -> None:
 
 @dataclass(frozen=True)
 class Runtimes:
-    """``load`` opens one version of a model; ``close`` gives back what all of them share.
+    """``load`` opens one version of a model; ``close`` gives back what all of them share, and
+    ``kill`` ends processes that do not come to an end.
 
     ``available`` tells whether anything could be evaluated now, ``reached`` returns when that is
     so; ``lanes`` is how many batches are computed at the same time; ``apart`` whether they are
@@ -37,6 +38,7 @@ class Runtimes:
 
     load: RuntimeLoader
     close: Callable[[], None] = lambda: None
+    kill: Callable[[], None] = lambda: None
     available: Callable[[], bool] = lambda: True
     reached: Callable[[], Awaitable[None]] = _at_once
     lanes: Callable[[], int] = lambda: 1
@@ -70,7 +72,7 @@ def open_runtimes(settings: Settings, events: InferenceEvents) -> Runtimes:
             compilation.close()
         host.close()
 
-    return Runtimes(load, close, apart=lambda: two_cores_with(host.pid))
+    return Runtimes(load, close, host.kill, apart=lambda: two_cores_with(host.pid))
 
 
 def runtime_loader(settings: Settings) -> RuntimeLoader:

@@ -6,14 +6,17 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from forcegate_client.atomic_write import write_atomically
 from forcegate_client.errors import ForcegateError
 from forcegate_service.access.caller import Access
 from forcegate_service.access.keyfile import KeyFileError
@@ -29,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Slow MD loops send a request a minute; a shorter life would cut their connection each time.
 _KEEP_ALIVE_S = 120
+# To give everything back, once running requests have had their time.
+_CLOSING_S = 8.0
 # New objects between two looks for garbage; Python's own is 700.
 _GARBAGE_THRESHOLD = 50_000
 
@@ -38,6 +43,12 @@ class _CannotStartError(Exception):
 
 
 class _Server(uvicorn.Server):
+    """``drain_timeout_s`` is what running requests have to finish after a signal to stop."""
+
+    def __init__(self, config: uvicorn.Config, drain_timeout_s: float) -> None:
+        super().__init__(config)
+        self._last_s = drain_timeout_s + _CLOSING_S
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop on SIGTERM and SIGINT, and leave it at that; look at the models again on SIGHUP.
@@ -57,11 +68,24 @@ class _Server(uvicorn.Server):
 
     def _stop(self, number: signal.Signals) -> None:
         logger.info("%s: finishing what is queued", number.name)
+        # A thread, because it may be the loop that hangs.
+        watch = threading.Timer(self._last_s, _end_at_last, [self.lifespan.state])
+        watch.daemon = True
+        watch.start()
         self.handle_exit(number, None)
 
     def _hang_up(self) -> None:
         # Kept, or the task might be collected before it is done.
         self._reloading = asyncio.create_task(_reload(self.lifespan.state))
+
+
+def _end_at_last(state: Mapping[str, Any]) -> None:
+    logger.error("something hangs and does not let the server end; it ends now, unfinished")
+    gateway: Gateway | None = state.get("gateway")
+    if gateway is not None:
+        gateway.kill()
+    logging.shutdown()
+    os._exit(1)
 
 
 async def _reload(state: Mapping[str, Any]) -> None:
@@ -88,7 +112,13 @@ def serve(settings: Settings) -> int:
         gc.set_threshold(_GARBAGE_THRESHOLD)
         host, port = listener.getsockname()[:2]
         if settings.port_file is not None:
-            settings.port_file.write_text(f"{port}\n", encoding="utf-8")
+            try:
+                write_atomically(settings.port_file, f"{port}\n".encode())
+            except OSError as error:
+                # Whoever waits for it would wait for ever.
+                logger.error("the port file %s: %s", settings.port_file, error.strerror)
+                on_failure(error)
+                return
         shown = f"[{host}]" if ":" in host else host
         scheme = "https" if config.is_ssl else "http"
         # Printed for scripts, which wait for this line.
@@ -107,7 +137,7 @@ def serve(settings: Settings) -> int:
         logger.error("%s", error)
         return 1
     raise_file_limit(settings.max_connections)
-    server = _Server(config)
+    server = _Server(config, settings.drain_timeout_s)
     with listener:
         server.run(sockets=[listener])
     logger.info("stopped")

@@ -195,6 +195,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="the least severe message that is logged"
     )
+    access_log: bool = Field(
+        False, description="log a line for every request, those that went well too"
+    )
     log_format: Literal["text", "json"] = Field(
         "text", description="lines of text, or one JSON object a line"
     )

@@ -18,6 +18,9 @@ from typing import Any
 import httpx
 import pytest
 
+from forcegate_client import Client
+from forcegate_client.errors import ServerUnreachable
+from forcegate_client.retry import RetryPolicy
 from forcegate_client.testing import FakeClock
 from forcegate_service.access.caller import Access
 from forcegate_service.access.keyfile import create_key, revoke_key
@@ -373,6 +376,11 @@ def test_a_server_with_a_certificate_speaks_https_and_nothing_else(
             httpx.get(f"{url}/health/live")
         with pytest.raises(httpx.TransportError):
             httpx.get(f"{url.replace('https', 'http')}/health/live")
+        # forcegate's own clients say what to write instead.
+        once = RetryPolicy(first_answer_within_s=0.0)
+        client = Client(url.replace("https", "http"), retry=once)
+        with client, pytest.raises(ServerUnreachable, match="https:// in the URL"):
+            client.models()
 
 
 def test_a_certificate_that_cannot_be_used_keeps_the_server_from_starting(

@@ -20,6 +20,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from forcegate_client import Client
+from forcegate_client.errors import ServerUnreachable
+from forcegate_client.retry import RetryPolicy
 from forcegate_service.api.connection import Connection
 from forcegate_service.fake import write_fake_model
 from forcegate_service.settings import Settings
@@ -182,3 +185,22 @@ def test_a_head_that_never_ends_loses_its_connection(
         with socket.create_connection(address, timeout=30) as prompt:
             prompt.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert prompt.recv(15) == b"HTTP/1.1 200 OK"
+
+
+def test_https_to_a_server_without_a_certificate_says_what_to_write(repository: Path) -> None:
+    once = RetryPolicy(first_answer_within_s=0.0)
+    with started(repository) as (_, url):
+        client = Client(url.replace("http", "https"), retry=once)
+        with client, pytest.raises(ServerUnreachable, match="use http:// in the URL"):
+            client.models()
+
+
+def test_a_port_file_that_cannot_be_written_ends_the_start_in_words(
+    repository: Path, tmp_path: Path
+) -> None:
+    nowhere = tmp_path / "nowhere" / "port"
+    options = ("--runtime", "fake", "--port", "0", "--model-repository", str(repository))
+    ended = run(*options, "--port-file", str(nowhere))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"the port file {nowhere}" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -227,6 +227,19 @@ def test_a_step_that_an_orderly_stop_cuts_off_is_computed_by_the_server_that_com
         np.testing.assert_array_equal(step.result(HANG_S), expected)
 
 
+def test_a_server_whose_inference_hangs_ends_all_the_same(tmp_path: Path) -> None:
+    with killable(REPOSITORY, tmp_path, FORCEGATE_DRAIN_TIMEOUT_S="1") as gateway:
+        inference = gateway.freeze()
+        with closing(gateway.send([molecule("H2O")])) as connection:
+            wait_until(lambda: gateway.metric("forcegate_admitted_seconds") > 0, "it is in flight")
+            gateway.process.send_signal(signal.SIGTERM)
+            answer = connection.getresponse()
+            assert (answer.status, answer.getheader("Connection")) == (503, "close")
+            assert gateway.ended() == 1
+        wait_until(lambda: not Path(f"/proc/{inference}").exists(), "it is gone too")
+        assert "something hangs" in gateway.log.read_text()
+
+
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -75,6 +75,13 @@ class Access:
             Forbidden: if not.
         """
         if scope not in caller.scopes:
+            if self._keys is None:
+                raise Forbidden(
+                    "a request to a server without keys, where nobody has that right",
+                    expected=f"a key with the scope {scope}",
+                    action="start the server with --keys-file for that; to have it look at models "
+                    "again, send it SIGHUP (kill -HUP with its process id)",
+                )
             who = "no key" if caller.id == ANONYMOUS.id else f"the key {caller.id}"
             raise Forbidden(
                 f"{who}, which allows {', '.join(sorted(caller.scopes))}",

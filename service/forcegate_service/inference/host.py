@@ -182,6 +182,10 @@ class InferenceHost:
                 with suppress(ProcessDied, RuntimeFault):
                     self._process.ask("forget", number)
 
+    def kill(self) -> None:
+        """End the process at once, without waiting for whoever asks it something."""
+        self._process.kill()
+
     def close(self) -> None:
         """End the process."""
         with self._lock:

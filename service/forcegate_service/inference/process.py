@@ -106,6 +106,10 @@ class InferenceProcess:
         self.ask("evaluate", model, *size, capacity)
         return ModelOutput(*(array.copy() for array in outputs))
 
+    def kill(self) -> None:
+        """End it at once, whatever it is doing; any thread may call."""
+        self._process.kill()
+
     def stop(self) -> None:
         """Hang up, and wait until it has ended; one that does not end is killed."""
         self._channel.close()
