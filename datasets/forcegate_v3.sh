@@ -6,12 +6,21 @@ set -eu
 # Twelve elements, ions, zwitterions. Five minutes on one core.
 forcegate-train molecules --recombine 10500 --fuse 500 --bridge 400 --peptides 900 \
     --mutate 13500 --ionise 3600 --seed 51 --out molecules.csv
+# More of what these have too few of: edits of N-oxides, borates, onium ions and their like, which
+# are listed beside this file.
+forcegate-train molecules "$(dirname "$0")/forcegate_v3_rare.smi" --mutate 1100 --only-made \
+    --seed 56 --out rare.csv
 
 # Round 0: dynamics under a force field, stretched bonds, turned torsions. Half an hour on one core.
 forcegate-train sample molecules.csv --out force_field_frames.h5 --splits train \
     --temperatures 300,500,1000,100 --frames-per-molecule 4 --conformers 3 \
     --equilibration-steps 100 --decorrelation-steps 20 \
     --distorted-share 0.25 --dimer-share 0 --seed 52
+
+forcegate-train sample rare.csv --out rare_frames.h5 --splits train \
+    --temperatures 300,500,1000,100 --frames-per-molecule 4 --conformers 3 \
+    --equilibration-steps 100 --decorrelation-steps 20 \
+    --distorted-share 0.25 --dimer-share 0 --seed 57
 
 # Contacts: pairs turned to each other as they bind, and clusters. Ten minutes on one core.
 forcegate-train contacts molecules.csv --out contact_frames.h5 --splits train \

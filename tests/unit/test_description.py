@@ -29,6 +29,7 @@ from forcegate_client.dataset import (
     write_dataset,
 )
 from forcegate_trainer.cli.app import create_app
+from forcegate_trainer.description.chemistry import chemistry_of
 from forcegate_trainer.description.composition import composition_of
 from forcegate_trainer.description.files import describe_files
 from forcegate_trainer.description.labels import energies_beyond_elements
@@ -111,6 +112,42 @@ def test_heavy_atoms_are_those_of_molecules_and_pairs_not_of_frames() -> None:
     assert sizes["heavy atoms of a molecule"]["max"] == 2
     assert sizes["heavy atoms of a pair"]["min"] == 3
     assert (sizes["atoms of a frame"]["min"], sizes["atoms of a frame"]["max"]) == (3, 9)
+
+
+def test_groups_and_charges_are_those_of_molecules_not_of_frames_or_pairs() -> None:
+    dataset = unlabelled()
+    found = describe(dataset).chemistry
+    # Water, methanol and methane; the pair is of molecules that are there already.
+    assert found.charges == {"neutral": 3}
+    assert {name for name, count in found.groups.items() if count} == {"alcohol"}
+    assert found.groups["alcohol"] == 1
+
+
+def test_what_is_not_identified_is_counted_apart() -> None:
+    dataset = unlabelled()
+    smiles = ("unidentified:CH4", "[NH3+]CC(=O)[O-]", "CC(=O)[O-]", *dataset.molecules.smiles[3:])
+    named = replace(dataset, molecules=replace(dataset.molecules, smiles=smiles))
+    found = describe(named).chemistry
+    assert found.unreadable == 1
+    assert found.charges == {"zwitterion": 1, "anion": 1}
+    assert found.groups["carboxylate"] == 2
+    assert found.groups["ammonium"] == 1
+
+
+def test_every_group_is_one_that_a_molecule_can_have() -> None:
+    examples = (
+        "C=CC#CC1CO1", "c1ccncc1", "OCc1ccccc1O", "COC=O", "CC(C)=O", "CC(=O)O", "CC(=O)[O-]",
+        "COC(=O)N(C)C", "CC(=O)NC(C)=O", "CC(=O)Cl", "CN", "Nc1ccccc1", "C[NH3+]", "C[n+]1ccccc1",
+        "NC(N)=[NH2+]", "NC=N", "CC=NO", "CC#N", "CN=C=O", "CN=[N+]=[N-]", "CN=NC", "C[N+](=O)[O-]",
+        "C[n+]1ccccc1.[O-][n+]1ccccc1", "NN", "CS", "C[S-]", "CSSC", "CC(=S)NC", "CS(C)=O",
+        "CS(C)(=O)=O", "CS(N)(=O)=O", "CS(=O)(=O)O", "CS(=O)(=O)[O-]", "C[S+](C)C", "CF", "CCl",
+        "CBr", "CI", "CC(F)(F)F", "CB(O)O", "CB(OC)OC", "CB(C)N", "C[B-](F)(F)F", "C[SiH](C)C",
+        "C[Si](C)(C)OC", "C[Si](C)(C)Cl", "CPC", "CP(C)(C)=O", "COP(=O)(OC)OC", "CP(=O)(OC)OC",
+        "CP(=O)(N)N", "C[P+](C)(C)C", "COP(OC)OC", "CSC", "COC",
+    )  # fmt: skip
+    found = chemistry_of(examples)
+    assert [name for name, count in found.groups.items() if not count] == []
+    assert found.unreadable == 0
 
 
 def test_shares_of_what_was_dropped_are_of_all_that_was_made() -> None:

@@ -33,6 +33,7 @@ def markdown(statistics: Statistics, title: str, figures: Iterable[str]) -> str:
         _section(
             "Temperatures", "temperatures", _counts("K", statistics.temperatures), drawn
         ),
+        _section("Charges and groups", "groups", _chemistry(statistics), drawn),
         _section("Sizes", "sizes", _sizes(statistics), drawn),
         _section("Labels", "forces", _labels(statistics), drawn, "energies"),
         _section("Dropped", "dropped", _dropped(statistics), drawn),
@@ -108,6 +109,17 @@ def _sizes(statistics: Statistics) -> str:
         for name, quantiles in statistics.sizes.items()
     ]
     return table(headings, rows)
+
+
+def _chemistry(statistics: Statistics) -> str:
+    found = statistics.chemistry
+    parts = [
+        table(["molecules", ""], [[name, f"{n:,}"] for name, n in found.charges.items()]),
+        table(["group", "molecules"], [[name, f"{n:,}"] for name, n in found.groups.items()]),
+    ]
+    if found.unreadable:
+        parts.append(f"{found.unreadable:,} molecules are not identified and counted in neither.")
+    return "\n\n".join(parts)
 
 
 def _labels(statistics: Statistics) -> str:

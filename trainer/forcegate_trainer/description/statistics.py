@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ase.data import chemical_symbols
 
 from forcegate_client.dataset import Dataset, Flag, Source, Split
+from forcegate_trainer.description.chemistry import Chemistry, chemistry_of
 from forcegate_trainer.description.composition import Composition, composition_of
 from forcegate_trainer.description.labels import (
     Energies,
@@ -94,6 +95,7 @@ class Statistics:
     temperatures: Mapping[str, Counts]
     elements: Mapping[str, Element]
     sizes: Mapping[str, Mapping[str, float]]
+    chemistry: Chemistry
     energies: Energies | None
     dropped: Mapping[str, Dropped]
 
@@ -141,6 +143,9 @@ def describe(dataset: Dataset) -> Statistics:
         },
         elements=_elements(dataset, composition),
         sizes=_sizes(dataset, composition),
+        chemistry=chemistry_of(
+            dataset.molecules.smiles[row] for row in composition.rows[~composition.pairs].tolist()
+        ),
         energies=energies_of(dataset, composition) if dataset.is_labelled else None,
         dropped=_dropped(dataset),
     )
