@@ -65,6 +65,8 @@ RECORDS = {
 # Bytes at the front and at the end that say where a record of the format begins or ends; if they
 # are gone, nobody can tell it from its neighbour.
 SEPARATED = {
+    "in.xyz": (len("3\n"), 0),
+    "in.extxyz": (len("3\n"), 0),
     "in.sdf": (0, len("$$$$\n")),
     "in.mol2": (len("@<TRIPOS>MOLECULE\n"), 0),
     "in.cif": (len("data_"), 0),
