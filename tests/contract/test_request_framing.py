@@ -6,7 +6,7 @@ import json
 import random
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from forcegate_service.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 from support.raw_http import Peer, RawAnswer, post_head
+from support.server_process import footprint, started
 
 WATER = {"atomic_numbers": [8, 1, 1], "positions": [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]}
 BODY = json.dumps({"model": "fake", "structures": [WATER]}).encode()
@@ -202,6 +203,28 @@ def test_trailers_and_extensions_are_bounded(url: str, kind: str) -> None:
                 peer.send(endless[1])
         (refused,) = everything(peer)
     assert refused.problem()["code"] == "malformed_request"
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("kind", ["many", "one", "early"])
+def test_sixty_megabytes_of_trailers_cost_no_memory(tmp_path: Path, kind: str) -> None:
+    write_fake_model(tmp_path)
+    # To a route that needs no body, and is answered before its end.
+    early = LIVE[:-2] + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"
+    start = early if kind == "early" else post_head(None) + b"2\r\n{}\r\n0\r\n"
+    piece = b"x" * 60_000 if kind == "one" else b"X-Trailer: y\r\n" * 5000
+    with started(tmp_path) as (process, server):
+        with Peer(server) as peer:
+            assert peer.send(REQUEST).answer().status == 200
+        before = footprint(process).resident
+        with ExitStack() as stack:
+            for _ in range(10):
+                peer = stack.enter_context(Peer(server))
+                peer.send(start + (b"X-Long: " if kind == "one" else b""))
+                peer.pour(piece, at_most=60_000_000)
+            assert footprint(process).resident - before < 20_000_000
+        with Peer(server) as peer:
+            assert peer.send(REQUEST).answer().status == 200
 
 
 def test_reading_ends_after_an_answer_that_came_early(url: str) -> None:
