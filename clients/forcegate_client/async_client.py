@@ -107,7 +107,8 @@ class AsyncClient:
 
     async def model(self, name: str, version: str | None = None) -> dict[str, Any]:
         """The card of model ``name``, of ``version`` or of the default one."""
-        return card_in(await self._get(f"/v1/models/{quote(name, safe='')}", version=version), name)
+        path = f"/v1/models/{quote(name, safe='')}"
+        return card_in(await self._get(path, version=version), name, version)
 
     async def ready(self) -> bool:
         """Whether the server would answer a prediction now; asks once, without retries."""

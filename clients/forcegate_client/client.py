@@ -100,7 +100,9 @@ class Client:
 
     def model(self, name: str, version: str | None = None) -> dict[str, Any]:
         """The card of model ``name``, of ``version`` or of the default one."""
-        return card_in(self._get(f"/v1/models/{quote(name, safe='')}", version=version), name)
+        return card_in(
+            self._get(f"/v1/models/{quote(name, safe='')}", version=version), name, version
+        )
 
     def ready(self) -> bool:
         """Whether the server would answer a prediction now; asks once, without retries."""

@@ -155,11 +155,11 @@ def models_in(answer: Answer) -> list[dict[str, Any]]:
     return models
 
 
-def card_in(answer: Answer, name: str) -> dict[str, Any]:
-    """The card in an answer of ``/v1/models/{name}``.
+def card_in(answer: Answer, name: str, version: str | None) -> dict[str, Any]:
+    """The card in an answer of ``/v1/models/{name}``, of ``version`` if one was named.
 
     Raises:
-        WrongAnswer: if it is something else, or the card of another model.
+        WrongAnswer: if it is something else, or the card of another model or version.
     """
     card = read_json(answer)
     elements = card.get("elements")
@@ -167,6 +167,10 @@ def card_in(answer: Answer, name: str) -> dict[str, Any]:
         raise _not_models("something else than a card", "the elements of the model")
     if card.get("name") != name and name != DEFAULT_MODEL:
         raise _not_models(f"the card of {card.get('name')!r:.80}", f"that of {name!r}")
+    if version is not None and card.get("version") != version:
+        raise _not_models(
+            f"the card of version {card.get('version')!r:.80}", f"that of version {version!r}"
+        )
     return card
 
 

@@ -109,6 +109,7 @@ class FakeServer:
         histograms = {"max_novelty_999": self.novelty_limit}
         entry = {
             "name": named or "springs",
+            "version": request.url.params.get("version", self.version),
             "default_version": self.version,
             "versions": sorted(self.digests),
             "digest": self.digests[self.version],

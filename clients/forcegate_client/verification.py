@@ -9,7 +9,6 @@ not is a ``WrongAnswer``, never a number.
 from __future__ import annotations
 
 import hashlib
-import logging
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,8 +40,6 @@ __all__ = [
 ]
 
 REQUEST_DIGEST = "X-Request-Digest"
-
-logger = logging.getLogger("forcegate")
 
 
 def new_request_id() -> str:

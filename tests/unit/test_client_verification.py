@@ -320,6 +320,15 @@ def test_a_list_of_models_that_is_none_is_an_error_of_the_client(document: Any) 
         Client("http://gateway", transport=server.transport).models()
 
 
+def test_a_card_of_another_version_is_not_taken_for_the_one_that_was_asked_for() -> None:
+    document = {"name": "springs", "version": "2", "elements": [1]}
+    server = FakeServer(script=[httpx.Response(200, json=document)] * 2)
+    client = Client("http://gateway", transport=server.transport)
+    assert client.model("springs")["version"] == "2"
+    with pytest.raises(WrongAnswer, match="'2'"):
+        client.model("springs", "1")
+
+
 @pytest.mark.parametrize(
     "document",
     [{}, {"name": "springs"}, {"name": "springs", "elements": []}, {"name": "x", "elements": [1]}],
