@@ -58,7 +58,7 @@ def plot_run(
         line = middle_e + drift.slope_mev_per_atom_per_ps * (times - middle_t)
         axes[1].plot(times, per_atom[thin], color=TARGET, lw=0.4, alpha=0.6)
         axes[1].plot(blocks_t, blocks_e, "o", color=TOTAL, ms=4, label="block means")
-        axes[1].plot(times, line, color=HEAT, lw=1.2, label=f"drift {drift}: {drift.verdict()}")
+        axes[1].plot(times, line, color=HEAT, lw=1.2, label=f"drift {_judged(drift)}")
         axes[1].set_ylabel("total / meV per atom")
         axes[1].legend(**LEGEND)
 
@@ -78,3 +78,9 @@ def plot_run(
         axis.margins(x=0.01)
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
     return figure
+
+
+def _judged(drift: Drift) -> str:
+    # Of a run that is too short its text says so itself.
+    verdict = drift.verdict().value
+    return str(drift) if verdict in str(drift) else f"{drift}: {verdict}"

@@ -335,3 +335,15 @@ def test_a_full_disk_ends_a_run_in_one_line_and_it_goes_on() -> None:
     assert md("water.xyz", *whole).exit_code == 0
     assert log() == log("whole")
     assert len(read("water_md/trajectory.traj", ":")) == 201
+
+
+def test_a_run_that_is_stopped_before_it_records_leaves_nothing(server: FakeServer) -> None:
+    run = started("--no-relax", "--equilibrate-ps", "1000")
+    deadline = time.monotonic() + 60.0
+    while len(server.predictions) < 30 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "nothing is kept" in stderr
+    assert not Path("water_md").exists()

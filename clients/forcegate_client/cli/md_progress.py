@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from forcegate_client.cli.md_settings import MDSettings
+from forcegate_client.drift import SHORTEST_DRIFT_PS
 from forcegate_client.monitor import MDMonitor
 
 __all__ = ["Stage", "md_progress", "show_monitor"]
@@ -70,7 +71,8 @@ def show_monitor(
         nonlocal drift_text, drift_due
         if settings.conserves_energy and monitor.n_samples >= drift_due:
             drift = monitor.drift()
-            drift_text = "" if drift is None else f", {drift}"
+            known = drift is not None and drift.duration_ps >= SHORTEST_DRIFT_PS
+            drift_text = f", {drift}" if known else ""
             # A drift reads the whole series: at each tenth more of it, not at each sample.
             drift_due = int(1.1 * monitor.n_samples) + 20
         remark = f"{monitor.last.temperature_k:.0f} K{drift_text}"

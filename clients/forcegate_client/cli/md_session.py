@@ -68,7 +68,10 @@ class MDSession:
     def begin(self, folder: Path) -> None:
         """From the structure that was given."""
         with md_progress(err_console()) as progress:
-            prepared = prepare(self._atoms, self._settings, self._rng, progress)
+            try:
+                prepared = prepare(self._atoms, self._settings, self._rng, progress)
+            except KeyboardInterrupt as stop:
+                raise with_state(stop, "nothing was recorded yet, and nothing is kept") from stop
             self._record(folder, prepared, None, progress)
 
     def go_on(self, folder: Path, start: Checkpoint) -> None:
