@@ -51,6 +51,7 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
         version: str | int | None = None,
         *,
         api_key: str | None = None,
+        allow_plain_http: bool | None = None,
         digest: str | None = None,
         uncertainty: bool = False,
         timeouts: Timeouts | None = None,
@@ -59,7 +60,9 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
         use: str | None = None,
     ) -> None:
         super().__init__()
-        self.client = client or Client(url, api_key, timeouts=timeouts, retry=retry)
+        self.client = client or Client(
+            url, api_key, allow_plain_http=allow_plain_http, timeouts=timeouts, retry=retry
+        )
         self.model = model
         self.version = None if version is None else str(version)
         self.digest = digest

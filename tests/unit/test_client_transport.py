@@ -179,7 +179,8 @@ def test_no_key_goes_to_another_machine_where_everybody_could_read_it(
     monkeypatch.setenv("FORCEGATE_API_KEY", "fg_key")
     with pytest.raises(ServerUnreachable):
         Client(url)
-    Client(url, allow_plain_http=True)
+    for client in (Client, AsyncClient, RemoteCalculator):
+        client(url, allow_plain_http=True)
     monkeypatch.setenv("FORCEGATE_ALLOW_PLAIN_HTTP", "1")
     assert Client(url).connection.headers()["Authorization"] == "Bearer fg_key"
     with pytest.raises(ServerUnreachable):

@@ -69,7 +69,7 @@ def _tblite(spec: str, method: str, accuracy: float) -> Teacher:
     except ImportError as error:
         raise TeacherError(
             f"teacher {spec!r} needs tblite, which cannot be imported ({error}); "
-            "pip install 'forcegate[trainer]'"
+            "pip install ./clients '.[trainer]' in a checkout"
         ) from error
     record = TeacherRecord(spec, _version("tblite"), {"accuracy": accuracy})
     return CalculatorTeacher(record, lambda: XTB(method=method, accuracy=accuracy, verbosity=0))

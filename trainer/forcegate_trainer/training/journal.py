@@ -77,6 +77,6 @@ def _writer(folder: Path, step: int) -> SummaryWriter:
     except ImportError as error:
         raise SettingsError(
             f"received --tensorboard, which cannot be imported ({error}); "
-            "pip install 'forcegate[trainer]', or give --no-tensorboard"
+            "pip install ./clients '.[trainer]' in a checkout, or give --no-tensorboard"
         ) from error
     return SummaryWriter(str(folder), purge_step=step + 1)
