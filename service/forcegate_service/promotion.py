@@ -183,10 +183,15 @@ def _cards(repository: Path, model: str) -> dict[str, ModelCard]:
 def _decide(folder: Path, cards: Mapping[str, ModelCard], card: ModelCard) -> Promotion:
     card.verify(folder / card.version)
     try:
-        before = choose_default(cards, read_promotion(folder)).version
+        last = read_promotion(folder)
     except PromotionRefused:
         # One that cannot be read must not stand in the way of a new one.
         before = None
+    else:
+        before = choose_default(cards, last).version
+        if last is not None and last.version == card.version:
+            # Who decides the same twice still wants to go back to what was before.
+            before = last.previous
     decision = Promotion(
         version=card.version,
         card_digest=card.card_digest,

@@ -159,6 +159,8 @@ async def test_who_decided_what_and_when_stands_in_a_file_beside_the_versions(
     assert pointer["card_digest"] == card.card_digest
     assert "@" in pointer["who"]
     assert pointer["when"] == f"{decision.when:%Y-%m-%dT%H:%M:%SZ}"
+    # Deciding the same again does not make it what was before.
+    assert promote(repository, "fake", "2").previous == "1"
     before = (repository / "fake" / "default.json").read_bytes()
     with files_may_not_grow(8), pytest.raises(PromotionRefused, match="the default is as it was"):
         promote(repository, "fake", "1")
