@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from forcegate_service.kernel.library import build_library, load_library, machin
 from forcegate_service.kernel.network import kernel_potential
 from forcegate_service.kernel.shape import KernelShape
 from forcegate_service.runtime import ModelOutput
+from forcegate_service.subgraph import edge_vectors
 from forcegate_trainer.painn.config import PRESETS, PaiNNConfig
 from forcegate_trainer.painn.potential import Potential
 from support.models import random_potential
@@ -189,6 +192,158 @@ def test_half_a_list_is_refused(pair: tuple[Potential, GraphPotential]) -> None:
     )
     with pytest.raises(RuntimeError, match="expected every pair in both directions"):
         pair[1](*inputs)
+
+
+PAINN = ("edge_vector", "element", "center", "neighbor", "packed")
+COLLECT = ("edge_vector", "gradient", "center", "neighbor", "structure_index", "n_atoms")
+
+
+def _painn_inputs(pair: tuple[Potential, GraphPotential]) -> dict[str, Any]:
+    """What the first operator takes, for a water molecule."""
+    graph, network = graph_of(molecule("H2O")), pair[1].network
+    shape = network.shape
+    return {
+        "edge_vector": torch.from_numpy(edge_vectors(graph)),
+        "element": torch.zeros(3, dtype=torch.int64),
+        "center": torch.from_numpy(graph.edge_index[0]),
+        "neighbor": torch.from_numpy(graph.edge_index[1]),
+        "packed": network.packed,
+        "width": network.widths[0],
+        "readout": network.widths[1],
+        "features": shape.readout_width,
+        "depth": shape.depth,
+        "functions": shape.n_radial + 1,
+        "elements": len(shape.elements),
+        "cutoff": shape.cutoff,
+    }
+
+
+def _collect_inputs(graph: Graph) -> dict[str, Any]:
+    vectors = torch.from_numpy(edge_vectors(graph))
+    return {
+        "edge_vector": vectors,
+        "gradient": torch.ones_like(vectors),
+        "center": torch.from_numpy(graph.edge_index[0]),
+        "neighbor": torch.from_numpy(graph.edge_index[1]),
+        "structure_index": torch.from_numpy(graph.structure_index),
+        "n_atoms": torch.from_numpy(graph.n_atoms),
+    }
+
+
+def damaged(name: str, value: Any) -> list[Any]:
+    """Other lengths, shapes and types of a tensor; numbers that are none of a network's."""
+    if isinstance(value, torch.Tensor):
+        other = torch.float32 if value.dtype == torch.float64 else torch.float64
+        found = [value.to(other), value.unsqueeze(0), value.reshape(-1)[0]]
+        if name not in ("element", "structure_index", "n_atoms"):
+            found += [value[:-1], value[:0], torch.cat([value, value[:1]])]
+        return found
+    return [0, -1, value * 1000 + 1, 2**31, 2**62] if isinstance(value, int) else [0.0, -1.0]
+
+
+@pytest.mark.parametrize("name", [*PAINN, "width", "readout", "features", "depth"])
+def test_what_does_not_fit_the_network_is_refused(
+    pair: tuple[Potential, GraphPotential], name: str
+) -> None:
+    inputs = _painn_inputs(pair)
+    torch.ops.forcegate.painn(*inputs.values())
+    for wrong in damaged(name, inputs[name]):
+        with pytest.raises(ValueError, match=r"; expected "):
+            torch.ops.forcegate.painn(*(inputs | {name: wrong}).values())
+
+
+@pytest.mark.parametrize("name", ["functions", "elements", "cutoff"])
+def test_other_numbers_than_the_network_s_are_refused(
+    pair: tuple[Potential, GraphPotential], name: str
+) -> None:
+    inputs = _painn_inputs(pair)
+    for wrong in damaged(name, inputs[name]):
+        with pytest.raises(ValueError, match=r"; expected "):
+            torch.ops.forcegate.painn(*(inputs | {name: wrong}).values())
+
+
+@pytest.mark.parametrize("name", COLLECT)
+def test_sums_over_edges_that_do_not_fit_are_refused(library: Path, name: str) -> None:
+    inputs = _collect_inputs(graph_of(molecule("H2O")))
+    torch.ops.forcegate.collect(*inputs.values())
+    for wrong in damaged(name, inputs[name]):
+        with pytest.raises(ValueError, match=r"; expected "):
+            torch.ops.forcegate.collect(*(inputs | {name: wrong}).values())
+
+
+@pytest.mark.parametrize("index", [-1, 3, 2**40, -(2**63)])
+@pytest.mark.parametrize("name", ["center", "neighbor", "element"])
+def test_no_index_leads_out_of_the_arrays(
+    pair: tuple[Potential, GraphPotential], name: str, index: int
+) -> None:
+    index = 7 if (name, index) == ("element", 3) else index
+    painn, collect = _painn_inputs(pair), _collect_inputs(graph_of(molecule("H2O")))
+    spoilt = painn[name].clone()
+    spoilt[-1] = index
+    with pytest.raises(RuntimeError):
+        torch.ops.forcegate.painn(*(painn | {name: spoilt}).values())
+    if name == "element":
+        name, spoilt = "structure_index", torch.full((3,), index)
+    with pytest.raises(RuntimeError):
+        torch.ops.forcegate.collect(*(collect | {name: spoilt}).values())
+
+
+@pytest.mark.system
+def test_sanitizers_find_nothing(tmp_path: Path) -> None:
+    # Out-of-bounds reads and undefined behaviour, in a process of its own that has the sanitizers.
+    runtimes = [
+        subprocess.run(
+            ["gcc", f"-print-file-name={name}.so"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for name in ("libasan", "libubsan")
+    ]
+    flags = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize=vptr")
+    build_library(tmp_path / "kernel.so", machine_lanes(), (*flags, "-fno-sanitize-recover=all"))
+    code = f"""
+import torch
+from pathlib import Path
+from forcegate_service.kernel.library import load_library, machine_lanes
+from forcegate_service.kernel.network import kernel_potential
+from forcegate_service.kernel.shape import KernelShape
+from forcegate_service.graph import build_graph
+from forcegate_trainer.painn.config import PRESETS, PaiNNConfig
+from forcegate_trainer.painn.potential import Potential
+from support.random_structures import mixed_batch
+load_library(Path({str(tmp_path / "kernel.so")!r}))
+configs = [PRESETS["painn_ultra_tiny"], PRESETS["painn_base"], PaiNNConfig(width=2, depth=1)]
+for config in configs:
+    torch.manual_seed(0)
+    model = Potential(config).eval()
+    kernel = kernel_potential(KernelShape.of(vars(config)), model.state_dict(), machine_lanes())
+    for seed, size in ((1, 1), (2, 7), (3, 20)):
+        graph = build_graph(mixed_batch(seed, size), config.cutoff)
+        inputs = [torch.from_numpy(array) for array in graph.arrays()]
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with torch.inference_mode():
+                kernel(*inputs)
+        for place in range(len(inputs)):
+            cut = [*inputs[:place], inputs[place][..., :-1], *inputs[place + 1 :]]
+            try:
+                kernel(*cut)
+            except (RuntimeError, ValueError, IndexError):
+                pass
+print("nothing found")
+"""
+    environment = os.environ | {
+        "LD_PRELOAD": " ".join(runtimes),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[1],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "nothing found", done.stderr[-3000:]
 
 
 def test_strides_change_nothing(pair: tuple[Potential, GraphPotential]) -> None:

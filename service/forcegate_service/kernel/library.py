@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -46,10 +47,10 @@ def source_digest() -> str:
     return digest.hexdigest()
 
 
-def build_library(path: Path, lanes: int) -> None:
+def build_library(path: Path, lanes: int, flags: Sequence[str] = ()) -> None:
     """Compile the kernel for this machine alone, with vectors of ``lanes`` floats (8 or 16).
 
-    Takes about ten seconds.
+    Takes about ten seconds. ``flags`` are further ones for the compiler.
 
     Raises:
         CompilationFailed: with the compiler's words, if it fails or is not there.
@@ -58,7 +59,7 @@ def build_library(path: Path, lanes: int) -> None:
     include = torch_folder / "include"
     # Linked against torch by name only: whoever loads it has torch in memory.
     command = [
-        *(*_compiler(), *_FLAGS, *_tuning(), f"-DLANES={lanes}"),
+        *(*_compiler(), *_FLAGS, *_tuning(), f"-DLANES={lanes}", *flags),
         *("-isystem", str(include), "-isystem", str(include / "torch/csrc/api/include")),
         *(str(_FOLDER / unit) for unit in _UNITS),
         *(f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10", "-o", str(path)),

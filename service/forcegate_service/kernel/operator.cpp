@@ -10,6 +10,7 @@
 #include <tuple>
 #include <vector>
 
+#include "gate.h"
 #include "network.h"
 
 namespace forcegate {
@@ -79,14 +80,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> painn(
     const at::Tensor& edge_vector, const at::Tensor& element, const at::Tensor& center,
     const at::Tensor& neighbor, const at::Tensor& packed, int64_t width, int64_t readout,
     int64_t features, int64_t depth, int64_t functions, int64_t elements, double cutoff) {
+  check_painn(edge_vector, element, center, neighbor, packed, width, readout, features, depth,
+              functions, elements, cutoff);
   const at::Tensor vectors = edge_vector.contiguous(), kinds = element.contiguous();
   const at::Tensor centers = center.contiguous(), neighbors = neighbor.contiguous();
   const Shape shape{static_cast<int>(width), static_cast<int>(readout), static_cast<int>(depth),
                     static_cast<int>(functions)};
   const float* data = packed.const_data_ptr<float>();
   const Weights weights(data, shape, elements);
-  TORCH_CHECK(weights.end - data == packed.numel(), "received ", packed.numel(),
-              " packed weights; expected ", weights.end - data);
   const int64_t n = kinds.size(0), e = centers.size(0);
   const int64_t* c = centers.const_data_ptr<int64_t>();
   const int64_t* m = neighbors.const_data_ptr<int64_t>();
@@ -133,6 +134,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> painn(
 std::tuple<at::Tensor, at::Tensor> collect(
     const at::Tensor& edge_vector, const at::Tensor& gradient, const at::Tensor& center,
     const at::Tensor& neighbor, const at::Tensor& structure_index, const at::Tensor& n_atoms) {
+  check_collect(edge_vector, gradient, center, neighbor, structure_index, n_atoms);
   const at::Tensor vectors = edge_vector.contiguous(), gradients = gradient.contiguous();
   const at::Tensor centers = center.contiguous(), neighbors = neighbor.contiguous();
   const at::Tensor owners = structure_index.contiguous();

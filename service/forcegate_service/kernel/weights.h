@@ -66,6 +66,19 @@ struct Weights {
 
   const float* end;  // one past the last weight
 
+  // How many floats the constructor takes, in its order.
+  static int64_t count(const Shape& shape, int64_t elements) {
+    const int64_t f = shape.width, r = shape.readout;
+    int64_t total = elements * f;
+    for (int l = 0; l < shape.depth; ++l) {
+      const int64_t p = (l == 0 ? 2 : 3) * f, g = (l == shape.depth - 1 ? 2 : 3) * f;
+      total += f * f + f + f * p + p + shape.functions * p;
+      total += 2 * f * f + 2 * f * f + f + f * g + g;
+      total += g * f + 2 * f * f + 2 * f * f + p * f + f * f;
+    }
+    return total + f * r + r + r * f + r + kLanes;
+  }
+
  private:
   static const float* take(const float*& data, int64_t count) {
     const float* start = data;
