@@ -12,21 +12,27 @@ import numpy.typing as npt
 
 from forcegate_client.errors import PredictionImplausible
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import Limits, ModelCard
+from forcegate_service.card import Limits
 from forcegate_service.graph import Graph, build_graph
-from forcegate_service.runtime import ModelOutput, Runtime
+from forcegate_service.isolation import evaluate_isolated
+from forcegate_service.runtime import LoadedRuntime, ModelOutput
 
 __all__ = ["atomic_energies", "implausible"]
 
 Float = npt.NDArray[np.float64]
 
 
-def atomic_energies(runtime: Runtime, card: ModelCard) -> Float:
-    """[Z + 1] in eV: what the model answers for each of its elements alone, 0 for all others."""
+def atomic_energies(runtime: LoadedRuntime) -> Float:
+    """[Z + 1] in eV: what the model answers for each of its elements alone, 0 for all others.
+
+    NaN where it fails: of structures with such an atom only the forces are judged.
+    """
+    card = runtime.card
     size = len(card.elements)
     alone = StructureBatch.from_arrays([1] * size, card.elements, np.zeros((size, 3)))
     energies = np.zeros(max(card.elements) + 1)
-    energies[card.elements] = runtime.evaluate(build_graph(alone, card.cutoff)).energy
+    output, _ = evaluate_isolated(runtime, build_graph(alone, card.cutoff))
+    energies[card.elements] = output.energy
     return energies
 
 

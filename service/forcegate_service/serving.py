@@ -185,7 +185,7 @@ class Serving:
         runtime = await on_thread(partial(open_version, folder, self._load))
         try:
             await on_thread(partial(recognise, runtime))
-            atoms_alone = await on_thread(partial(atomic_energies, runtime, runtime.card))
+            atoms_alone = await on_thread(partial(atomic_energies, runtime))
             # One call for each, so that others' batches run in between.
             timings = [
                 await on_thread(partial(time_graph, runtime, graph))

@@ -300,6 +300,28 @@ def test_compiled_code_that_ends_the_process_twice_is_not_used_again(
     assert_right(runtime, graph_of(CARBON))
 
 
+def test_compiled_code_that_was_good_comes_back_after_two_deaths_in_a_row(
+    gate_file: Path, version: Path, tmp_path: Path
+) -> None:
+    heard, now = Heard(), [0.0]
+    host = InferenceHost(1, "cpu", heard, COMMAND, clock=lambda: now[0])
+    try:
+        runtime = host.open(version)
+        runtime.adopt(package(tmp_path, "good"))
+        for rest_s in (60.0, 120.0):
+            with pytest.raises(RuntimeFault):
+                runtime.evaluate(graph_of(FLUORINE))
+            assert heard.in_use.pop() is False
+            # TorchScript serves for a while, and the compiled code again after it.
+            for wait_s, told in ((rest_s - 1.0, [True]), (2.0, [True, True])):
+                now[0] += wait_s
+                assert_right(runtime, graph_of(CARBON))
+                assert heard.in_use == told
+            heard.in_use.pop()
+    finally:
+        host.close()
+
+
 def test_a_package_that_was_changed_is_not_loaded(runtime: HostedRuntime, tmp_path: Path) -> None:
     built = package(tmp_path, "good")
     built.path.write_text("crash", encoding="utf-8")

@@ -49,9 +49,12 @@ class StubModules:
 
         def evaluate(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
             numbers = tensors[1]
-            if (numbers == FLUORINE).any():
+            # Atoms alone are asked about when a version is opened.
+            molecules = bool((tensors[5] > 1).any())
+            if molecules and (numbers == FLUORINE).any():
                 os.kill(os.getpid(), signal.SIGSEGV)
-            while (numbers == CHLORINE).any() and not Path(os.environ["STUB_GATE"]).exists():
+            gate = Path(os.environ["STUB_GATE"])
+            while molecules and (numbers == CHLORINE).any() and not gate.exists():
                 time.sleep(0.01)
             graph = Graph(*(tensor.numpy() for tensor in tensors))
             return tuple(torch.from_numpy(np.asarray(row)) for row in runtime.evaluate(graph))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -25,8 +25,11 @@ __all__ = ["HostedRuntime", "InferenceEvents", "InferenceHost"]
 
 logger = logging.getLogger(__name__)
 
-# A package that ends its process so many times in a row is not used again.
+# A package that ends its process so many times in a row rests, for longer each time: one structure,
+# or a system short of memory, may have been to blame.
 _PACKAGE_CRASHES = 2
+_FIRST_REST_S = 60.0
+_LONGEST_REST_S = 3600.0
 _STARTS = 5
 # After so many deaths without an answer in between; the last one for all that follow.
 _PAUSES_S = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0)
@@ -52,6 +55,10 @@ class _Held:
     card: ModelCard
     package: Package | None = None
     crashes: int = 0
+    # A package that rests, until when, and how many times it has.
+    resting: Package | None = None
+    rested_at: float = 0.0
+    rests: int = 0
     # False after a restart at which its files could not be read; tried again when it is asked for.
     opened: bool = True
 
@@ -72,7 +79,9 @@ class InferenceHost:
         events: InferenceEvents | None = None,
         command: Sequence[str] = COMMAND,
         awake_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._threads = threads
         self._device = device
         self._events = events
@@ -131,6 +140,8 @@ class InferenceHost:
             with self._lock:
                 self._ensure_running()
                 held = self._models[number]
+                if held.resting is not None and self._clock() >= held.rested_at:
+                    self._try_again(number, held, held.resting)
                 try:
                     if not held.opened:
                         self._reopen(number, held)
@@ -160,6 +171,7 @@ class InferenceHost:
         """
         with self._lock:
             held = self._models[number]
+            held.resting = None
             graph = reference_graph(held.card)
             expected = self.evaluate(number, graph)
             held.package, held.crashes = package, 0
@@ -170,7 +182,10 @@ class InferenceHost:
                 compare(expected, received)
             except (ProcessDied, RuntimeFault, CompilationFailed) as error:
                 self._drop(number, held)
+                held.resting = None
                 raise CompilationFailed(str(error)) from error
+            # If it has ended the process, it has never been good: there is nothing to wait for.
+            held.resting = None
             if held.package is None:
                 raise CompilationFailed("it ends the process that runs it")
             self._tell(held, True)
@@ -258,12 +273,30 @@ class InferenceHost:
         if held.crashes < _PACKAGE_CRASHES:
             return False
         logger.error(
-            "%s version %s: its compiled code ended the inference process %d times in a row and is "
-            "not used again; TorchScript serves",
+            "%s version %s: its compiled code ended the inference process %d times in a row",
             *(held.card.name, held.card.version, held.crashes),
         )
+        package = held.package
         self._without_package(held)
+        self._rest(held, package)
         return True
+
+    def _rest(self, held: _Held, package: Package) -> None:
+        rest_s = min(_FIRST_REST_S * 2**held.rests, _LONGEST_REST_S)
+        held.rests += 1
+        held.resting, held.rested_at = package, self._clock() + rest_s
+        logger.warning(
+            "%s version %s: TorchScript serves for %.0f s; then its compiled code is tried again",
+            *(held.card.name, held.card.version, rest_s),
+        )
+
+    def _try_again(self, number: int, held: _Held, package: Package) -> None:
+        held.resting = None
+        try:
+            self.adopt(number, package)
+        except (CompilationFailed, RuntimeFault) as error:
+            logger.error("%s version %s: %s", held.card.name, held.card.version, error)
+            self._rest(held, package)
 
     def _drop(self, number: int, held: _Held) -> None:
         self._without_package(held)
