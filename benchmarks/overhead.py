@@ -166,7 +166,7 @@ def main(
     model_repository: Repository = Path("model_repository"),
     model: Model = "painn_base",
     fake: Fake = False,
-    seconds: Annotated[float, typer.Option(min=1.0, help="Time on the clock.")] = 40.0,
+    seconds: Annotated[float, typer.Option(min=15.0, help="Time on the clock.")] = 40.0,
     core: Core = 0,
     other_core: OtherCore = 1,
     out: Annotated[Path, typer.Option()] = Path("benchmarks/results/overhead.json"),

@@ -63,3 +63,6 @@ class Farewell:
         """The connection is gone."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+        # Which leads to the connection, and that to here: it would stay until somebody collects it.
+        self._more_expected = bool
