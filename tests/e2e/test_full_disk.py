@@ -78,7 +78,7 @@ def test_every_prediction_is_answered_and_every_loss_counted(disk: Disk, tmp_pat
             atoms = molecule(NAMES[number % len(NAMES)])
             structure = {
                 "atomic_numbers": atoms.numbers.tolist(),
-                "positions": (atoms.positions + rng.normal(0, 0.1, (len(atoms), 3))).tolist(),
+                "positions": (atoms.positions + rng.normal(0, 0.05, (len(atoms), 3))).tolist(),
             }
             answer = client.post("/v1/predict", json={"model": "fake", "structures": [structure]})
             assert answer.status_code == 200, answer.text
