@@ -38,7 +38,11 @@ class StructureBody(BaseModel):
         extra="forbid",
         strict=True,
         json_schema_extra={
-            "anyOf": [{"required": ["atomic_numbers"]}, {"required": ["symbols"]}],
+            # One of them, and not null.
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": "array"}}}
+                for name in ("atomic_numbers", "symbols")
+            ],
         },
     )
 
