@@ -130,10 +130,18 @@ class Caller:
         return "right" if answer["results"][0]["energy"] == self.energies[body] else "foreign"
 
 
+# Read past between two requests; so long that the rest comes in a packet of its own.
+_LEAD = b"\r\n" * 150_000
+
+
 def smuggled(body: bytes) -> bytes:
     """An upgrade that nobody makes, with a whole prediction for its body."""
     head = "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    inner = f"{head}X-Request-ID: smuggled\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    inner = (
+        _LEAD
+        + f"{head}X-Request-ID: smuggled\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
     outer = "Host: localhost\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Type: text/plain\r\n"
     return (
         f"GET /v1/models HTTP/1.1\r\n{outer}Content-Length: {len(inner)}\r\n\r\n".encode() + inner

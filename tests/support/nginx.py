@@ -26,6 +26,8 @@ worker_processes 1;
 events {{ worker_connections 1024; }}
 http {{
     access_log off;
+    client_max_body_size 64m;
+    client_body_buffer_size 64m;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
@@ -50,7 +52,6 @@ http {{
             proxy_set_header X-Forwarded-For $remote_addr;
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection $connection_upgrade;
-            proxy_request_buffering off;
         }}
     }}
 }}
