@@ -174,7 +174,7 @@ from forcegate_service.app import create_app
 from forcegate_service.settings import Settings
 from starlette.testclient import TestClient
 settings = Settings(runtime="triton", triton_url="127.0.0.1:9", model_repository=sys.argv[1])
-with TestClient(create_app(settings)) as client:
+with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
     for path in ("/health/live", "/health/ready", "/metrics", "/openapi.json"):
         print(client.get(path).status_code)
     body = {"model": "default", "structures": [{"atomic_numbers": [1], "positions": [[0, 0, 0]]}]}

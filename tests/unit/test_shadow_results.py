@@ -57,11 +57,17 @@ def test_nonsense_is_refused(changes: dict[str, Any]) -> None:
     assert caught.value.status == 422
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"{", b"null", b"\xff", b"[" * 10_000])
+@pytest.mark.parametrize("text", [b"", b"[]", b"{", b"null", b"\xff", b"[" * 10])
 def test_what_is_no_object_is_malformed(text: bytes) -> None:
     with pytest.raises(ForcegateError) as caught:
         read_results(text)
     assert (caught.value.status, caught.value.code) == (400, "malformed_body")
+
+
+def test_more_brackets_than_results_have_are_refused_before_they_are_read() -> None:
+    with pytest.raises(ForcegateError) as caught:
+        read_results(b"[" * 10_000)
+    assert (caught.value.status, caught.value.code) == (413, "too_many_values")
 
 
 @pytest.mark.parametrize(
