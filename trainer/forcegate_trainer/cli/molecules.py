@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.status import Status
 
 from forcegate_trainer.molecules.bridging import bridge
+from forcegate_trainer.molecules.charges import is_neutral_organic
 from forcegate_trainer.molecules.exclusion import without_public_test
 from forcegate_trainer.molecules.fusion import fuse
 from forcegate_trainer.molecules.identity import Molecule
@@ -55,6 +56,13 @@ def molecules(
         int,
         typer.Option("--ionise", min=0, help="Ions and zwitterions of what was read and made."),
     ] = 0,
+    without_charges: Annotated[
+        bool,
+        typer.Option(
+            "--without-charges",
+            help="Neutral molecules of H C N O F S Cl alone: for students without charges.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of all that is made.")] = 0,
     only_made: Annotated[
         bool, typer.Option("--only-made", help="Write what was made, without what was read.")
@@ -71,6 +79,9 @@ def molecules(
             listed += parse_list(text, f"built-in list {name}")
     unique = without_duplicates(listed)
     kept = without_public_test(unique)
+    left_out = len(unique) - len(kept)
+    if without_charges:
+        kept = [molecule for molecule in kept if is_neutral_organic(molecule)]
     wishes: tuple[tuple[str, int, Maker], ...] = (
         ("recombined", recombine_count, recombine),
         ("fused", fuse_count, lambda there, *wish: fuse(_keys(there), *wish)),
@@ -84,8 +95,9 @@ def molecules(
         if count:
             with console.status(kind) as status:
                 made += make(kept + made, count, seed, _counting(status, kind, count))
-    left_out = len(unique) - len(kept)
     kept = made if only_made else kept + made
+    if without_charges:
+        kept = [molecule for molecule in kept if is_neutral_organic(molecule)]
     write_table(out, kept, split_seed)
     splits = Counter(molecule.split(split_seed).name.lower() for molecule in kept)
     console.print(

@@ -4,7 +4,12 @@ from enum import StrEnum
 
 from rdkit import Chem
 
-__all__ = ["ChargeClass", "charge_class"]
+from forcegate_trainer.molecules.identity import Molecule
+
+__all__ = ["ChargeClass", "charge_class", "is_neutral_organic"]
+
+# What students without charges know.
+_ORGANIC = frozenset({"H", "C", "N", "O", "F", "S", "Cl"})
 
 
 class ChargeClass(StrEnum):
@@ -33,3 +38,11 @@ def charge_class(mol: Chem.Mol) -> ChargeClass:
         for atom in mol.GetAtoms()
     )
     return ChargeClass.ZWITTERION if apart else ChargeClass.NEUTRAL
+
+
+def is_neutral_organic(molecule: Molecule) -> bool:
+    """Whether it is neutral, no zwitterion, and of H C N O F S Cl alone."""
+    mol = Chem.MolFromSmiles(molecule.smiles)
+    return charge_class(mol) == ChargeClass.NEUTRAL and all(
+        atom.GetSymbol() in _ORGANIC for atom in mol.GetAtoms()
+    )
