@@ -69,7 +69,7 @@ def in_process(repository: Path, model: str) -> RuntimeCalculator:
     """The newest version of ``model``, opened as the gateway opens it."""
     folder = [path for path in version_folders(repository) if path.parent.name == model][-1]
     runtime = load_version(folder, runtime_loader(Settings(model_repository=repository)))
-    return RuntimeCalculator(runtime, runtime.card.cutoff)
+    return RuntimeCalculator(runtime)
 
 
 @contextmanager

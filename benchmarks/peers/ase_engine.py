@@ -19,7 +19,7 @@ def main(folder: Path, socket: str, structure: Path) -> None:
     """Answer until the other side hangs up."""
     atoms = read(structure)
     runtime = open_runtime(folder)
-    atoms.calc = RuntimeCalculator(runtime, runtime.card.cutoff)
+    atoms.calc = RuntimeCalculator(runtime)
     atoms.get_forces()
     SocketClient(unixsocket=socket).run(atoms)
 

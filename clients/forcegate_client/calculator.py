@@ -28,13 +28,14 @@ logger = logging.getLogger("forcegate")
 class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type information
     """Energy (eV), forces (eV/Å) and stress (eV/Å³, Voigt, tension positive) from a server.
 
-    One round trip per step fetches all properties that are defined for the structure: stress only
-    with three-dimensional periodicity. Without ``version`` the server's choice at the first step
-    is kept for the life of the calculator. ``digest`` pins the weights from the start; otherwise
-    those that answered first are expected ever after. With ``uncertainty=True``,
-    ``energy_uncertainty`` (eV) and ``max_novelty`` are those of the last calculation; ``results``
-    has no names but ASE's, so that every tool of ASE takes it. Charge and multiplicity are those of
-    ``electrons_of``.
+    One round trip per step fetches energy, forces and, with three-dimensional periodicity, stress.
+    Charges (e) and the dipole (e·Å, about the centre of mass; of what is not periodic) are fetched
+    when they are asked for, and are an error with models that have none. Without ``version`` the
+    server's choice at the first step is kept for the life of the calculator. ``digest`` pins the
+    weights from the start; otherwise those that answered first are expected ever after. With
+    ``uncertainty=True``, ``energy_uncertainty`` (eV) and ``max_novelty`` are those of the last
+    calculation; ``results`` has no names but ASE's, so that every tool of ASE takes it. Charge and
+    multiplicity are those of ``electrons_of``.
 
     While a server that has answered before is away, the calculator waits for it, for days if need
     be, and logs so once a minute; ``retry`` sets other rules. Give ``client`` to share one. It logs
@@ -42,7 +43,9 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
     only if it is that, and with an empty one not at all.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties: ClassVar[list[str]] = [
+        *("energy", "free_energy", "forces", "stress", "charges", "dipole")
+    ]
 
     def __init__(
         self,
@@ -104,7 +107,9 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
         """Fetch all properties that are defined for ``atoms``.
 
         Raises:
-            PropertyNotImplementedError: if stress is wanted without full periodicity.
+            PropertyNotImplementedError: if stress is wanted without full periodicity, or a dipole
+                with any.
+            UnprocessableRequest: if the model knows no charges and they are wanted.
             DigestChanged: if the server answers with other weights than before.
             ForcegateError: the class that the server raised.
         """
@@ -118,7 +123,13 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
                 f"stress of a structure with pbc {self.atoms.pbc.tolist()} and cell rank "
                 f"{self.atoms.cell.rank}; it is defined only with three periodic axes"
             )
+        if "dipole" in properties and self.atoms.pbc.any():
+            raise PropertyNotImplementedError(
+                f"dipole of a structure with pbc {self.atoms.pbc.tolist()}; it is defined only "
+                "without periodicity"
+            )
         wanted = ["energy", "forces"]
+        wanted += [name for name in ("charges", "dipole") if name in properties]
         wanted += ["stress"] if periodic else []
         wanted += ["uncertainty"] if self._uncertainty else []
         self._electrons = electrons_of(self.atoms)
@@ -180,6 +191,10 @@ def _results(found: Predictions) -> dict[str, Any]:
         results["forces"] = np.array(found.forces)
     if found.stress is not None:
         results["stress"] = np.array(found.stress[0])
+    if found.charges is not None:
+        results["charges"] = np.array(found.charges)
+    if found.dipole is not None:
+        results["dipole"] = np.array(found.dipole[0])
     return results
 
 

@@ -14,6 +14,8 @@ from forcegate_client.structures import StructureBatch
 __all__ = [
     "COLUMNS_OF",
     "DEFAULT_MODEL",
+    "PER_ATOM",
+    "PER_STRUCTURE",
     "PROPERTIES",
     "UNITS",
     "OnError",
@@ -23,14 +25,27 @@ __all__ = [
     "rows_of",
 ]
 
-PROPERTIES = ("energy", "forces", "stress", "uncertainty")
+PROPERTIES = ("energy", "forces", "stress", "uncertainty", "charges", "dipole")
 COLUMNS_OF = {
     "energy": ("energy",),
     "forces": ("forces",),
     "stress": ("stress",),
     "uncertainty": ("energy_uncertainty", "max_novelty"),
+    "charges": ("charges", "net_charge"),
+    "dipole": ("dipole",),
 }
 """The columns of ``Predictions`` that each property is answered with."""
+PER_STRUCTURE = {
+    "energy": 1,
+    "stress": 6,
+    "energy_uncertainty": 1,
+    "max_novelty": 1,
+    "net_charge": 1,
+    "dipole": 3,
+}
+"""The columns of ``Predictions`` with a row for each structure, and how many numbers it has."""
+PER_ATOM = {"forces": 3, "charges": 1}
+"""Those with a row for each atom."""
 # A server answers to this name with the model of its choice, and says which it is.
 DEFAULT_MODEL = "default"
 UNITS = {
@@ -39,6 +54,9 @@ UNITS = {
     "stress": "eV/Å³",
     "energy_uncertainty": "eV",
     "max_novelty": "1",
+    "charges": "e",
+    "net_charge": "e",
+    "dipole": "e·Å",
 }
 
 OnError = Literal["raise", "partial"]
@@ -63,7 +81,9 @@ class Predictions:
     """The answers for the K structures that could be computed.
 
     ``index`` [K] and ``n_atoms`` [K] say which they are; ``energy`` [K] in eV, ``forces`` [ΣN, 3]
-    in eV/Å, ``stress`` [K, 6] in eV/Å³, ``energy_uncertainty`` [K] in eV, ``max_novelty`` [K].
+    in eV/Å, ``stress`` [K, 6] in eV/Å³, ``energy_uncertainty`` [K] in eV, ``max_novelty`` [K],
+    ``charges`` [ΣN] of atoms in e and their sum ``net_charge`` [K], ``dipole`` [K, 3] in e·Å about
+    the centre of mass.
     What was not asked for is ``None``. ``problems`` holds a problem document for each structure
     that failed, ``warnings`` the remarks on those that did not, both keyed by structure index.
     """
@@ -75,6 +95,9 @@ class Predictions:
     stress: Float | None = None
     energy_uncertainty: Float | None = None
     max_novelty: Float | None = None
+    charges: Float | None = None
+    net_charge: Float | None = None
+    dipole: Float | None = None
     problems: dict[int, dict[str, Any]] = field(default_factory=dict)
     warnings: dict[int, list[str]] = field(default_factory=dict)
 

@@ -39,16 +39,17 @@ def with_results(
     atoms: Atoms,
     energy: float,
     forces: npt.NDArray[np.float64],
-    stress: npt.NDArray[np.float64] | None = None,
+    **more: npt.NDArray[np.float64] | None,
 ) -> Atoms:
-    """A copy of ``atoms`` with these results (eV, eV/Å, eV/Å³) and no others.
+    """A copy of ``atoms`` with these results (eV, eV/Å) and no others.
+
+    ``more`` are ASE's ``stress`` (eV/Å³), ``charges`` (e) and ``dipole`` (e·Å), where known.
 
     The energy is the free energy as well: the models have no electronic entropy.
     """
     found: dict[str, Any] = {"energy": float(energy), "free_energy": float(energy)}
     found["forces"] = np.array(forces)
-    if stress is not None:
-        found["stress"] = np.array(stress)
+    found |= {name: np.array(value) for name, value in more.items() if value is not None}
     copy = atoms.copy()
     forget_results(copy)
     copy.calc = SinglePointCalculator(copy, **found)

@@ -9,7 +9,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from forcegate_client.errors import DigestChanged, ForcegateError, PayloadTooLarge
-from forcegate_client.messages import Predictions, PredictRequest, PredictResponse
+from forcegate_client.messages import (
+    PER_ATOM,
+    PER_STRUCTURE,
+    Predictions,
+    PredictRequest,
+    PredictResponse,
+)
 
 __all__ = ["join_responses", "predict_in_parts", "predict_in_parts_async"]
 
@@ -102,7 +108,7 @@ def join_responses(
         name: None
         if getattr(a, name) is None
         else np.concatenate([getattr(a, name), getattr(b, name)])
-        for name in ("energy", "forces", "stress", "energy_uncertainty", "max_novelty")
+        for name in (*PER_STRUCTURE, *PER_ATOM)
     }
     return replace(
         first,

@@ -289,6 +289,9 @@ def _springs(batch: StructureBatch, properties: tuple[str, ...], novelty: float)
             stresses.append(full[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]][None])
     size = len(batch)
     sure = "uncertainty" in properties
+    charges = [0.01 * (atoms.numbers - atoms.numbers.mean()) for atoms in batch.to_atoms()]
+    moments = [q @ atoms.positions for q, atoms in zip(charges, batch.to_atoms(), strict=True)]
+    told = "charges" in properties
     return Predictions(
         index=np.arange(size),
         n_atoms=batch.n_atoms,
@@ -297,4 +300,7 @@ def _springs(batch: StructureBatch, properties: tuple[str, ...], novelty: float)
         stress=np.concatenate(stresses) if "stress" in properties else None,
         energy_uncertainty=np.full(size, 0.01) if sure else None,
         max_novelty=np.full(size, novelty) if sure else None,
+        charges=np.concatenate([np.zeros(0), *charges]) if told else None,
+        net_charge=np.zeros(size) if told else None,
+        dipole=np.reshape(moments, (-1, 3)) if "dipole" in properties else None,
     )

@@ -24,6 +24,8 @@ from forcegate_client.errors import ForcegateError, WrongAnswer
 from forcegate_client.messages import (
     COLUMNS_OF,
     DEFAULT_MODEL,
+    PER_ATOM,
+    PER_STRUCTURE,
     Predictions,
     PredictRequest,
     PredictResponse,
@@ -166,7 +168,7 @@ def _check_places(found: Predictions, size: int, *, problems_allowed: bool) -> N
 
 def _check_columns(found: Predictions, properties: tuple[str, ...]) -> None:
     wanted = {name for asked in properties for name in COLUMNS_OF.get(asked, ())}
-    for name, width in _WIDTH.items():
+    for name, width in (PER_STRUCTURE | PER_ATOM).items():
         values: npt.NDArray[np.float64] | None = getattr(found, name)
         if values is None:
             if name in wanted and len(found.index):
@@ -174,7 +176,7 @@ def _check_columns(found: Predictions, properties: tuple[str, ...]) -> None:
             continue
         if name not in wanted:
             raise _wrong(f"{name}, which nobody asked for", f"only {', '.join(properties)}")
-        rows = int(found.n_atoms.sum()) if name == "forces" else len(found.index)
+        rows = int(found.n_atoms.sum()) if name in PER_ATOM else len(found.index)
         if values.shape != ((rows,) if width == 1 else (rows, width)):
             raise _wrong(f"{name} of shape {values.shape}", f"{rows} rows")
         if np.count_nonzero(np.isfinite(values)) != values.size:
@@ -183,7 +185,6 @@ def _check_columns(found: Predictions, properties: tuple[str, ...]) -> None:
             raise _wrong(f"a negative {name}", "a number of at least 0")
 
 
-_WIDTH = {"energy": 1, "forces": 3, "stress": 6, "energy_uncertainty": 1, "max_novelty": 1}
 _NEVER_NEGATIVE = frozenset({"energy_uncertainty", "max_novelty"})
 
 

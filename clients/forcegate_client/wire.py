@@ -27,6 +27,9 @@ results                buffer                   meaning
 ``stress``             ``<f8`` [K, 6]           eV/Å³, Voigt
 ``energy_uncertainty`` ``<f8`` [K]              eV
 ``max_novelty``        ``<f8`` [K]
+``charges``            ``<f8`` [ΣN]             e
+``net_charge``         ``<f8`` [K]              e
+``dipole``             ``<f8`` [K, 3]           e·Å, about the centre of mass
 ``problems``           map                      index as str → problem document of what failed
 ``warnings``           map                      index as str → list of str
 =====================  =======================  ==================================================
@@ -62,6 +65,8 @@ from forcegate_client.fields import (
     wrong_type,
 )
 from forcegate_client.messages import (
+    PER_ATOM,
+    PER_STRUCTURE,
     UNITS,
     OnError,
     Predictions,
@@ -89,7 +94,6 @@ _COLUMNS = (
 )
 # More than there are properties: whoever repeats them may.
 _MOST_PROPERTIES = 1000
-_RESULT_COLUMNS = {"energy": 1, "stress": 6, "energy_uncertainty": 1, "max_novelty": 1}
 
 
 def encode_request(request: PredictRequest) -> bytes:
@@ -167,7 +171,7 @@ def encode_response(response: PredictResponse) -> bytes:
         "problems": {str(index): problem for index, problem in predictions.problems.items()},
         "warnings": {str(index): texts for index, texts in predictions.warnings.items()},
     }
-    for name in (*_RESULT_COLUMNS, "forces"):
+    for name in (*PER_STRUCTURE, *PER_ATOM):
         values = getattr(predictions, name)
         if values is not None:
             results[name] = values.astype("<f8").tobytes()
@@ -208,13 +212,11 @@ def decode_response(body: bytes) -> PredictResponse:
     if not ascending or np.count_nonzero(n_atoms < 0):
         raise wrong_response("index or n_atoms", "indices that ascend from 0, and counts ≥ 0")
     columns: dict[str, Float] = {}
-    for name, width in _RESULT_COLUMNS.items():
-        if name in results:
-            flat = buffer(results, name, "<f8", rows=len(index) * width)
-            columns[name] = flat.reshape(-1, width) if width > 1 else flat
-    if "forces" in results:
-        total = int(n_atoms.sum())
-        columns["forces"] = buffer(results, "forces", "<f8", rows=total * 3).reshape(-1, 3)
+    for widths, rows in ((PER_STRUCTURE, len(index)), (PER_ATOM, int(n_atoms.sum()))):
+        for name, width in widths.items():
+            if name in results:
+                flat = buffer(results, name, "<f8", rows=rows * width)
+                columns[name] = flat.reshape(-1, width) if width > 1 else flat
     return PredictResponse(
         model=text_field(message, "model"),
         version=text_field(message, "version"),

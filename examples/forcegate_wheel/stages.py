@@ -222,7 +222,7 @@ def _measured(version: Path, dataset: Dataset) -> dict[str, float]:
     """Errors and novelty of an exported version, through the inference process that serves it."""
     card = ModelCard.load(version)
     with serving(version, compiled=False) as runtime:
-        found = predict_held_out(runtime, dataset, card.cutoff)
+        found = predict_held_out(runtime, dataset)
     everything = np.ones(len(dataset), dtype=np.bool_)
     novel = np.nan if card.histograms is None else card.histograms.max_novelty_99
     share = {"novel_share": float((found.max_novelty > novel).mean())}

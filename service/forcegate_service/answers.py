@@ -10,6 +10,7 @@ import numpy.typing as npt
 from forcegate_client.errors import ForcegateError, PredictionNotFinite, RuntimeUnavailable
 from forcegate_client.messages import Predictions, PredictResponse
 from forcegate_service.card import ModelCard
+from forcegate_service.charges import dipoles, mismatched, net_charges
 from forcegate_service.plausible import implausible
 from forcegate_service.preparation import Prepared
 from forcegate_service.runtime import ModelOutput
@@ -26,11 +27,15 @@ def failures(
     prepared: Prepared, answers: Sequence[Answer], version: ServedVersion
 ) -> dict[int, ForcegateError]:
     """The structures that ``version`` could not compute, by their index in the request."""
-    limits = version.card.limits
+    card = version.card
+    charges = prepared.request.structures.charges
     found: dict[int, ForcegateError] = {}
     first = 0
     for piece, answer in zip(prepared.pieces, answers, strict=True):
-        senseless = implausible(answer.output, piece.graph, version.atoms_alone, limits)
+        senseless = implausible(answer.output, piece.graph, version.atoms_alone, card.limits)
+        told = charges[prepared.index[first : first + len(piece.graph.n_atoms)]]
+        for b, mismatch in mismatched(answer.output, piece.graph, told).items():
+            found[int(prepared.index[first + b])] = mismatch
         for b, error in senseless.items():
             found[int(prepared.index[first + b])] = error
         if not answer.finite:
@@ -65,7 +70,7 @@ def respond(
         digest=card.digest,
         card_digest=card.card_digest,
         status=dict(card.status),
-        predictions=_predictions(prepared, answers, keep, problems, remarks),
+        predictions=_predictions(prepared, answers, keep, problems, remarks, card),
         timing={
             "queue_s": answers[0].queue_s if answers else 0.0,
             "graph_s": prepared.graph_s,
@@ -81,16 +86,17 @@ def _predictions(
     keep: Bool | None,
     problems: dict[int, ForcegateError],
     remarks: Sequence[str],
+    card: ModelCard,
 ) -> Predictions:
     """``keep`` [K] are the computed structures that have an answer, None if all of them have."""
     batch, wanted = prepared.request.structures, prepared.request.properties
     index = prepared.index
     n_atoms = batch.n_atoms[index]
-    output = _concatenate([answer.output for answer in answers])
+    output = _joined([answer.output for answer in answers], card.charges)
     if keep is not None:
-        output = _kept(output, keep, n_atoms)
+        output = output.part(keep, np.repeat(keep, n_atoms))
         index, n_atoms = index[keep], n_atoms[keep]
-    forces = stress = uncertainty = novelty = None
+    forces = stress = uncertainty = novelty = charges = net_charge = dipole = None
     if "forces" in wanted:
         forces = output.forces
     if "stress" in wanted:
@@ -98,6 +104,10 @@ def _predictions(
     if "uncertainty" in wanted:
         uncertainty = output.energy_uncertainty
         novelty = _largest(output.atom_novelty, n_atoms)
+    if output.charges is not None and "charges" in wanted:
+        charges, net_charge = output.charges, net_charges(output.charges, n_atoms)
+    if output.charges is not None and "dipole" in wanted:
+        dipole = dipoles(output.charges, batch.select(index))
     return Predictions(
         index=index,
         n_atoms=n_atoms,
@@ -106,6 +116,9 @@ def _predictions(
         stress=stress,
         energy_uncertainty=uncertainty,
         max_novelty=novelty,
+        charges=charges,
+        net_charge=net_charge,
+        dipole=dipole,
         problems={b: problems[b].to_problem() for b in sorted(problems)},
         warnings=_warnings(prepared, index, problems, remarks),
     )
@@ -138,30 +151,19 @@ def _largest(values: Float, counts: npt.NDArray[np.int64]) -> Float:
     return largest
 
 
-def _concatenate(outputs: Sequence[ModelOutput]) -> ModelOutput:
-    if len(outputs) == 1:
-        return outputs[0]
+def _joined(outputs: Sequence[ModelOutput], charges: bool) -> ModelOutput:
     if not outputs:
         nothing = np.zeros(0)
-        return ModelOutput(nothing, np.zeros((0, 3)), np.zeros((0, 3, 3)), nothing, nothing)
-    return ModelOutput(*(np.concatenate(columns) for columns in zip(*outputs, strict=True)))
-
-
-def _kept(output: ModelOutput, keep: Bool, n_atoms: npt.NDArray[np.int64]) -> ModelOutput:
-    """The rows of the structures with ``keep`` [B] set."""
-    atoms = np.repeat(keep, n_atoms)
-    return ModelOutput(
-        energy=output.energy[keep],
-        forces=output.forces[atoms],
-        virial=output.virial[keep],
-        energy_uncertainty=output.energy_uncertainty[keep],
-        atom_novelty=output.atom_novelty[atoms],
-    )
+        none = np.zeros((0, 3)), np.zeros((0, 3, 3)), nothing, nothing
+        return ModelOutput(nothing, *none, charges=nothing if charges else None)
+    return ModelOutput.joined(outputs)
 
 
 def _finite(output: ModelOutput, n_atoms: npt.NDArray[np.int64]) -> Bool:
     """[B]; whether everything about a structure is finite."""
     atoms = np.isfinite(output.forces).all(axis=1) & np.isfinite(output.atom_novelty)
+    if output.charges is not None:
+        atoms &= np.isfinite(output.charges)
     finite: Bool = np.isfinite(output.energy) & np.isfinite(output.energy_uncertainty)
     finite &= np.isfinite(output.virial).all(axis=(1, 2))
     finite &= np.bincount(np.repeat(np.arange(len(n_atoms)), n_atoms), ~atoms, len(n_atoms)) == 0

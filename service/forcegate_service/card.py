@@ -20,6 +20,7 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.contacts import ShortestDistances
 from forcegate_service.errors import ModelRefused
 from forcegate_service.monitoring.histograms import TrainingHistograms
+from forcegate_service.pairs import PAIR_CUTOFF
 
 __all__ = [
     "CARD_NAME",
@@ -98,8 +99,10 @@ class ModelCard(BaseModel):
     ``cutoff`` and ``minimum_distance`` in Å, the latter of any two atoms; ``elements`` are the
     atomic numbers the model knows; ``files`` maps each file of the version's folder to its digest;
     ``status`` says for which uses (``md``, ``relax``, ``screening``, ``periodic``) the version was
-    validated; ``histograms`` are what its training set looks like, None on a card from before they
-    were counted; ``limits`` bound what can make sense.
+    validated; ``interface`` says what the model takes and answers: 1 is a graph of edges, 2 a graph
+    with pairs too, which end at ``pair_cutoff`` Å where a structure is periodic, and atomic charges
+    in the answer; ``histograms`` are what its training set looks like, None on a card from before
+    they were counted; ``limits`` bound what can make sense.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -125,6 +128,18 @@ class ModelCard(BaseModel):
     files: dict[str, Digest]
     histograms: TrainingHistograms | None = None
     limits: Limits = Limits()
+    interface: Literal[1, 2] = 1
+    pair_cutoff: Positive = PAIR_CUTOFF
+
+    @property
+    def reach(self) -> tuple[float, float | None]:
+        """``cutoff`` and ``pair_cutoff`` of the graphs that the model takes; None: no pairs."""
+        return self.cutoff, self.pair_cutoff if self.interface == 2 else None
+
+    @property
+    def charges(self) -> bool:
+        """Whether the model knows of charges: it takes ions, and answers with atomic charges."""
+        return self.interface == 2
 
     @cached_property
     def shortest_distances(self) -> ShortestDistances:

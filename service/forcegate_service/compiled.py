@@ -116,7 +116,7 @@ class CompiledModule:
             self._loader = torch._C._aoti.AOTIModelPackageLoader(program, "model", True, 1, -1)
 
     def __call__(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The five outputs of the contract for its six inputs."""
+        """The outputs of the contract for its inputs."""
         # A package reads memory in order whatever the strides say: wrong numbers, and no error.
         # This is the one way into it.
         ordered = [tensor.contiguous() for tensor in inputs]

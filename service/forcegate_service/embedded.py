@@ -13,7 +13,16 @@ from forcegate_service.graph import Graph
 from forcegate_service.runtime import ModelOutput
 from forcegate_service.torchscript import load_script
 
-__all__ = ["EmbeddedRuntime"]
+__all__ = ["EmbeddedRuntime", "tensors_of"]
+
+
+def tensors_of(graph: Graph) -> tuple[torch.Tensor, ...]:
+    """The inputs of a model.
+
+    The one gate through which they pass: contiguous, and writable because torch knows no other
+    memory (arrays cut from a message's buffer, or shared, are copied here).
+    """
+    return tuple(torch.from_numpy(np.require(array, None, ["C", "W"])) for array in graph.arrays())
 
 
 class EmbeddedRuntime:
@@ -37,12 +46,9 @@ class EmbeddedRuntime:
         Raises:
             RuntimeFault: if the module itself fails.
         """
-        # The one gate through which inputs pass: contiguous, and writable because torch knows no
-        # other memory (arrays cut from a message's buffer are copied here).
-        inputs = [torch.from_numpy(np.require(array, None, ["C", "W"])) for array in graph.arrays()]
         try:
             with torch.inference_mode():
-                outputs = self._module(*inputs)
+                outputs = self._module(*tensors_of(graph))
         except RuntimeError as error:
             raise RuntimeFault(f"the model failed: {str(error).splitlines()[-1]}") from error
         return ModelOutput(*(output.numpy() for output in outputs))

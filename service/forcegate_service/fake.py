@@ -2,6 +2,8 @@
 
 Its "model" is a soft repulsion, E = ½ Σ_edges k √(Z_i Z_j) (1 − r²/r_c²)³: smooth at the cutoff,
 finite everywhere, with exact forces and virial. It describes no chemistry, and its card says so.
+One of interface 2 has charges, which edges move from one end to the other: whatever it is asked
+about is neutral.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -24,6 +27,7 @@ __all__ = ["FakeRuntime", "load_fake", "write_fake_model"]
 
 _KIND = "fake"
 _STIFFNESS_EV = 0.05
+_MOVED_E = 0.02
 _WATER = ([8, 1, 1], [(0.0, 0.0, 0.0), (0.96, 0.0, 0.0), (-0.24, 0.93, 0.0)])
 
 
@@ -42,7 +46,7 @@ class FakeRuntime:
     def evaluate(self, graph: Graph) -> ModelOutput:
         """The soft repulsion of all structures of ``graph``."""
         self.batches.append(len(graph.n_atoms))
-        return _soft_repulsion(graph, self.card.cutoff)
+        return _answer(graph, self.card)
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -70,6 +74,7 @@ def write_fake_model(
     version: str = "1",
     elements: Sequence[int] = (1, 6, 7, 8, 9, 16, 17),
     cutoff: float = 5.0,
+    interface: Literal[1, 2] = 1,
 ) -> ModelCard:
     """Write ``repository/<name>/<version>/`` so that ``--runtime fake`` serves it."""
     folder = repository / name / version
@@ -100,6 +105,7 @@ def write_fake_model(
             "periodic": "not_validated",
         },
         reference=_reference(cutoff),
+        interface=interface,
         files={MODEL_NAME: "sha256:" + hashlib.sha256(weights).hexdigest()},
     )
     card.save(folder)
@@ -122,6 +128,17 @@ def _reference(cutoff: float) -> Reference:
         "energy_uncertainty": float(output.energy_uncertainty[0]),
     }
     return Reference.model_validate(blank.model_dump() | answer)
+
+
+def _answer(graph: Graph, card: ModelCard) -> ModelOutput:
+    output = _soft_repulsion(graph, card.cutoff)
+    if not card.charges:
+        return output
+    center, neighbor = graph.edge_index
+    numbers = graph.atomic_numbers
+    moved = _MOVED_E * np.sign(numbers[neighbor] - numbers[center])
+    charges = np.bincount(center, weights=moved, minlength=len(numbers)).astype(np.float64)
+    return output._replace(charges=charges)
 
 
 def _soft_repulsion(graph: Graph, cutoff: float) -> ModelOutput:

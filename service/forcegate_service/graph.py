@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from forcegate_client.structures import StructureBatch
 from forcegate_service.dense_neighbors import open_pairs
+from forcegate_service.pairs import PairList, find_pairs
 from forcegate_service.search import search_pairs
 
 __all__ = ["Graph", "build_graph"]
@@ -32,7 +33,8 @@ class Graph:
     ``positions`` [N, 3] in Å, ``atomic_numbers`` [N], ``edge_index`` [2, E] (row 0 center, row 1
     neighbor; the full list, sorted by center, then neighbor), ``edge_shift`` [E, 3] in Å so that
     ``edge_vector = positions[neighbor] - positions[center] + edge_shift``,
-    ``structure_index`` [N], ``n_atoms`` [B]. All arrays are contiguous.
+    ``structure_index`` [N], ``n_atoms`` [B]. All arrays are contiguous. ``pairs`` are what models
+    of interface 2 take beside, None for those of interface 1.
     """
 
     positions: Float
@@ -41,15 +43,21 @@ class Graph:
     edge_shift: Float
     structure_index: Int
     n_atoms: Int
+    pairs: PairList | None = None
 
     @property
     def n_edges(self) -> int:
         """Number of directed edges, E."""
         return int(self.edge_index.shape[1])
 
-    def arrays(self) -> tuple[Float, Int, Int, Float, Int, Int]:
-        """The six arrays in the order in which an exported model takes them."""
-        return (
+    @property
+    def n_pairs(self) -> int | None:
+        """Number of pairs, P; None where there is no list of them."""
+        return None if self.pairs is None else len(self.pairs)
+
+    def arrays(self) -> tuple[Float | Int, ...]:
+        """In the order in which an exported model takes them: six, or nine with pairs."""
+        arrays = (
             self.positions,
             self.atomic_numbers,
             self.edge_index,
@@ -57,10 +65,14 @@ class Graph:
             self.structure_index,
             self.n_atoms,
         )
+        pairs = self.pairs
+        return arrays if pairs is None else (*arrays, pairs.index, pairs.shift, pairs.cutoff)
 
 
-def build_graph(batch: StructureBatch, cutoff: float) -> Graph:
+def build_graph(batch: StructureBatch, cutoff: float, pair_cutoff: float | None = None) -> Graph:
     """Connect all atoms closer than ``cutoff`` Å, periodic images included.
+
+    With ``pair_cutoff`` the graph lists pairs as well, as ``find_pairs`` does.
 
     Cells must be regular along their periodic axes; axes that are not periodic may have zero
     vectors (ASE's slabs).
@@ -78,6 +90,7 @@ def build_graph(batch: StructureBatch, cutoff: float) -> Graph:
         edge_shift=edge_shift,
         structure_index=batch.structure_index,
         n_atoms=np.ascontiguousarray(batch.n_atoms),
+        pairs=None if pair_cutoff is None else find_pairs(batch, pair_cutoff),
     )
 
 

@@ -48,8 +48,9 @@ def _bisect(runtime: LoadedRuntime, graph: Graph) -> tuple[ModelOutput, list[int
     middle = size // 2
     left, left_faults = _bisect(runtime, slice_structures(graph, 0, middle))
     right, right_faults = _bisect(runtime, slice_structures(graph, middle, size))
-    output = ModelOutput(*(np.concatenate(pair) for pair in zip(left, right, strict=True)))
-    return output, left_faults + [middle + index for index in right_faults]
+    return ModelOutput.joined([left, right]), left_faults + [
+        middle + index for index in right_faults
+    ]
 
 
 def _blame(runtime: LoadedRuntime, faulty: Sequence[int]) -> Faults:
@@ -86,4 +87,5 @@ def _nothing(graph: Graph) -> ModelOutput:
         virial=np.full((n_structures, 3, 3), np.nan),
         energy_uncertainty=np.full(n_structures, np.nan),
         atom_novelty=np.full(n_atoms, np.nan),
+        charges=None if graph.pairs is None else np.full(n_atoms, np.nan),
     )

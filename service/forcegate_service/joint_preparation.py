@@ -145,7 +145,7 @@ def _prepare_all(
     batch = StructureBatch.concatenate([request.structures for request in requests])
     if check_structures(batch, card, ()):
         return None
-    graph = build_graph(batch, card.cutoff)
+    graph = build_graph(batch, *card.reach)
     contacts = card.shortest_distances.contacts(graph)
     if contacts.refused:
         return None
@@ -194,6 +194,9 @@ def _cut(graph: Graph, sizes: Sequence[int]) -> list[Graph]:
                 edge_shift=graph.edge_shift[edge:last_edge],
                 structure_index=graph.structure_index[atom:last_atom] - structure,
                 n_atoms=graph.n_atoms[structure:last],
+                pairs=None
+                if graph.pairs is None
+                else graph.pairs.cut(slice(atom, last_atom), slice(structure, last)),
             )
         )
         structure, atom, edge = last, last_atom, last_edge

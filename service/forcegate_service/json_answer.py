@@ -8,7 +8,14 @@ from typing import Any
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
-from forcegate_client.messages import UNITS, Predictions, PredictResponse, rows_of
+from forcegate_client.messages import (
+    PER_ATOM,
+    PER_STRUCTURE,
+    UNITS,
+    Predictions,
+    PredictResponse,
+    rows_of,
+)
 from forcegate_service.json_request import Vector
 
 __all__ = ["PredictAnswer", "write_json"]
@@ -25,6 +32,9 @@ class ResultBody(BaseModel):
     )
     energy_uncertainty: float | None = Field(None, description="eV, standard deviation")
     max_novelty: float | None = Field(None, description="largest novelty of an atom")
+    charges: list[float] | None = Field(None, description="e, of each atom")
+    net_charge: float | None = Field(None, description="e, the sum of charges")
+    dipole: Vector | None = Field(None, description="e·Å, about the centre of mass")
     problem: dict[str, Any] | None = None
     warnings: list[str] = []
 
@@ -61,14 +71,16 @@ def _results(predictions: Predictions, ids: Sequence[str] | None) -> list[dict[s
     size = len(predictions.index) + len(predictions.problems)
     results: list[dict[str, Any]] = [{"id": ids[b] or None if ids else None} for b in range(size)]
     index = predictions.index.tolist()
-    for name in ("energy", "stress", "energy_uncertainty", "max_novelty"):
+    for name in PER_STRUCTURE:
         values = getattr(predictions, name)
         if values is not None:
             for b, value in zip(index, values.tolist(), strict=True):
                 results[b][name] = value
-    if predictions.forces is not None:
-        for b, rows in zip(index, rows_of(predictions.n_atoms.tolist()), strict=True):
-            results[b]["forces"] = predictions.forces[rows].tolist()
+    for name in PER_ATOM:
+        values = getattr(predictions, name)
+        if values is not None:
+            for b, rows in zip(index, rows_of(predictions.n_atoms.tolist()), strict=True):
+                results[b][name] = values[rows].tolist()
     for b, problem in predictions.problems.items():
         results[b]["problem"] = problem
     for b, result in enumerate(results):

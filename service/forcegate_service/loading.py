@@ -110,7 +110,7 @@ def warm_up_graphs(card: ModelCard) -> Iterator[Graph]:
             positions=spread * reference.positions,
         )
         for size in _WARM_UP_SIZES:
-            yield build_graph(StructureBatch.concatenate([one] * size), card.cutoff)
+            yield build_graph(StructureBatch.concatenate([one] * size), *card.reach)
 
 
 def time_graph(runtime: LoadedRuntime, graph: Graph) -> Timing:

@@ -31,7 +31,7 @@ def atomic_energies(runtime: LoadedRuntime) -> Float:
     size = len(card.elements)
     alone = StructureBatch.from_arrays([1] * size, card.elements, np.zeros((size, 3)))
     energies = np.zeros(max(card.elements) + 1)
-    output, _ = evaluate_isolated(runtime, build_graph(alone, card.cutoff))
+    output, _ = evaluate_isolated(runtime, build_graph(alone, *card.reach))
     energies[card.elements] = output.energy
     return energies
 

@@ -16,6 +16,7 @@ from forcegate_service.composition import composition_warnings
 from forcegate_service.contacts import Contact
 from forcegate_service.crowding import crowded, estimate_edges
 from forcegate_service.graph import build_graph
+from forcegate_service.pairs import count_open_pairs
 from forcegate_service.scheduling.batch_limit import BatchLimit, Piece
 from forcegate_service.settings import Settings
 from forcegate_service.subgraph import keep_structures
@@ -92,7 +93,7 @@ class Preparation:
         started = time.perf_counter()
         batch = request.structures
         check_size(len(batch), batch.total_atoms, settings)
-        check_properties(request.properties)
+        check_properties(request.properties, card)
         problems = check_structures(batch, card, request.properties) | problems
         problems |= _too_crowded(batch, card, problems)
         _raise_first(request, problems)
@@ -129,9 +130,9 @@ class Preparation:
         chunk = self._chunks.pop(0)
         batch = self._usable
         batch = batch if len(chunk) == len(batch) else batch.select(chunk)
-        graph = build_graph(batch, self._card.cutoff)
+        graph = build_graph(batch, *self._card.reach)
         self._atoms += len(graph.atomic_numbers)
-        self._edges += graph.n_edges
+        self._edges += graph.n_edges + (graph.n_pairs or 0)
         if self._edges > self._settings.max_edges:
             raise _too_many_pairs(self._edges, self._settings)
         contacts = self._card.shortest_distances.contacts(graph)
@@ -199,6 +200,8 @@ def _too_crowded(batch: StructureBatch, card: ModelCard, problems: Problems) -> 
 
 
 def _check_pairs(batch: StructureBatch, card: ModelCard, settings: Settings) -> None:
+    if card.charges and (pairs := count_open_pairs(batch)) > settings.max_edges:
+        raise _too_many_pairs(pairs, settings)
     if _may_be_dense(batch):
         estimate = estimate_edges(batch, card.cutoff)
         # The estimate may be off by a small factor; the exact count follows chunk by chunk.
@@ -235,7 +238,9 @@ def _close(received: str, expected: str, structure: int) -> InvalidStructure:
 
 def _too_many_pairs(received: int, settings: Settings) -> PayloadTooLarge:
     return _too_large(
-        f"about {received} pairs of neighbours", f"at most {settings.max_edges}", "too_many_pairs"
+        f"about {received} pairs of atoms that act on each other",
+        f"at most {settings.max_edges}",
+        "too_many_pairs",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import warnings
 from typing import Any
@@ -9,18 +10,20 @@ from typing import Any
 import torch
 from torch.export import Dim, ExportedProgram
 
-from forcegate_service.graph_potential import GraphPotential
+from forcegate_service.graph_potential import PotentialSums
 
 __all__ = ["export_program", "trace"]
 
 
-def trace(potential: GraphPotential) -> ExportedProgram:
-    """``potential`` as a graph of operators with N, E and B left open.
+def trace(potential: PotentialSums) -> ExportedProgram:
+    """``potential``, of either interface, as a graph of operators with N, E, P and B left open.
 
     Sizes of zero and one are valid although the example has larger ones.
     """
     inputs = _example(potential)
-    atoms, edges, structures = Dim("atoms"), Dim("edges"), Dim("structures")
+    # One of interface 2 takes pairs too.
+    taken = len(inspect.signature(potential.forward).parameters)
+    atoms, edges, structures, pairs = map(Dim, ("atoms", "edges", "structures", "pairs"))
     shapes: tuple[dict[int, Any], ...] = (
         {0: atoms},
         {0: atoms},
@@ -28,18 +31,23 @@ def trace(potential: GraphPotential) -> ExportedProgram:
         {0: edges},
         {0: atoms},
         {0: structures},
+        {1: pairs},
+        {0: pairs},
+        {0: structures},
     )
     with torch.no_grad(), warnings.catch_warnings():
         # torch's own copying of its trees, nothing of ours.
         warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)
-        program = torch.export.export(potential.eval(), inputs, dynamic_shapes=shapes)
+        program = torch.export.export(
+            potential.eval(), inputs[:taken], dynamic_shapes=shapes[:taken]
+        )
     for node in program.graph.nodes:
         # It names files of the machine that exports, which are nobody else's business.
         node.meta.pop("stack_trace", None)
     return program
 
 
-def export_program(potential: GraphPotential) -> bytes:
+def export_program(potential: PotentialSums) -> bytes:
     """The content of a ``.pt2`` file with the very ``forward`` that is scripted too."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
@@ -49,7 +57,7 @@ def export_program(potential: GraphPotential) -> bytes:
     return buffer.getvalue()
 
 
-def _example(potential: GraphPotential) -> tuple[torch.Tensor, ...]:
+def _example(potential: PotentialSums) -> tuple[torch.Tensor, ...]:
     """Two chains of three and four atoms.
 
     Every size is another number and none is 0 or 1: an export takes those for constants, and
@@ -68,4 +76,9 @@ def _example(potential: GraphPotential) -> tuple[torch.Tensor, ...]:
         torch.zeros(10, 3, dtype=torch.float64),
         torch.repeat_interleave(torch.arange(2), n_atoms),
         n_atoms,
+        torch.stack(
+            [torch.tensor([0, 0, 1, 3, 3, 3, 4, 4, 5]), torch.tensor([1, 2, 2, 4, 5, 6, 5, 6, 6])]
+        ),
+        torch.zeros(9, 3, dtype=torch.float64),
+        torch.zeros(2, dtype=torch.float64),
     )

@@ -17,7 +17,7 @@ _TOLERANCE_EV = 2e-3
 
 def reference_graph(card: ModelCard) -> Graph:
     """What a model is asked to be recognised by."""
-    return build_graph(card.reference.batch(), card.cutoff)
+    return build_graph(card.reference.batch(), *card.reach)
 
 
 def compare_with_card(card: ModelCard, output: ModelOutput) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -15,13 +15,15 @@ from forcegate_service.graph import Graph
 __all__ = ["OUTPUT_NAMES", "LoadedRuntime", "ModelOutput", "Runtime", "RuntimeLoader"]
 
 Float = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
 
 
 class ModelOutput(NamedTuple):
     """What an exported model answers, all float64.
 
     ``energy`` [B] in eV; ``forces`` [N, 3] in eV/Å; ``virial`` [B, 3, 3] in eV;
-    ``energy_uncertainty`` [B] in eV (standard deviation); ``atom_novelty`` [N].
+    ``energy_uncertainty`` [B] in eV (standard deviation); ``atom_novelty`` [N]; ``charges`` [N] in
+    e, None from models of interface 1.
     """
 
     energy: Float
@@ -29,9 +31,41 @@ class ModelOutput(NamedTuple):
     virial: Float
     energy_uncertainty: Float
     atom_novelty: Float
+    charges: Float | None = None
+
+    @property
+    def columns(self) -> dict[str, Float]:
+        """Those that there are, by name."""
+        named = zip(OUTPUT_NAMES, self, strict=True)
+        return {name: column for name, column in named if column is not None}
+
+    def part(self, structures: slice | Bool, atoms: slice | Bool) -> ModelOutput:
+        """The rows of ``structures`` and of their ``atoms``."""
+        return ModelOutput(
+            energy=self.energy[structures],
+            forces=self.forces[atoms],
+            virial=self.virial[structures],
+            energy_uncertainty=self.energy_uncertainty[structures],
+            atom_novelty=self.atom_novelty[atoms],
+            charges=None if self.charges is None else self.charges[atoms],
+        )
+
+    @staticmethod
+    def joined(outputs: Sequence[ModelOutput]) -> ModelOutput:
+        """All rows of ``outputs``, at least one, which are of one model."""
+        if len(outputs) == 1:
+            return outputs[0]
+        first, *others = (output.columns for output in outputs)
+        return ModelOutput(
+            **{
+                name: np.concatenate([column, *(other[name] for other in others)])
+                for name, column in first.items()
+            }
+        )
 
 
 OUTPUT_NAMES = ModelOutput._fields
+"""In the order in which models answer; the last from those of interface 2 alone."""
 
 
 class Runtime(Protocol):

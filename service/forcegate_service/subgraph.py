@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_service.graph import Graph
+from forcegate_service.pairs import PairList
 
 __all__ = [
     "edge_vectors",
@@ -55,6 +56,9 @@ def slice_structures(graph: Graph, start: int, stop: int) -> Graph:
         edge_shift=graph.edge_shift[first_edge:last_edge],
         structure_index=graph.structure_index[first_atom:last_atom] - start,
         n_atoms=graph.n_atoms[start:stop],
+        pairs=None
+        if graph.pairs is None
+        else graph.pairs.cut(slice(first_atom, last_atom), slice(start, stop)),
     )
 
 
@@ -72,6 +76,7 @@ def keep_structures(graph: Graph, keep: Bool) -> Graph:
         edge_shift=graph.edge_shift[edges],
         structure_index=new_structure[graph.structure_index[atoms]],
         n_atoms=graph.n_atoms[keep],
+        pairs=None if graph.pairs is None else graph.pairs.keep(atoms, keep),
     )
 
 
@@ -80,6 +85,7 @@ def merge(graphs: Sequence[Graph]) -> Graph:
     if len(graphs) == 1:
         return graphs[0]
     first_atoms = _starts([len(graph.atomic_numbers) for graph in graphs])
+    pairs = [graph.pairs for graph in graphs if graph.pairs is not None]
     first_structures = _starts([len(graph.n_atoms) for graph in graphs])
     return Graph(
         positions=np.concatenate([graph.positions for graph in graphs]),
@@ -96,6 +102,7 @@ def merge(graphs: Sequence[Graph]) -> Graph:
             ]
         ),
         n_atoms=np.concatenate([graph.n_atoms for graph in graphs]),
+        pairs=None if len(pairs) < len(graphs) else PairList.joined(pairs, first_atoms),
     )
 
 

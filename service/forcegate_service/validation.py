@@ -27,12 +27,14 @@ Problems = dict[int, InvalidStructure]
 Bool = npt.NDArray[np.bool_]
 Int = npt.NDArray[np.int64]
 
+_OF_CHARGES = frozenset({"charges", "dipole"})
+
 # Coordinates beyond this are the debris of a trajectory that blew up.
 MAX_COORDINATE = 1e6
 
 
-def check_properties(properties: Sequence[str]) -> None:
-    """Raise unless all ``properties`` are known and there is at least one.
+def check_properties(properties: Sequence[str], card: ModelCard) -> None:
+    """Raise unless the model of ``card`` has all ``properties``, and there is at least one.
 
     Raises:
         UnprocessableRequest: naming the first that is not.
@@ -45,6 +47,16 @@ def check_properties(properties: Sequence[str]) -> None:
             action="correct properties",
             code="property_unknown",
         )
+    if not card.charges:
+        for name in _OF_CHARGES.intersection(properties):
+            raise UnprocessableRequest(
+                f"property {name!r} of {card.name} {card.version}, which knows no charges",
+                expected="one or more of "
+                + ", ".join(known for known in PROPERTIES if known not in _OF_CHARGES),
+                action="choose a model of interface 2 (`forcegate models` shows them), or leave "
+                f"{name} out",
+                code="property_unsupported",
+            )
 
 
 def check_structures(batch: StructureBatch, card: ModelCard, properties: Sequence[str]) -> Problems:
@@ -61,9 +73,10 @@ def check_structures(batch: StructureBatch, card: ModelCard, properties: Sequenc
         for error in check_cells(usable, card.cutoff, card.minimum_distance):
             error.structure = int(index[_index(error)])
             problems.setdefault(error.structure, error)
-    if "stress" in properties:
-        for error in _stress(batch):
-            problems.setdefault(_index(error), error)
+    for name, check_periodicity in (("stress", _stress), ("dipole", _dipole)):
+        if name in properties:
+            for error in check_periodicity(batch):
+                problems.setdefault(_index(error), error)
     return problems
 
 
@@ -183,15 +196,16 @@ def _range(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]
 
 
 def _electrons(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]:
-    yield from _each(
-        batch.charges != 0,
-        "charge_unsupported",
-        lambda index: (
-            f"charge {batch.charges[index]}",
-            "charge 0: the model describes neutral molecules",
-            "choose another method for ions",
-        ),
-    )
+    if not card.charges and np.count_nonzero(batch.charges):
+        yield from _each(
+            batch.charges != 0,
+            "charge_unsupported",
+            lambda index: (
+                f"charge {batch.charges[index]}",
+                f"charge 0: {card.name} {card.version} describes neutral molecules",
+                "choose a model that knows charges (interface 2), or another method",
+            ),
+        )
     yield from _each(
         batch.multiplicities != 1,
         "multiplicity_unsupported",
@@ -212,5 +226,17 @@ def _stress(batch: StructureBatch) -> Iterator[InvalidStructure]:
             f"stress of a structure with pbc {batch.pbc[index].tolist()}",
             "periodicity along all three axes",
             "leave stress out of properties for this structure",
+        ),
+    )
+
+
+def _dipole(batch: StructureBatch) -> Iterator[InvalidStructure]:
+    return _each(
+        _any_in_row(batch.pbc),
+        "dipole_undefined",
+        lambda index: (
+            f"dipole of a structure with pbc {batch.pbc[index].tolist()}",
+            "no periodicity",
+            "leave dipole out of properties for this structure",
         ),
     )

@@ -166,7 +166,7 @@ async def test_an_unknown_element_is_named_beside_the_known_ones(
 
 
 REQUESTS: dict[str, tuple[dict[str, Any], int, str]] = {
-    "an unknown property": ({"properties": ["dipole"]}, 422, "property_unknown"),
+    "an unknown property": ({"properties": ["polarizability"]}, 422, "property_unknown"),
     "no property": ({"properties": []}, 422, "property_unknown"),
     "an unknown field": ({"teacher": "xtb"}, 422, "field_unknown"),
     "an unknown on_error": ({"on_error": "ignore"}, 422, "on_error_unknown"),

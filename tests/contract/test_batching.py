@@ -114,7 +114,8 @@ async def test_a_runtime_that_fails_on_everything_is_unavailable(
         assert (await post(client, water)).status_code == 200
 
 
-@pytest.mark.parametrize("column", ModelOutput._fields)
+# Charges have a test of their own: the toy of these has none.
+@pytest.mark.parametrize("column", [n for n in ModelOutput._fields if n != "charges"])
 async def test_an_answer_that_is_not_finite_is_refused_for_that_structure_alone(
     column: str, settings: Settings, water: dict[str, Any]
 ) -> None:

@@ -128,7 +128,7 @@ async def test_nothing_is_made_of_what_no_field_may_hold(
         ({b"bytes": 1, "extra": 1}, "field_unknown"),
         ({"model": 7}, "type_mismatch"),
         ({"properties": "energy"}, "type_mismatch"),
-        ({"properties": ["dipole"]}, "property_unknown"),
+        ({"properties": ["polarizability"]}, "property_unknown"),
         ({"on_error": ["raise"]}, "on_error_unknown"),
         ({"structures": []}, "type_mismatch"),
     ],

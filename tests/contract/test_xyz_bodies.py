@@ -74,7 +74,7 @@ REFUSED: dict[str, tuple[str, str, int, str]] = {
     "an unknown parameter": (WATER, "?modle=fake", 422, "field_unknown"),
     "a parameter twice": (WATER, "?model=fake&model=fake", 422, "field_repeated"),
     "another way with errors": (WATER, "?on_error=ignore", 422, "on_error_unknown"),
-    "an unknown property": (WATER, "?properties=dipole", 422, "property_unknown"),
+    "an unknown property": (WATER, "?properties=polarizability", 422, "property_unknown"),
     "an unknown model": (WATER, "?model=gpt", 404, "model_not_found"),
     "a line without end": ("1\n" + "x" * 20_000 + "\nH 0 0 0\n", "", 413, "too_many_values"),
     "lines without end": ("\n" * 200_000, "", 413, "too_many_values"),

@@ -61,7 +61,7 @@ def alone() -> Iterator[list[tuple[Atoms, FIRE]]]:
     try:
         found = []
         for atoms in shaken():
-            atoms.calc = RuntimeCalculator(runtime, runtime.card.cutoff)
+            atoms.calc = RuntimeCalculator(runtime)
             engine = FIRE(atoms, logfile=None)
             engine.run(fmax=FMAX, steps=STEPS)
             found.append((atoms, engine))

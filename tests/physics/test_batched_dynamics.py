@@ -49,7 +49,7 @@ def _lennard_jones() -> BaseCalculator:
 @pytest.fixture
 def fake(tmp_path: object) -> RuntimePotential:
     card = write_fake_model(tmp_path)
-    return RuntimePotential(FakeRuntime(card), card.cutoff)
+    return RuntimePotential(FakeRuntime(card))
 
 
 def _start(structures: list[Atoms], potential: BatchPotential, kelvin: float) -> Motion:
@@ -98,7 +98,7 @@ def test_a_served_batch_moves_as_ase_moves_each_through_the_same_runtime(
     card = write_fake_model(tmp_path, name="alone")
     for row, atoms in enumerate(structures):
         alone = atoms.copy()
-        alone.calc = RuntimeCalculator(FakeRuntime(card), card.cutoff)
+        alone.calc = RuntimeCalculator(FakeRuntime(card))
         alone.set_velocities(velocities[row])
         VelocityVerlet(alone, 0.5 * units.fs).run(60)
         np.testing.assert_allclose(_part(end, row)[0], alone.positions, rtol=0, atol=SAME)

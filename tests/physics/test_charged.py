@@ -1,7 +1,6 @@
 """A potential with charges: exact forces, the same symmetries, and physics at every distance."""
 
 import itertools
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,10 +11,13 @@ from ase.data import chemical_symbols, covalent_radii
 from ase.units import kcal, mol
 
 from forcegate_client.structures import StructureBatch
+from forcegate_service.embedded import tensors_of
+from forcegate_service.graph import build_graph
+from forcegate_service.pairs import PAIR_CUTOFF
+from forcegate_service.runtime import ModelOutput
 from forcegate_trainer.painn.charged_potential import ChargedPotential
 from forcegate_trainer.painn.config import CHARGED_PRESETS
 from forcegate_trainer.painn.pair_physics import COULOMB, PairPhysics
-from forcegate_trainer.painn.pairs import PAIR_CUTOFF, charged_arrays
 from forcegate_trainer.teachers.aimnet2_file import load
 from forcegate_trainer.teachers.aimnet2_parts import dispersion_of
 from support.evaluation import moved, random_rotation
@@ -33,25 +35,20 @@ CEILINGS = {
 }
 
 
-class Answer(NamedTuple):
-    energy: np.ndarray
-    forces: np.ndarray
-    virial: np.ndarray
-    charges: np.ndarray
-    energy_uncertainty: np.ndarray
-    atom_novelty: np.ndarray
-
-
 @pytest.fixture(scope="module", params=["painn_base", "painn_ultra_tiny"])
 def model(request: pytest.FixtureRequest) -> ChargedPotential:
     torch.manual_seed(0)
     return random_weights(ChargedPotential(CHARGED_PRESETS[request.param]).double())
 
 
-def evaluate(model: torch.nn.Module, *structures: Atoms) -> Answer:
-    arrays = charged_arrays(StructureBatch.from_atoms(structures), 5.0)
+def inputs_of(*structures: Atoms) -> list[torch.Tensor]:
+    batch = StructureBatch.from_atoms(structures)
+    return list(tensors_of(build_graph(batch, 5.0, PAIR_CUTOFF)))
+
+
+def evaluate(model: torch.nn.Module, *structures: Atoms) -> ModelOutput:
     with torch.inference_mode():
-        return Answer(*(out.numpy() for out in model(*map(torch.from_numpy, arrays))))
+        return ModelOutput(*(out.numpy() for out in model(*inputs_of(*structures))))
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +79,7 @@ def test_forces_are_the_gradient_of_the_energy_the_charges_share_included(
     model: ChargedPotential, molecules: list[Atoms], crystal: Atoms
 ) -> None:
     pair = molecules[0] + moved(molecules[7], molecules[7].positions + 4.0)
-    structures = StructureBatch.from_atoms([pair, crystal])
-    inputs = [torch.from_numpy(array) for array in charged_arrays(structures, 5.0)]
+    inputs = inputs_of(pair, crystal)
     inputs[0].requires_grad_(True)
     energy, forces, *_ = model(*inputs)
     (gradient,) = torch.autograd.grad(energy.sum(), inputs[0])
@@ -173,7 +169,7 @@ def test_the_exported_function_is_the_same_in_torchscript(molecules: list[Atoms]
     model = random_weights(ChargedPotential(CHARGED_PRESETS["painn_tiny"]))
     scripted = torch.jit.script(model)
     here, there = evaluate(model, *molecules), evaluate(scripted, *molecules)
-    for name, ours, theirs in zip(Answer._fields, here, there, strict=True):
+    for name, ours, theirs in zip(ModelOutput._fields, here, there, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5, err_msg=name)
 
 

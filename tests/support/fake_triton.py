@@ -23,8 +23,9 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from forcegate_service.fake import FakeRuntime, load_fake
 from forcegate_service.graph import Graph
+from forcegate_service.pairs import PairList
 from forcegate_service.runtime import ModelOutput
-from forcegate_service.triton.interface import INPUTS, OUTPUTS, Tensor
+from forcegate_service.triton.interface import Tensor, input_tensors, output_tensors
 
 __all__ = ["WAIT_S", "Asked", "FakeTriton", "fake_triton", "free_port", "until"]
 
@@ -75,8 +76,8 @@ class FakeTriton:
     instances: int = 1
     gpus: tuple[int, ...] = ()
     max_batch_size: int = 0
-    inputs: tuple[Tensor, ...] = INPUTS
-    outputs: tuple[Tensor, ...] = OUTPUTS
+    inputs: tuple[Tensor, ...] = input_tensors(1)
+    outputs: tuple[Tensor, ...] = output_tensors(1)
     on_description: Callable[[str], None] = lambda version: None
     asked: list[Asked] = field(default_factory=list)
 
@@ -198,7 +199,8 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
             triton.pause()
         if asked.about(triton.failing):
             context.abort(_INTERNAL, "the model failed: index out of range in self")
-        graph = Graph(**{tensor.name: asked.arrays[tensor.name] for tensor in INPUTS})
+        arrays = [asked.arrays[tensor.name] for tensor in triton.inputs]
+        graph = Graph(*arrays[:6], pairs=PairList(*arrays[6:]) if arrays[6:] else None)
         output = runtime.evaluate(graph)
         factor = triton.scale.get(version, 1.0)
         response = service_pb2.ModelInferResponse(
@@ -216,7 +218,7 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
 
 
 def _field(tensor: Tensor) -> str:
-    return ModelOutput._fields[OUTPUTS.index(tensor)]
+    return ModelOutput._fields[output_tensors(2).index(tensor)]
 
 
 def _arrays(request: Any) -> dict[str, npt.NDArray[Any]]:

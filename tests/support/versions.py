@@ -7,22 +7,26 @@ from pathlib import Path
 import torch
 
 from forcegate_service.card import MODEL_NAME, PROGRAM_NAME, ModelCard, Reference, file_digest
+from forcegate_service.embedded import tensors_of
 from forcegate_service.fake import write_fake_model
 from forcegate_service.graph import build_graph
 from forcegate_service.program import export_program
-from forcegate_trainer.painn.config import PRESETS
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.painn import PaiNNConfig, Student, student
+from forcegate_trainer.painn.config import CHARGED_PRESETS, PRESETS
 
 ACETAMIDE_LIKE = (
     [8, 6, 7, 1, 1],
     [(0.0, 0.0, 0.0), (1.2, 0.1, 0.0), (1.9, 1.2, 0.1), (2.9, 1.1, 0.0), (1.5, 2.1, 0.2)],
 )
 
+SMALL = replace(PRESETS["painn_ultra_tiny"], depth=2)
+SMALL_CHARGED = replace(CHARGED_PRESETS["painn_ultra_tiny"], depth=2)
 
-def random_small_potential() -> Potential:
+
+def random_small_potential(config: PaiNNConfig = SMALL) -> Student:
     """Two interactions with random weights in the types that are served."""
     torch.manual_seed(0)
-    model = Potential(replace(PRESETS["painn_ultra_tiny"], depth=2)).eval()
+    model = student(config).eval()
     with torch.no_grad():
         for buffer in (model.reference_energies, model.novelty_mean):
             buffer.copy_(10.0 * torch.randn_like(buffer))
@@ -31,10 +35,16 @@ def random_small_potential() -> Potential:
     return model
 
 
-def write_random_version(repository: Path, name: str = "small", compilable: bool = True) -> Path:
-    """Write ``repository/<name>/1``: a script, a card, and a program unless told otherwise."""
-    model = random_small_potential()
-    card = write_fake_model(repository, name=name)
+def write_random_version(
+    repository: Path, name: str = "small", compilable: bool = True, charges: bool = False
+) -> Path:
+    """Write ``repository/<name>/1``: a script, a card, and a program unless told otherwise.
+
+    With ``charges`` it is of interface 2.
+    """
+    config = SMALL_CHARGED if charges else SMALL
+    model = random_small_potential(config)
+    card = write_fake_model(repository, name=name, interface=2 if charges else 1)
     folder = repository / name / "1"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r".*torch\.jit", DeprecationWarning)
@@ -43,8 +53,7 @@ def write_random_version(repository: Path, name: str = "small", compilable: bool
     if compilable:
         (folder / PROGRAM_NAME).write_bytes(export_program(model))
         names.append(PROGRAM_NAME)
-    config = PRESETS["painn_ultra_tiny"]
-    architecture = vars(replace(config, depth=2))
+    architecture = vars(config)
     update = {
         "architecture": architecture if compilable else architecture | {"kind": "unheard of"},
         "elements": list(config.elements),
@@ -55,14 +64,14 @@ def write_random_version(repository: Path, name: str = "small", compilable: bool
     return folder
 
 
-def _reference(model: Potential, card: ModelCard) -> Reference:
+def _reference(model: Student, card: ModelCard) -> Reference:
     numbers, positions = ACETAMIDE_LIKE
     blank = card.reference.model_copy(
         update={"atomic_numbers": numbers, "positions": positions, "forces": []}
     )
-    graph = build_graph(blank.batch(), card.cutoff)
+    graph = build_graph(blank.batch(), *card.reach)
     with torch.inference_mode():
-        energy, forces, _, sigma, _ = model(*map(torch.from_numpy, graph.arrays()))
+        energy, forces, _, sigma, *_ = model(*tensors_of(graph))
     answer = {
         "energy": float(energy[0]),
         "forces": forces.tolist(),

@@ -86,7 +86,7 @@ class Watched:
 
     def __init__(self, student: str, explodes_at: int | None = None) -> None:
         toy = load_fake(Path(student))
-        self._toy = RuntimePotential(toy, toy.card.cutoff)
+        self._toy = RuntimePotential(toy)
         self._explodes_at = explodes_at
         self._evaluations = 0
         self.seen: list[dict[int, tuple[float, Float]]] = []

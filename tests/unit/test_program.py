@@ -49,7 +49,7 @@ def test_an_export_holds_a_program_with_the_answers_of_its_script(exported: Path
         graph = build_graph(batch, card.cutoff)
         with torch.no_grad():
             outputs = program(*(torch.from_numpy(array) for array in graph.arrays()))
-        for one, other in zip(runtime.evaluate(graph), outputs, strict=True):
+        for one, other in zip(runtime.evaluate(graph).columns.values(), outputs, strict=True):
             np.testing.assert_allclose(one, other.numpy(), atol=1e-5, rtol=1e-5)
 
 

@@ -31,9 +31,11 @@ from forcegate_service.errors import ModelRefused
 from forcegate_service.fake import write_fake_model
 from forcegate_service.graph import build_graph
 from forcegate_service.reference import reference_graph
-from forcegate_service.triton.interface import INPUTS, OUTPUTS
+from forcegate_service.triton.interface import input_tensors, output_tensors
 from forcegate_service.triton.repository import triton_files, update_triton_files
 from support.models import REPOSITORY
+
+INPUTS, OUTPUTS = input_tensors(1), output_tensors(1)
 
 MODULE = files(forcegate_service.triton).joinpath("python_model.py").read_bytes()
 CONFIGS = ("config.pbtxt", "configs/python.pbtxt")

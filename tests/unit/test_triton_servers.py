@@ -21,10 +21,12 @@ from forcegate_service.graph import Graph
 from forcegate_service.isolation import evaluate_isolated
 from forcegate_service.settings import Settings
 from forcegate_service.triton import link
-from forcegate_service.triton.interface import INPUTS, OUTPUTS
+from forcegate_service.triton.interface import input_tensors, output_tensors
 from forcegate_service.triton.servers import TritonServers
 from support.fake_triton import WAIT_S, FakeTriton, fake_triton, free_port, until
 from support.triton_answers import METHANOL, MIXED, answered, graph_of, opened, right, servers_at
+
+INPUTS, OUTPUTS = input_tensors(1), output_tensors(1)
 
 CARBON, OXYGEN, CHLORINE = 6, 8, 17
 

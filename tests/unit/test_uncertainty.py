@@ -21,7 +21,7 @@ def test_errors_over_sigma_have_unit_spread_on_the_validation_split(
     dataset = load_dataset(dataset_file)
     cutoff = config.architecture.cutoff
     train, validation = dataset.frame_indices("train"), dataset.frame_indices("validation")
-    calibrate(model, dataset, train, validation, cutoff)
+    calibrate(model, dataset, train, validation, config.architecture.reach)
     ratios = []
     for batch in batches(dataset, validation, 4, cutoff):
         energy, _, _, sigma, _ = model(*batch.inputs)

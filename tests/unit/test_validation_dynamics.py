@@ -142,7 +142,7 @@ def test_a_molecule_that_explodes_is_told_so(runs: list[MoleculeRun]) -> None:
 def test_a_run_in_which_every_molecule_is_lost_ends(tmp_path: Path) -> None:
     """The fake model is a repulsion: under it every molecule flies apart."""
     card = write_fake_model(tmp_path)
-    potential = RuntimePotential(FakeRuntime(card), card.cutoff)
+    potential = RuntimePotential(FakeRuntime(card))
     water = molecule("H2O")
     start = Prepared("water", water, water, 3, relaxed=False)
     # Settling sees it off: nothing is recorded, and nothing is made up.

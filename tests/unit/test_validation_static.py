@@ -253,7 +253,7 @@ def test_dimers_are_drawn_to_the_contacts_that_were_asked_for() -> None:
 
 def test_beyond_its_cutoff_a_student_feels_nothing_and_the_teacher_does(tmp_path: Path) -> None:
     card = write_fake_model(tmp_path)
-    potential = RuntimePotential(load_fake(tmp_path / card.name / card.version), card.cutoff)
+    potential = RuntimePotential(load_fake(tmp_path / card.name / card.version))
     settings = DissociationSettings(dimers=("Water_dimer",), points=10)
     section = dissociation_section(potential, TEACHER, card.cutoff, settings)
     (water,) = section.data["dimers"].values()

@@ -134,7 +134,7 @@ def test_the_teacher_is_its_own_perfect_student_and_tells_no_uncertainty(frames:
 
 
 def test_the_error_of_a_frame_is_of_its_own_atoms(frames: Dataset, runtime: FakeRuntime) -> None:
-    held_out = predict_held_out(runtime, frames, runtime.card.cutoff)
+    held_out = predict_held_out(runtime, frames)
     atoms = frames.atoms_of(3)
     direct = np.sqrt(np.mean((held_out.forces[atoms] - held_out.force_label[atoms]) ** 2))
     assert held_out.frame_force_rmse()[3] == pytest.approx(direct)
@@ -221,8 +221,8 @@ def test_the_teacher_is_told_the_charge() -> None:
 def test_every_kind_is_judged_against_the_test_frames(
     frames: Dataset, runtime: FakeRuntime
 ) -> None:
-    held_out = predict_held_out(runtime, frames, runtime.card.cutoff)
-    potential = RuntimePotential(runtime, runtime.card.cutoff)
+    held_out = predict_held_out(runtime, frames)
+    potential = RuntimePotential(runtime)
     section = novelty_section(potential, TEACHER, held_out, NoveltySettings(structures=3))
     kinds = section.data["kinds"]
     assert set(kinds) == set(DESCRIPTIONS)

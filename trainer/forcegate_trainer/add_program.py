@@ -13,8 +13,7 @@ from forcegate_service.compilation.parity import check_parity
 from forcegate_service.program import export_program
 from forcegate_service.torchscript import load_script
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.painn.config import PaiNNConfig
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.painn import PaiNNConfig, Student, student
 
 __all__ = ["add_program", "potential_of"]
 
@@ -47,7 +46,7 @@ def add_program(folder: Path) -> float:
     return deviation
 
 
-def potential_of(card: ModelCard, script: torch.jit.ScriptModule) -> Potential:
+def potential_of(card: ModelCard, script: torch.jit.ScriptModule) -> Student:
     """The network of a card with the weights of its scripted module.
 
     Raises:
@@ -56,7 +55,7 @@ def potential_of(card: ModelCard, script: torch.jit.ScriptModule) -> Potential:
     try:
         settings = dict(card.architecture)
         settings["elements"] = tuple(settings["elements"])
-        model = Potential(PaiNNConfig(**settings))
+        model = student(PaiNNConfig(**settings))
         model.load_state_dict(script.state_dict())
     except (KeyError, TypeError, RuntimeError) as error:
         raise SettingsError(

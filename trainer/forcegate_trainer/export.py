@@ -17,14 +17,13 @@ import torch
 from forcegate_client.dataset import Dataset
 from forcegate_client.messages import UNITS
 from forcegate_service.card import MODEL_NAME, PROGRAM_NAME, ModelCard, Reference, file_digest
-from forcegate_service.embedded import EmbeddedRuntime
+from forcegate_service.embedded import EmbeddedRuntime, tensors_of
 from forcegate_service.graph import build_graph
 from forcegate_service.program import export_program
 from forcegate_service.triton.repository import update_triton_files
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.histograms import count_training_set
 from forcegate_trainer.painn import Student, student
-from forcegate_trainer.painn.potential import Potential
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.training.checkpoint import load_checkpoint
 from forcegate_trainer.training.config import FitConfig
@@ -73,11 +72,6 @@ def export(
         SettingsError: if the version exists already, or the run's datasets have changed.
     """
     model, config = load_student(run)
-    if not isinstance(model, Potential):
-        raise SettingsError(
-            f"received {run}, a student with charges; expected one without: nothing serves the "
-            "others yet"
-        )
     dataset = load_all(config.datasets)
     if dataset.content_hash() != config.dataset_hash:
         raise SettingsError(
@@ -94,9 +88,9 @@ def export(
         )
     train = dataset.frame_indices("train")
     validation = dataset.frame_indices("validation")
-    cutoff = config.architecture.cutoff
-    calibration = calibrate(model, dataset, train, validation, cutoff, tell)
-    metrics = evaluate(model, dataset, validation, cutoff)
+    reach = config.architecture.reach
+    calibration = calibrate(model, dataset, train, validation, reach, tell)
+    metrics = evaluate(model, dataset, validation, reach[0])
     # Made aside and renamed: a version is whole or it is not there.
     aside = home / f".{number}.partial"
     shutil.rmtree(aside, ignore_errors=True)
@@ -110,7 +104,7 @@ def export(
         code_version=importlib.metadata.version("forcegate"),
         torch_version=torch.__version__.split("+")[0],
         units=UNITS,
-        cutoff=cutoff,
+        cutoff=reach[0],
         minimum_distance=_MINIMUM_DISTANCE,
         elements=list(config.architecture.elements),
         n_parameters=sum(p.numel() for p in model.parameters()),
@@ -120,7 +114,8 @@ def export(
         training=_plain(config, leave_out=_RECORDED_ELSEWHERE),
         metrics={"validation": metrics, "uncertainty": _plain(calibration)},
         status=dict.fromkeys(_USES, "not_validated"),
-        reference=_reference(model, dataset, validation, cutoff),
+        reference=_reference(model, dataset, validation, reach),
+        interface=2 if config.architecture.charges else 1,
         files={name: file_digest(aside / name) for name in (MODEL_NAME, PROGRAM_NAME)},
     )
     card.save(aside)
@@ -131,7 +126,7 @@ def export(
     return folder
 
 
-def _save_script(model: Potential, path: Path) -> None:
+def _save_script(model: Student, path: Path) -> None:
     with warnings.catch_warnings():
         # TorchScript is deprecated upstream, and still what Triton's PyTorch backend loads.
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
@@ -145,14 +140,16 @@ def _save_script(model: Potential, path: Path) -> None:
 
 
 def _reference(
-    model: Potential, dataset: Dataset, validation: np.ndarray[Any, Any], cutoff: float
+    model: Student,
+    dataset: Dataset,
+    validation: np.ndarray[Any, Any],
+    reach: tuple[float, float | None],
 ) -> Reference:
     """The answer for the first validation frame of at least ``_REFERENCE_ATOMS`` atoms."""
     large = [int(f) for f in validation if dataset.n_atoms[f] >= _REFERENCE_ATOMS]
     chosen = structures_of(dataset).select([large[0] if large else int(validation[0])])
-    graph = build_graph(chosen, cutoff)
     with torch.inference_mode():
-        energy, forces, _, sigma, _ = model(*map(torch.from_numpy, graph.arrays()))
+        energy, forces, _, sigma, *_ = model(*tensors_of(build_graph(chosen, *reach)))
     return Reference(
         atomic_numbers=chosen.atomic_numbers.tolist(),
         positions=chosen.positions.tolist(),

@@ -61,7 +61,7 @@ def count_training_set(
     counts = np.zeros(bins.size, dtype=np.int64)
     structures = structures_of(dataset)
     for start in range(0, len(chosen), _BATCH):
-        graph = build_graph(structures.select(chosen[start : start + _BATCH]), card.cutoff)
+        graph = build_graph(structures.select(chosen[start : start + _BATCH]), *card.reach)
         features = features_of(graph, runtime.evaluate(graph))
         counts += bins.count(features)
         novelties.append(features.max_novelty)

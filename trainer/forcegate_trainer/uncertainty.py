@@ -10,6 +10,7 @@ square root of the number of features: about 1 for an atom of the training set.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,14 +18,17 @@ import numpy.typing as npt
 import torch
 
 from forcegate_client.dataset import Dataset
-from forcegate_trainer.painn.potential import Potential
+from forcegate_service.embedded import tensors_of
+from forcegate_service.graph import build_graph
+from forcegate_trainer.painn import Student
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.training.frames import batches
+from forcegate_trainer.training.frames import structures_of
 
 __all__ = ["Calibration", "calibrate"]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
+Reach = tuple[float, float | None]
 
 _BATCH = 32
 # ς² tried, relative to the mean diagonal of Σ f fᵀ.
@@ -46,16 +50,16 @@ class Calibration:
 
 @torch.inference_mode()
 def calibrate(
-    model: Potential,
+    model: Student,
     dataset: Dataset,
     train: Int,
     validation: Int,
-    cutoff: float,
+    reach: Reach,
     tell: Tell = tell_nobody,
 ) -> Calibration:
-    """Fill the uncertainty and novelty buffers of ``model``."""
-    gram, atoms = _training_statistics(model, dataset, train, cutoff, tell)
-    features, errors = _validation_errors(model, dataset, validation, cutoff)
+    """Fill the uncertainty and novelty buffers of ``model``, whose graphs have this ``reach``."""
+    gram, atoms = _training_statistics(model, dataset, train, reach, tell)
+    features, errors = _validation_errors(model, dataset, validation, reach)
     calibration, factor = _fit_scale(gram, features, errors)
     model.uncertainty_factor.copy_(torch.from_numpy(factor))
     means = atoms.sums / np.maximum(atoms.counts, 1)[:, None]
@@ -75,41 +79,49 @@ class _AtomSums:
 
 
 def _training_statistics(
-    model: Potential, dataset: Dataset, train: Int, cutoff: float, tell: Tell
+    model: Student, dataset: Dataset, train: Int, reach: Reach, tell: Tell
 ) -> tuple[Float, _AtomSums]:
     n_elements, hidden = model.novelty_mean.shape
     gram = np.zeros((hidden, hidden))
     atoms = _AtomSums(
         np.zeros(n_elements), np.zeros((n_elements, hidden)), np.zeros((hidden, hidden))
     )
-    for number, batch in enumerate(batches(dataset, train, _BATCH, cutoff), start=1):
-        _, _, _, element, narrow = model.evaluate(*batch.inputs)
-        features, kind = narrow.double().numpy(), element.numpy()
-        total = _structure_sums(features, batch.inputs[4].numpy(), len(batch.energies))
+    for done, _, kind, features, total in _evaluated(model, dataset, train, reach):
         gram += total.T @ total
         atoms.gram += features.T @ features
         np.add.at(atoms.sums, kind, features)
         atoms.counts += np.bincount(kind, minlength=n_elements)
-        tell("calibrating on the training frames", min(number * _BATCH, len(train)), len(train))
+        tell("calibrating on the training frames", done, len(train))
     return gram, atoms
 
 
 def _validation_errors(
-    model: Potential, dataset: Dataset, validation: Int, cutoff: float
+    model: Student, dataset: Dataset, validation: Int, reach: Reach
 ) -> tuple[Float, Float]:
-    features, errors = [], []
-    for batch in batches(dataset, validation, _BATCH, cutoff):
-        energy, _, _, _, narrow = model.evaluate(*batch.inputs)
-        owner = batch.inputs[4].numpy()
-        features.append(_structure_sums(narrow.double().numpy(), owner, len(batch.energies)))
-        errors.append((energy - batch.energies).numpy())
-    return np.concatenate(features), np.concatenate(errors)
+    energies, totals = [], []
+    for _, energy, _, _, total in _evaluated(model, dataset, validation, reach):
+        energies.append(energy)
+        totals.append(total)
+    assert dataset.energies is not None
+    return np.concatenate(totals), np.concatenate(energies) - dataset.energies[validation]
 
 
-def _structure_sums(features: Float, owner: Int, size: int) -> Float:
-    total = np.zeros((size, features.shape[1]))
-    np.add.at(total, owner, features)
-    return total
+def _evaluated(
+    model: Student, dataset: Dataset, frames: Int, reach: Reach
+) -> Iterator[tuple[int, Float, Int, Float, Float]]:
+    """For each batch: frames done, energies [B], elements [N], features [N, H], their sums [B, H].
+
+    What a student answers with besides stands between energies and features.
+    """
+    structures = structures_of(dataset)
+    for start in range(0, len(frames), _BATCH):
+        graph = build_graph(structures.select(frames[start : start + _BATCH]), *reach)
+        energy, *_, element, narrow = model.evaluate(*tensors_of(graph))
+        features = narrow.double().numpy()
+        total = np.zeros((len(graph.n_atoms), features.shape[1]))
+        np.add.at(total, graph.structure_index, features)
+        done = start + len(graph.n_atoms)
+        yield done, energy.numpy(), element.numpy(), features, total
 
 
 def _fit_scale(gram: Float, features: Float, errors: Float) -> tuple[Calibration, Float]:

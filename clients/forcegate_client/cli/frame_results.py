@@ -18,7 +18,10 @@ from forcegate_client.results import forget_results
 
 __all__ = ["FrameResult", "as_csv", "as_json", "frames_of", "headings", "names_of"]
 
-_UNITS = {name: UNITS[name] for name in ("energy", "energy_uncertainty", "max_novelty")} | {
+_UNITS = {
+    name: UNITS[name]
+    for name in ("energy", "energy_uncertainty", "max_novelty", "net_charge", "dipole")
+} | {
     "max_force": UNITS["forces"],
 }
 
@@ -26,6 +29,8 @@ _UNITS = {name: UNITS[name] for name in ("energy", "energy_uncertainty", "max_no
 @dataclass
 class FrameResult:
     """``origin`` says which structure of the input it is; energies in eV, forces in eV/Å.
+
+    ``net_charge`` in e is the sum of atomic charges, ``dipole`` in e·Å the length of the moment.
 
     ``atoms`` carries energy and forces in its calculator if they were computed, and is ``None`` if
     no structure could be read. ``problem`` is the code of what failed, ``detail`` says it in words.
@@ -39,6 +44,8 @@ class FrameResult:
     max_force: float | None = None
     energy_uncertainty: float | None = None
     max_novelty: float | None = None
+    net_charge: float | None = None
+    dipole: float | None = None
     energy_change: float | None = None
     steps: int | None = None
     converged: bool | None = None

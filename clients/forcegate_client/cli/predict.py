@@ -66,6 +66,12 @@ def predict(
     ] = None,
     json: JsonOption = False,
     csv: CsvOption = False,
+    charges: Annotated[
+        bool,
+        typer.Option(
+            "--charges", help="Also atomic charges and dipoles, of models that know charges."
+        ),
+    ] = False,
     url: UrlOption = None,
     model: ModelOption = "painn_base",
     version: VersionOption = None,
@@ -75,7 +81,7 @@ def predict(
     one_form(json, csv)
     if out is not None:
         prepare_file(out, overwrite)
-    run = _Run(model, version)
+    run = _Run(model, version, charges)
     ended: BaseException | None = None
     with opened(inputs, smiles, format) as files, connect(url) as client:
         library = open_library(files)
@@ -120,11 +126,12 @@ def _end(done: Sequence[FrameResult]) -> None:
 class _Run:
     """Fills in results, from the first to the last by the same weights."""
 
-    def __init__(self, model: str, version: str | None) -> None:
+    def __init__(self, model: str, version: str | None, charges: bool) -> None:
         self.judge: Judge | None = None
         self.done: list[FrameResult] = []
         self._model = model
         self._version = version
+        self._charges = charges
         self._card_digest = ""
 
     def predict(self, client: Client, part: list[FrameResult]) -> None:
@@ -139,6 +146,10 @@ class _Run:
             properties = ["energy", "forces", "uncertainty"]
             if all(frame.pbc.all() and frame.cell.rank == 3 for frame in atoms):
                 properties.append("stress")
+            if self._charges:
+                properties.append("charges")
+                if not any(frame.pbc.any() for frame in atoms):
+                    properties.append("dipole")
             response = client.predict(
                 atoms, self._model, self._version, properties, on_error="partial"
             )
@@ -181,8 +192,19 @@ def _fill(results: list[FrameResult], atoms: list[Atoms], found: Predictions, ju
             result.energy_uncertainty = float(found.energy_uncertainty[row])
         if found.max_novelty is not None:
             result.max_novelty = float(found.max_novelty[row])
-        stress = None if found.stress is None else found.stress[row]
-        result.atoms = with_results(frame, result.energy, forces, stress)
+        charges = None if found.charges is None else found.charges[slices[row]]
+        if found.net_charge is not None:
+            result.net_charge = float(found.net_charge[row])
+        result.atoms = with_results(
+            frame,
+            result.energy,
+            forces,
+            stress=None if found.stress is None else found.stress[row],
+            charges=charges,
+            dipole=None if found.dipole is None else found.dipole[row],
+        )
+        if found.dipole is not None:
+            result.dipole = float(np.linalg.norm(found.dipole[row]))
         result.warnings += [
             *found.warnings.get(place, []),
             *judge.remarks(periodic=bool(frame.pbc.any()), novelty=result.max_novelty),
@@ -190,18 +212,22 @@ def _fill(results: list[FrameResult], atoms: list[Atoms], found: Predictions, ju
 
 
 def _show(results: list[FrameResult]) -> None:
-    numbers = ("energy / eV", "max |F| / eV/Å", "σ(E) / meV", "novelty")
+    numbers = ["energy / eV", "max |F| / eV/Å", "σ(E) / meV", "novelty"]
     shown = results[:ROWS_SHOWN]
+    charged = any(result.net_charge is not None for result in results)
+    numbers += ["Σq / e", "dipole / e·Å"] if charged else []
     columns = headings(shown)
     table = ResultTable(columns, numbers)
     for result in shown:
         sigma = result.energy_uncertainty
-        cells = (
+        cells = [
             _shown(result.energy, ".6f"),
             _shown(result.max_force, ".4f"),
             _shown(None if sigma is None else 1000.0 * sigma, ".1f"),
             _shown(result.max_novelty, ".2f"),
-        )
+        ]
+        if charged:
+            cells += [_shown(result.net_charge, ".3f"), _shown(result.dipole, ".3f")]
         table.add([*names_of(result, columns), *cells], result.remarks)
     table.show(out_console())
     hidden = len(results) - ROWS_SHOWN

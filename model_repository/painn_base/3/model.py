@@ -22,6 +22,7 @@ INPUTS = (
     "structure_index",
     "n_atoms",
 )
+PAIRS = ("pair_index", "pair_shift", "pair_cutoff")
 OUTPUTS = (
     "energy__0",
     "forces__1",
@@ -29,6 +30,7 @@ OUTPUTS = (
     "energy_uncertainty__3",
     "atom_novelty__4",
 )
+CHARGES = "charges__5"
 
 
 class TritonPythonModel:
@@ -46,6 +48,9 @@ class TritonPythonModel:
                 f"received {folder}/model.pt with {received}; expected {expected}; restore the "
                 "exported file"
             )
+        charges = card.get("interface", 1) == 2
+        self.inputs = INPUTS + PAIRS if charges else INPUTS
+        self.outputs = (*OUTPUTS, CHARGES) if charges else OUTPUTS
         self.module = torch.jit.load(io.BytesIO(content), map_location="cpu")
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -59,7 +64,7 @@ class TritonPythonModel:
             torch.utils.dlpack.from_dlpack(
                 triton.get_input_tensor_by_name(request, name).to_dlpack()
             )
-            for name in INPUTS
+            for name in self.inputs
         ]
         try:
             with torch.inference_mode():
@@ -70,6 +75,6 @@ class TritonPythonModel:
         return triton.InferenceResponse(
             [
                 triton.Tensor.from_dlpack(name, output.contiguous())
-                for name, output in zip(OUTPUTS, outputs, strict=True)
+                for name, output in zip(self.outputs, outputs, strict=True)
             ]
         )

@@ -20,10 +20,11 @@ router = APIRouter(
 
 
 class ModelEntry(BaseModel):
-    """One model; digests, ``elements`` and ``status`` are those of its default version.
+    """One model; what is said of it is true of its default version.
 
-    ``digest`` is that of the weights, ``card_digest`` that of all that answers depend on.
-    Without a default, ``default_version`` is null and they are those of the newest version.
+    ``digest`` is that of the weights, ``card_digest`` that of all that answers depend on; models of
+    ``interface`` 2 take ions, and answer with atomic charges.
+    Without a default, ``default_version`` is null and it is the newest version that is meant.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ModelEntry(BaseModel):
     digest: str
     card_digest: str
     elements: list[int]
+    interface: int
     status: dict[str, Approval]
 
 
@@ -68,6 +70,7 @@ async def list_models(gateway: GatewayDependency) -> ModelList:
                 digest=card.digest,
                 card_digest=card.card_digest,
                 elements=card.elements,
+                interface=card.interface,
                 status=card.status,
             )
         )

@@ -99,11 +99,17 @@ class _Worker:
         del self._models[model]
 
     def do_evaluate(
-        self, model: int, atoms: int, edges: int, structures: int, capacity: int
+        self,
+        model: int,
+        atoms: int,
+        edges: int,
+        structures: int,
+        pairs: int | None,
+        capacity: int,
     ) -> None:
         held = self._models[model]
         self._memory.map(capacity)
-        inputs, outputs = self._memory.arrays(atoms, edges, structures)
+        inputs, outputs = self._memory.arrays(atoms, edges, structures, pairs)
         tensors = [torch.from_numpy(array) for array in inputs]
         if self._modules.device != "cpu":
             tensors = [tensor.to(self._modules.device) for tensor in tensors]

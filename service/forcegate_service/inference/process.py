@@ -98,7 +98,7 @@ class InferenceProcess:
             ProcessDied: if the process ended meanwhile.
             RuntimeFault: if the model failed.
         """
-        size = len(graph.atomic_numbers), graph.n_edges, len(graph.n_atoms)
+        size = len(graph.atomic_numbers), graph.n_edges, len(graph.n_atoms), graph.n_pairs
         capacity = self._memory.fit(*size)
         inputs, outputs = self._memory.arrays(*size)
         for place, array in zip(inputs, graph.arrays(), strict=True):

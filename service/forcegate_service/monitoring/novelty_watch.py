@@ -104,7 +104,7 @@ def _count(waiting: _Waiting) -> None:
     if not answered:
         return
     graphs, outputs = zip(*answered, strict=True)
-    together = ModelOutput(*map(np.concatenate, zip(*outputs, strict=True)))
+    together = ModelOutput.joined(outputs)
     waiting.health.count(features_of(merge(graphs), together))
 
 

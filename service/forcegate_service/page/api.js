@@ -66,12 +66,15 @@ export class Api {
    * Energies and forces of one structure.
    * @param {{model: string, version: string}} which
    * @param {import("./xyz.js").Structure} structure
+   * @param {boolean} charges too, which not every model has
    * @param {AbortSignal} signal
    * @returns {Promise<any>}
    */
-  async predict(which, structure, signal) {
+  async predict(which, structure, charges, signal) {
     const properties = ["energy", "forces", "uncertainty"];
     if (structure.cell !== null && structure.pbc.every(Boolean)) properties.push("stress");
+    if (charges) properties.push("charges");
+    if (charges && !structure.pbc.some(Boolean)) properties.push("dipole");
     const body = { ...which, properties, structures: [asBody(structure)] };
     const headers = { "Content-Type": "application/json" };
     const options = { method: "POST", body: JSON.stringify(body), headers, signal };

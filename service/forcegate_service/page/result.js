@@ -8,6 +8,8 @@ import { largestForce } from "./scene.js";
 
 // CODATA 2018, exact: 1 eV/Å³ in GPa.
 const GPA_PER_EV_PER_CUBIC_ANGSTROM = 160.2176634;
+// CODATA 2018: 1 e·Å in debye.
+const DEBYE_PER_ELECTRON_ANGSTROM = 4.80320471;
 const MOST_ROWS = 300;
 
 /**
@@ -34,6 +36,7 @@ export function resultBox(answer, structure, scale) {
       ),
       noveltyFigure(result.max_novelty, scale),
       ...stressFigure(result.stress),
+      ...chargeFigures(result),
     ),
   );
   for (const text of result.warnings) {
@@ -43,7 +46,7 @@ export function resultBox(answer, structure, scale) {
     element("p", { class: "verdict-line" }, `${answer.model} version ${answer.version} is`),
     badges(answer.status),
     element("p", { class: "hint" }, timing(answer.timing)),
-    forceTable(structure, result.forces),
+    forceTable(structure, result.forces, result.charges),
   );
   return box;
 }
@@ -76,6 +79,17 @@ function stressFigure(stress) {
   return [figure("pressure", signed(figures(pressure)), "GPa", "minus a third of the stress's trace")];
 }
 
+/** Only of models that know charges, and the dipole only of what is not periodic. */
+function chargeFigures({ net_charge: net, dipole }) {
+  if (net === undefined || net === null) return [];
+  const found = [figure("net charge", signed(net.toFixed(2)), "e", "the sum of the atomic charges")];
+  if (dipole) {
+    const size = Math.hypot(...dipole) * DEBYE_PER_ELECTRON_ANGSTROM;
+    found.push(figure("dipole", figures(size), "D", "about the centre of mass"));
+  }
+  return found;
+}
+
 function formula(numbers) {
   return composition(numbers).flatMap(({ symbol, count }) =>
     count === 1 ? [symbol] : [symbol, element("sub", {}, String(count))],
@@ -89,7 +103,7 @@ function timing({ queue_s, graph_s, inference_s }) {
 }
 
 /** The arrows as numbers, for copying and for those who do not see them. */
-function forceTable(structure, forces) {
+function forceTable(structure, forces, charges) {
   const rows = forces.slice(0, MOST_ROWS).map((force, atom) =>
     element(
       "tr",
@@ -97,15 +111,16 @@ function forceTable(structure, forces) {
       element("th", { scope: "row" }, `${symbolOf(structure.numbers[atom])}${atom + 1}`),
       ...force.map((value) => element("td", {}, signed(value.toFixed(4)))),
       element("td", {}, Math.hypot(...force).toFixed(4)),
+      ...(charges ? [element("td", {}, signed(charges[atom].toFixed(3)))] : []),
     ),
   );
-  const names = ["", "x", "y", "z", "size"];
+  const names = ["", "x", "y", "z", "size", ...(charges ? ["charge"] : [])];
   const head = names.map((name) => element(name === "" ? "td" : "th", { scope: name && "col" }, name));
   const left = forces.length - rows.length;
   return element(
     "details",
     {},
-    element("summary", {}, "Forces as numbers, eV/Å"),
+    element("summary", {}, charges ? "Forces (eV/Å) and charges (e) as numbers" : "Forces as numbers, eV/Å"),
     element(
       "div",
       { class: "scroll", tabindex: "0", role: "region", "aria-label": "Forces" },

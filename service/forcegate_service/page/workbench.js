@@ -173,8 +173,9 @@ export class Workbench {
     const structure = this.structure;
     byId("result").setAttribute("aria-busy", "true");
     try {
-      const answer = await this.api.predict({ model, version }, structure, asked.signal);
-      const card = await this.api.card(answer.model, answer.version).catch(() => null);
+      const card = await this.api.card(model, version).catch(() => null);
+      const charges = card?.interface === 2;
+      const answer = await this.api.predict({ model, version }, structure, charges, asked.signal);
       if (asked.signal.aborted) return;
       const [result] = answer.results;
       this.forces = result.forces;

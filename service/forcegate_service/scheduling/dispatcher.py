@@ -274,13 +274,7 @@ def _divide(
         last_structure = structure + len(work.piece.graph.n_atoms)
         last_atom = atom + len(work.piece.graph.atomic_numbers)
         structures, atoms = slice(structure, last_structure), slice(atom, last_atom)
-        own = ModelOutput(
-            energy=output.energy[structures],
-            forces=output.forces[atoms],
-            virial=output.virial[structures],
-            energy_uncertainty=output.energy_uncertainty[structures],
-            atom_novelty=output.atom_novelty[atoms],
-        )
+        own = output.part(structures, atoms)
         answers.append(
             Answer(
                 output=own,
@@ -299,4 +293,8 @@ def _divide(
 
 
 def _all_finite(output: ModelOutput) -> bool:
-    return all(np.count_nonzero(np.isfinite(column)) == column.size for column in output)
+    return all(
+        np.count_nonzero(np.isfinite(column)) == column.size
+        for column in output
+        if column is not None
+    )

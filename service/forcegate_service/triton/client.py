@@ -20,7 +20,7 @@ from forcegate_service.card import ModelCard
 from forcegate_service.errors import RuntimeFault
 from forcegate_service.graph import Graph
 from forcegate_service.runtime import ModelOutput
-from forcegate_service.triton.interface import OUTPUTS, inputs_of, output_from
+from forcegate_service.triton.interface import inputs_of, output_from, output_tensors
 
 __all__ = ["Connection", "ConnectionLost", "NotServed"]
 
@@ -101,7 +101,8 @@ class Connection(InferenceServerClient):  # type: ignore[misc]
         result = await self._asked(self.infer, card.name, inputs, model_version=card.version)
         if not self.intact():
             raise ConnectionLost("the connection went while the answer came")
-        arrays = {tensor.name: result.as_numpy(tensor.name) for tensor in OUTPUTS}
+        names = [tensor.name for tensor in output_tensors(card.interface)]
+        arrays = {name: result.as_numpy(name) for name in names}
         absent = [name for name, array in arrays.items() if array is None]
         if absent:
             raise RuntimeFault(f"Triton answered without {', '.join(absent)}")

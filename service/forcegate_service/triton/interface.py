@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from forcegate_service.graph import Graph
 from forcegate_service.runtime import OUTPUT_NAMES, ModelOutput
 
-__all__ = ["INPUTS", "OUTPUTS", "Tensor", "inputs_of", "output_from"]
+__all__ = ["Tensor", "input_tensors", "inputs_of", "output_from", "output_tensors"]
 
 
 class Tensor(NamedTuple):
@@ -22,7 +23,7 @@ class Tensor(NamedTuple):
 
 
 # Names are those of the module's arguments.
-INPUTS = (
+_GRAPH = (
     Tensor("positions", "FP64", (-1, 3)),
     Tensor("atomic_numbers", "INT64", (-1,)),
     Tensor("edge_index", "INT64", (2, -1)),
@@ -30,22 +31,38 @@ INPUTS = (
     Tensor("structure_index", "INT64", (-1,)),
     Tensor("n_atoms", "INT64", (-1,)),
 )
-_DIMS = ((-1,), (-1, 3), (-1, 3, 3), (-1,), (-1,))
+_PAIRS = (
+    Tensor("pair_index", "INT64", (2, -1)),
+    Tensor("pair_shift", "FP64", (-1, 3)),
+    Tensor("pair_cutoff", "FP64", (-1,)),
+)
+_DIMS = ((-1,), (-1, 3), (-1, 3, 3), (-1,), (-1,), (-1,))
 # The PyTorch backend finds a tuple's items by the number after the two underscores.
-OUTPUTS = tuple(
+_OUTPUTS = tuple(
     Tensor(f"{name}__{number}", "FP64", dims)
     for number, (name, dims) in enumerate(zip(OUTPUT_NAMES, _DIMS, strict=True))
 )
 
 
+def input_tensors(interface: int) -> tuple[Tensor, ...]:
+    """What a model of that interface takes, in order."""
+    return _GRAPH + _PAIRS if interface == 2 else _GRAPH
+
+
+def output_tensors(interface: int) -> tuple[Tensor, ...]:
+    """What a model of that interface answers, in order; charges are the last of interface 2."""
+    return _OUTPUTS if interface == 2 else _OUTPUTS[:-1]
+
+
 def inputs_of(graph: Graph) -> list[tuple[Tensor, npt.NDArray[np.generic]]]:
     """Each input with its array, contiguous."""
+    arrays = graph.arrays()
     return [
         (tensor, np.ascontiguousarray(array))
-        for tensor, array in zip(INPUTS, graph.arrays(), strict=True)
+        for tensor, array in zip(_GRAPH + _PAIRS, arrays, strict=False)
     ]
 
 
-def output_from(arrays: dict[str, npt.NDArray[np.float64]]) -> ModelOutput:
+def output_from(arrays: Mapping[str, npt.NDArray[np.float64]]) -> ModelOutput:
     """The arrays by their Triton names."""
-    return ModelOutput(*(arrays[tensor.name] for tensor in OUTPUTS))
+    return ModelOutput(*(arrays[tensor.name] for tensor in _OUTPUTS if tensor.name in arrays))

@@ -8,7 +8,7 @@ from forcegate_service.card import ModelCard
 from forcegate_service.errors import ModelRefused
 from forcegate_service.reference import compare_with_card, reference_graph
 from forcegate_service.triton.client import Connection
-from forcegate_service.triton.interface import INPUTS, OUTPUTS, Tensor
+from forcegate_service.triton.interface import Tensor, input_tensors, output_tensors
 
 __all__ = ["recognised"]
 
@@ -28,8 +28,8 @@ async def recognised(connection: Connection, card: ModelCard) -> int:
         ConnectionLost: if nobody answers.
     """
     metadata, config = await connection.described(card)
-    _compare_tensors("inputs", INPUTS, metadata.inputs)
-    _compare_tensors("outputs", OUTPUTS, metadata.outputs)
+    _compare_tensors("inputs", input_tensors(card.interface), metadata.inputs)
+    _compare_tensors("outputs", output_tensors(card.interface), metadata.outputs)
     if config.max_batch_size != 0:
         raise ModelRefused(
             f"a model with max_batch_size {config.max_batch_size}",

@@ -14,7 +14,12 @@ from pathlib import Path
 
 from forcegate_service.card import ModelCard
 from forcegate_service.reference import reference_graph
-from forcegate_service.triton.interface import INPUTS, OUTPUTS, Tensor, inputs_of
+from forcegate_service.triton.interface import (
+    Tensor,
+    input_tensors,
+    inputs_of,
+    output_tensors,
+)
 
 __all__ = ["triton_files", "update_triton_files"]
 
@@ -52,30 +57,38 @@ def triton_files(model: Path) -> dict[str, bytes]:
         (path for path in model.iterdir() if path.is_dir() and path.name.isdecimal()),
         key=lambda path: int(path.name),
     )
-    card = ModelCard.load(versions[-1])
+    cards = [ModelCard.load(version) for version in versions]
+    card = cards[-1]
+    # One configuration is for all versions of a model: those of another interface stay out.
+    served = [one.version for one in cards if one.interface == card.interface]
+    policy = (
+        "all { }"
+        if len(served) == len(cards)
+        else f"specific {{ versions: [ {', '.join(served)} ] }}"
+    )
     arrays = inputs_of(reference_graph(card))
     module = files("forcegate_service.triton").joinpath("python_model.py").read_bytes()
     found = {
-        CONFIG_NAME: _config(card, 'platform: "pytorch_libtorch"', "KIND_AUTO").encode(),
-        PYTHON_CONFIG_NAME: _config(card, 'backend: "python"', "KIND_CPU").encode(),
+        CONFIG_NAME: _config(card, policy, 'platform: "pytorch_libtorch"', "KIND_AUTO").encode(),
+        PYTHON_CONFIG_NAME: _config(card, policy, 'backend: "python"', "KIND_CPU").encode(),
     }
     found |= {f"{version.name}/{MODULE_NAME}": module for version in versions}
     return found | {f"warmup/{tensor.name}": array.tobytes() for tensor, array in arrays}
 
 
-def _config(card: ModelCard, backend: str, kind: str) -> str:
+def _config(card: ModelCard, policy: str, backend: str, kind: str) -> str:
     """``max_batch_size: 0``: the gateway batches, Triton sees one flat graph.
 
-    ``KIND_AUTO`` takes a GPU where there is one. The version policy serves every version, not only
-    the newest.
+    ``KIND_AUTO`` takes a GPU where there is one. The version policy serves every version that has
+    the interface of the newest, not only that one.
     """
     return (
         f'name: "{card.name}"\n'
         f"{backend}\n"
         "max_batch_size: 0\n"
-        "version_policy: { all { } }\n"
-        f"{_tensors('input', INPUTS)}"
-        f"{_tensors('output', OUTPUTS)}"
+        f"version_policy: {{ {policy} }}\n"
+        f"{_tensors('input', input_tensors(card.interface))}"
+        f"{_tensors('output', output_tensors(card.interface))}"
         f"instance_group [ {{ count: 1 kind: {kind} }} ]\n"
         f"{_warm_up(card)}"
     )

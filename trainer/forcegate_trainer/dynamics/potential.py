@@ -12,7 +12,7 @@ from ase.calculators.calculator import BaseCalculator, CalculatorError
 
 from forcegate_client.structures import StructureBatch
 from forcegate_service.graph import build_graph
-from forcegate_service.runtime import Runtime
+from forcegate_service.runtime import LoadedRuntime
 
 __all__ = ["BatchPotential", "CalculatorPotential", "Evaluation", "RuntimePotential"]
 
@@ -43,15 +43,14 @@ class BatchPotential(Protocol):
 
 
 class RuntimePotential:
-    """An exported student in one of the service's runtimes; ``cutoff`` of its graphs in Å."""
+    """An exported student in one of the service's runtimes."""
 
-    def __init__(self, runtime: Runtime, cutoff: float) -> None:
+    def __init__(self, runtime: LoadedRuntime) -> None:
         self._runtime = runtime
-        self._cutoff = cutoff
 
     def __call__(self, batch: StructureBatch, members: Int) -> Evaluation:
         """Evaluate all structures together."""
-        output = self._runtime.evaluate(build_graph(batch, self._cutoff))
+        output = self._runtime.evaluate(build_graph(batch, *self._runtime.card.reach))
         novelty = np.maximum.reduceat(output.atom_novelty, batch.offsets[:-1])
         return Evaluation(output.energy, output.forces, novelty)
 

@@ -47,14 +47,14 @@ class ChargedPotential(PotentialSums):
         (0: all pairs of the structure are listed).
 
         Returns, all float64: energy [B] in eV, forces [N, 3] in eV/Å, virial [B, 3, 3] in eV,
-        charges [N] in e, energy_uncertainty [B] in eV, atom_novelty [N].
+        energy_uncertainty [B] in eV, atom_novelty [N], charges [N] in e.
         """
         energy, forces, virial, charges, element, features = self.evaluate(
             positions, atomic_numbers, edge_index, edge_shift, structure_index, n_atoms,
             pair_index, pair_shift, pair_cutoff,
         )  # fmt: skip
         uncertainty, novelty = self.confidence(features, element, structure_index, n_atoms)
-        return energy, forces, virial, charges, uncertainty, novelty
+        return energy, forces, virial, uncertainty, novelty, charges
 
     def evaluate(
         self,

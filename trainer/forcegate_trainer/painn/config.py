@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from forcegate_service.pairs import PAIR_CUTOFF
+
 __all__ = ["CHARGED_PRESETS", "PRESETS", "PaiNNConfig"]
 
 # H C N O F S Cl
@@ -27,6 +29,11 @@ class PaiNNConfig:
     cutoff: float = 5.0
     elements: tuple[int, ...] = _ORGANIC
     charges: bool = False
+
+    @property
+    def reach(self) -> tuple[float, float | None]:
+        """``cutoff`` and pair cutoff (Å) of the graphs that it takes; None: no pairs."""
+        return self.cutoff, PAIR_CUTOFF if self.charges else None
 
     @property
     def readout_width(self) -> int:

@@ -12,12 +12,11 @@ import torch
 from forcegate_client.dataset import Source
 from forcegate_client.structures import StructureBatch
 from forcegate_service.card import CARD_NAME, ModelCard, file_digest
+from forcegate_service.embedded import tensors_of
 from forcegate_service.graph import build_graph
 from forcegate_trainer.dynamics.potential import BatchPotential, Evaluation, RuntimePotential
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.export import load_student
-from forcegate_trainer.painn.charged_potential import ChargedPotential
-from forcegate_trainer.painn.pairs import charged_arrays
 from forcegate_trainer.serving import opened
 from forcegate_trainer.teachers import parse_teacher
 from forcegate_trainer.training.files import WEIGHTS_NAME
@@ -44,7 +43,7 @@ class Driver:
         folder = Path(self.spec)
         if (folder / CARD_NAME).is_file():
             runtime = opened(folder)
-            return RuntimePotential(runtime, runtime.card.cutoff)
+            return RuntimePotential(runtime)
         if (folder / WEIGHTS_NAME).is_file():
             return _RunPotential(folder)
         return parse_teacher(self.spec).potential()
@@ -81,14 +80,10 @@ class _RunPotential:
     def __init__(self, run: Path) -> None:
         model, config = load_student(run)
         self._model = model.requires_grad_(False)
-        self._cutoff = config.architecture.cutoff
+        self._reach = config.architecture.reach
 
     def __call__(self, batch: StructureBatch, members: Int) -> Evaluation:
-        if isinstance(self._model, ChargedPotential):
-            arrays = charged_arrays(batch, self._cutoff)
-        else:
-            arrays = build_graph(batch, self._cutoff).arrays()
         with torch.inference_mode():
-            energy, forces, *_ = self._model.evaluate(*map(torch.from_numpy, arrays))
+            energy, forces, *_ = self._model.evaluate(*tensors_of(build_graph(batch, *self._reach)))
         # Novelty is calibrated when a student is exported.
         return Evaluation(energy.numpy(), forces.numpy(), np.full(len(batch), np.nan))

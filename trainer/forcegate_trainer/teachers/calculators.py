@@ -78,11 +78,11 @@ class StudentTeacher(Teacher):
         """The student for one structure at a time."""
         from forcegate_trainer.validation.calculator import RuntimeCalculator
 
-        return RuntimeCalculator(self._runtime, self._runtime.card.cutoff)
+        return RuntimeCalculator(self._runtime)
 
     def potential(self) -> BatchPotential:
         """The student for many structures at once."""
-        return RuntimePotential(self._runtime, self._runtime.card.cutoff)
+        return RuntimePotential(self._runtime)
 
     def label(self, structures: StructureBatch, members: Int) -> Iterator[Reply]:
         """Many structures at a time."""

@@ -7,6 +7,8 @@ with its parts apart.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,8 +16,8 @@ from torch import Tensor
 
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import segments
+from forcegate_service.pairs import PairList, find_pairs
 from forcegate_trainer.painn.charged_potential import ChargedPotential
-from forcegate_trainer.painn.pairs import all_pairs
 from forcegate_trainer.training.frames import ChargeTargets, FrameBatch
 from forcegate_trainer.training.graphs import FrameGraphs
 from forcegate_trainer.training.loss import mean_norm
@@ -55,19 +57,20 @@ def charged_batch(
 def _inputs(graphs: FrameGraphs, rows: Int, part: Int, n_together: int) -> tuple[Tensor, ...]:
     """What the model takes; from atom ``n_together`` on nothing joins two parts."""
     graph = graphs.select(rows)
-    pairs = all_pairs(graphs.structures.select(rows))
+    pairs = find_pairs(graphs.structures.select(rows))
     edges = graph.edge_index
     joined = (edges[0] < n_together) | (part[edges[0]] == part[edges[1]])
-    paired = (pairs[0] < n_together) | (part[pairs[0]] == part[pairs[1]])
+    first, second = pairs.index
+    paired = (first < n_together) | (part[first] == part[second])
     edge_shift = graph.edge_shift
     if not joined.all():
         edges, edge_shift = np.ascontiguousarray(edges[:, joined]), edge_shift[joined]
-        pairs = np.ascontiguousarray(pairs[:, paired])
-    arrays = (
-        graph.positions, graph.atomic_numbers, edges, edge_shift, graph.structure_index,
-        graph.n_atoms, pairs, np.zeros((pairs.shape[1], 3)), np.zeros(len(rows)),
-    )  # fmt: skip
-    return tuple(torch.from_numpy(array) for array in arrays)
+    if not paired.all():
+        index = np.ascontiguousarray(pairs.index[:, paired])
+        pairs = PairList(index, pairs.shift[paired], pairs.cutoff)
+    whole = replace(graph, edge_index=edges, edge_shift=edge_shift, pairs=pairs)
+    # Pairs of one structure are shared by all who ask, and torch knows no read-only memory.
+    return tuple(torch.from_numpy(np.require(array, None, ["C", "W"])) for array in whole.arrays())
 
 
 def _targets(dataset: Dataset, frames: Int, complexes: Int, batch: Int) -> ChargeTargets:

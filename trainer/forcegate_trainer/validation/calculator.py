@@ -10,20 +10,24 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from forcegate_client.structures import StructureBatch
 from forcegate_service.graph import build_graph
-from forcegate_service.runtime import Runtime
+from forcegate_service.runtime import LoadedRuntime
 
 __all__ = ["RuntimeCalculator"]
 
 
 class RuntimeCalculator(Calculator):  # type: ignore[misc]  # ASE has no type information
-    """Energy in eV and forces in eV/Å from ``runtime``, whose model has this ``cutoff`` in Å."""
+    """Energy in eV, forces in eV/Å and charges in e, if the model has them, from ``runtime``."""
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces"]
+    implemented_properties: ClassVar[list[str]] = [
+        "energy",
+        "free_energy",
+        "forces",
+        "charges",
+    ]
 
-    def __init__(self, runtime: Runtime, cutoff: float) -> None:
+    def __init__(self, runtime: LoadedRuntime) -> None:
         super().__init__()
         self._runtime = runtime
-        self._cutoff = cutoff
 
     def calculate(
         self,
@@ -33,7 +37,9 @@ class RuntimeCalculator(Calculator):  # type: ignore[misc]  # ASE has no type in
     ) -> None:
         """Evaluate ``atoms``."""
         super().calculate(atoms, properties, system_changes)
-        graph = build_graph(StructureBatch.from_atoms([self.atoms]), self._cutoff)
+        graph = build_graph(StructureBatch.from_atoms([self.atoms]), *self._runtime.card.reach)
         output = self._runtime.evaluate(graph)
         energy = float(output.energy[0])
         self.results = {"energy": energy, "free_energy": energy, "forces": output.forces}
+        if output.charges is not None:
+            self.results["charges"] = output.charges

@@ -10,7 +10,7 @@ from pathlib import Path
 from ase.calculators.calculator import BaseCalculator
 
 from forcegate_service.card import CARD_NAME, ModelCard
-from forcegate_service.runtime import Runtime
+from forcegate_service.runtime import LoadedRuntime
 from forcegate_trainer.dynamics.potential import (
     BatchPotential,
     CalculatorPotential,
@@ -43,7 +43,7 @@ class Subject:
     teacher: str
     folder: Path | None = None
     card: ModelCard | None = None
-    runtime: Runtime | None = None
+    runtime: LoadedRuntime | None = None
 
 
 @contextmanager
@@ -83,7 +83,9 @@ def open_subject(
         )
 
 
-def served(folder: Path, runtime: Runtime, card: ModelCard, teacher: str | None = None) -> Subject:
+def served(
+    folder: Path, runtime: LoadedRuntime, card: ModelCard, teacher: str | None = None
+) -> Subject:
     """The version in ``folder``, evaluated by ``runtime``.
 
     Raises:
@@ -92,8 +94,8 @@ def served(folder: Path, runtime: Runtime, card: ModelCard, teacher: str | None 
     _refuse_other_teacher(card, teacher)
     return Subject(
         name=f"{card.name} version {card.version}",
-        potential=RuntimePotential(runtime, card.cutoff),
-        calculator=lambda: RuntimeCalculator(runtime, card.cutoff),
+        potential=RuntimePotential(runtime),
+        calculator=lambda: RuntimeCalculator(runtime),
         teacher=str(card.teacher["name"]),
         folder=folder,
         card=card,

@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 
 from forcegate_client.dataset import NOT_THERMAL, Dataset, Source
 from forcegate_service.graph import build_graph
-from forcegate_service.runtime import ModelOutput, Runtime
+from forcegate_service.runtime import LoadedRuntime, ModelOutput
 from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.metrics import energy_metrics, force_metrics
@@ -134,9 +134,7 @@ class HeldOut:
         )
 
 
-def predict_held_out(
-    runtime: Runtime, dataset: Dataset, cutoff: float, tell: Tell = tell_nobody
-) -> HeldOut:
+def predict_held_out(runtime: LoadedRuntime, dataset: Dataset, tell: Tell = tell_nobody) -> HeldOut:
     """Evaluate all frames through ``runtime``.
 
     Raises:
@@ -148,7 +146,7 @@ def predict_held_out(
     novelty: list[float] = []
     for start in range(0, len(dataset), _BATCH):
         chosen = np.arange(start, min(start + _BATCH, len(dataset)))
-        graph = build_graph(structures.select(chosen), cutoff)
+        graph = build_graph(structures.select(chosen), *runtime.card.reach)
         output = runtime.evaluate(graph)
         starts = np.cumsum(graph.n_atoms) - graph.n_atoms
         novelty.extend(np.maximum.reduceat(output.atom_novelty, starts))

@@ -87,7 +87,7 @@ def predict(subject: Subject, dataset: Dataset, tell: Tell = tell_nobody) -> tup
         SettingsError: if the frames have no labels.
     """
     if subject.runtime is not None and subject.card is not None:
-        return predict_held_out(subject.runtime, dataset, subject.card.cutoff, tell), 0
+        return predict_held_out(subject.runtime, dataset, tell), 0
     return predict_with(subject.potential, dataset, tell)
 
 
