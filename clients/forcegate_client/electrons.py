@@ -18,14 +18,19 @@ from ase import Atoms
 
 from forcegate_client.errors import InvalidStructure
 
-__all__ = ["NEUTRAL_SINGLET", "SPOKEN_OF", "electrons_of"]
+__all__ = ["NEUTRAL_SINGLET", "SPOKEN_OF", "electrons_of", "tells_electrons"]
 
 NEUTRAL_SINGLET = (0, 1)
 
 # In lower case, without anything but letters and digits.
 _CHARGE = frozenset(
-    {"charge", "totalcharge", "netcharge", "formalcharge", "molecularcharge", "moleculecharge"}
+    {
+        *("charge", "totalcharge", "netcharge", "formalcharge", "molecularcharge"),
+        *("moleculecharge", "systemcharge", "totcharge", "chargetotal", "chg", "qtot", "qtotal"),
+    }
 )
+# Columns of whole charges; ``charges`` are a result, and ``initial_charges`` ASE's own.
+_FORMAL = frozenset({"formalcharge", "formalcharges"})
 _MULTIPLICITY = frozenset(
     {"multiplicity", "mult", "spinmultiplicity", "totalmultiplicity", "molecularmultiplicity"}
 )
@@ -33,7 +38,7 @@ _MULTIPLICITY = frozenset(
 _SPIN = frozenset({"spin", "totalspin"})
 _UNPAIRED = frozenset({"unpaired", "unpairedelectrons", "nunpaired", "uhf"})
 
-SPOKEN_OF = re.compile(rb"charge|mult|spin|unpaired|uhf|magmom", re.IGNORECASE)
+SPOKEN_OF = re.compile(rb"charge|chg|qtot|mult|spin|unpaired|uhf|magmom", re.IGNORECASE)
 """Bytes without a match say nothing of charge or spin: a shortcut for readers of files."""
 
 # By how much a sum of atomic charges or moments may miss a whole number: they were rounded.
@@ -57,11 +62,18 @@ def electrons_of(atoms: Atoms) -> tuple[int, int]:
     return charge, _agreed(_multiplicities(atoms, charge), "multiplicity", 1)
 
 
+def tells_electrons(key: str) -> bool:
+    """Whether an entry of this name is a charge or a spin, in any spelling."""
+    return _plain(key) in _CHARGE | _MULTIPLICITY | _SPIN | _UNPAIRED
+
+
 def _charges(atoms: Atoms) -> Told:
     told = [
         (_named(key, value), _whole(key, value, "charge")) for key, value in _info(atoms, _CHARGE)
     ]
-    return told + _summed(atoms, "initial_charges", "charge", bool(told))
+    for array in ("initial_charges", *(name for name in atoms.arrays if _plain(name) in _FORMAL)):
+        told += _summed(atoms, array, "charge", bool(told))
+    return told
 
 
 def _multiplicities(atoms: Atoms, charge: int) -> Told:
@@ -165,4 +177,6 @@ def _agreed(told: Told, what: str, default: int) -> int:
 
 
 def _named(key: str, value: Any) -> str:
+    if isinstance(value, np.generic):
+        value = value.item()
     return f"{key}={str(value)[:40]!r}" if isinstance(value, str) else f"{key}={value!r:.60}"

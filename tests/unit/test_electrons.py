@@ -43,6 +43,10 @@ def with_array(name: str, values: Any, **info: Any) -> Atoms:
         (water(**{"Total Charge": "+1"}), (1, 1)),
         (water(charge=np.int32(1), total_charge=np.array([1])), (1, 1)),
         (water(charge=None), (0, 1)),
+        (water(qtot=1), (1, 1)),
+        (water(TOTAL_CHARGE=-1, SPIN=2), (-1, 2)),
+        (with_array("formal_charges", [1, 0, 0]), (1, 1)),
+        (with_array("charges", [1.0, 0.0, 0.0]), (0, 1)),
         (water(multiplicity=3), (0, 3)),
         (water(Spin_Multiplicity="3"), (0, 3)),
         (water(unpaired_electrons=2), (0, 3)),
@@ -73,6 +77,7 @@ def test_every_way_to_say_it_is_understood(atoms: Atoms, expected: tuple[int, in
     ("atoms", "named"),
     [
         (water(charge=0.9), "charge=0.9"),
+        (water(charge=np.float64(0.5)), "charge=0.5;"),
         (water(charge="cation"), "cation"),
         (water(Charge=True), "Charge=True"),
         (water(charge=float("nan")), "nan"),

@@ -16,6 +16,7 @@ from ase.build import bulk, molecule
 from ase.db import connect
 from ase.io import read, write
 
+from forcegate_client.electrons import electrons_of
 from forcegate_client.reading import InputUnreadable, Library, Record, open_library
 from forcegate_client.reading.inputs import named_inputs
 
@@ -172,13 +173,23 @@ def test_of_several_files_a_bad_one_costs_only_itself() -> None:
         named("b.traj", "c.xyz")
 
 
-def test_data_bases_keep_names_and_charges() -> None:
-    with connect("in.db") as base:
+@pytest.mark.parametrize("ending", ["db", "json"])
+def test_data_bases_keep_names_and_charges(ending: str) -> None:
+    with connect(f"in.{ending}") as base:
         base.write(molecule("H2O"), name="water")
         base.write(molecule("OH"), name="hydroxide", total_charge=-1)
-    chunk = named("in.db").chunk(0, 2)
-    assert [origin.label for origin in chunk.origins] == ["water", "hydroxide"]
-    assert chunk.structures.charges.tolist() == [0, -1]
+        base.write(molecule("OH"), data={"charge": -1, "spectrum": [1.0, 2.0]})
+    chunk = named(f"in.{ending}").chunk(0, 3)
+    assert [origin.label for origin in chunk.origins][:2] == ["water", "hydroxide"]
+    assert chunk.structures.charges.tolist() == [0, -1, -1]
+
+
+def test_inputs_of_gaussian_keep_charge_and_multiplicity() -> None:
+    atoms = "".join(WATER.splitlines(keepends=True)[2:])
+    Path("in.gjf").write_text(f"#p HF/STO-3G\n\nwater\n\n-1 2\n{atoms}\n")
+    (record,) = all_of(named("in.gjf"))
+    assert record.atoms is not None
+    assert electrons_of(record.atoms) == (-1, 2)
 
 
 def test_what_ase_cannot_read_on_is_one_problem() -> None:

@@ -132,9 +132,11 @@ def test_the_comment_of_plain_xyz_is_a_name(tmp_path: Path) -> None:
         ("hydronium charge=1", 1),
         ("hydronium, Charge: -2", -2),
         ("total_charge = 1 by hand", 1),
+        ("hydronium, charge 1, by hand", 1),
         ("-1 2", -1),
         ("12 3", 0),
         ("charged", 0),
+        ("charge 3rd try", 0),
     ],
 )
 def test_a_charge_in_a_plain_comment_is_one(tmp_path: Path, comment: str, charge: int) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.db import connect
 from ase.io import iread
+from ase.io.formats import filetype
 
+from forcegate_client.electrons import tells_electrons
 from forcegate_client.reading.compression import uncompressed
 from forcegate_client.reading.errors import InputUnreadable
 from forcegate_client.reading.inputs import Input
@@ -18,6 +22,10 @@ from forcegate_client.reading.record import Parsed, Record, RecordInvalid, read_
 from forcegate_client.reading.source import Source
 
 __all__ = ["AseFile"]
+
+_BASES = ("db", "json")
+# Where ASE keeps charge and multiplicity in a calculator, if it is told to make one.
+_SETTINGS: dict[str, dict[str, Any]] = {"gaussian-in": {"attach_calculator": True}}
 
 
 class AseFile(Source):
@@ -74,10 +82,12 @@ class AseFile(Source):
 
     def _begin(self) -> None:
         path = self._open.enter_context(uncompressed(self._input.path))
-        if self._told == "db" or (self._told is None and path.suffix == ".db"):
+        name = self._told or filetype(str(path))
+        if name in _BASES:
             self._frames, self._next = _rows(path), 0
         else:
-            self._frames, self._next = iter(iread(path, index=":", format=self._told)), 0
+            more = _SETTINGS.get(name, {})
+            self._frames, self._next = iter(iread(path, index=":", format=name, **more)), 0
 
     def _parse(self) -> Parsed:
         index, self._next = self._next, self._next + 1
@@ -88,6 +98,9 @@ class AseFile(Source):
             )
         atoms = next(self._frames)
         info = atoms.info
+        # Inputs of Gaussian tell charge and multiplicity as settings of a calculation.
+        told = dict(getattr(atoms.calc, "parameters", {}))
+        info.update((key, value) for key, value in told.items() if tells_electrons(key))
         atoms.calc = None
         return Parsed(atoms, label_of(info), smiles_of(info))
 
@@ -97,5 +110,6 @@ def _rows(path: Path) -> Iterator[Atoms]:
     with connect(path) as base:
         for row in base.select():
             atoms = row.toatoms()
-            atoms.info.update(row.key_value_pairs)
+            told = {**row.data, **row.key_value_pairs}
+            atoms.info.update((key, value) for key, value in told.items() if np.isscalar(value))
             yield atoms

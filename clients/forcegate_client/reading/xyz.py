@@ -30,7 +30,8 @@ _PAIR = r"""[\w./-]+=("[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|[^\s"'{\[]\S*)"""
 _PAIRS = re.compile(rf"\s*{_PAIR}(\s+{_PAIR})*\s*")
 # In the comment of plain XYZ, which is a name, these alone are taken for more than that.
 _ELECTRONS = re.compile(
-    r"\b((?:total[_ ]?|net[_ ]?)?charge|multiplicity|mult|spin|uhf)\s*[=:]\s*([+-]?[\w.]+)",
+    r"\b((?:total[_ ]?|net[_ ]?)?charge|multiplicity|mult|spin|uhf)"
+    r"(?:\s*[=:]\s*|\s+(?=[+-]?\d+(?:[\s,;]|$)))([+-]?[\w.]+)",
     re.IGNORECASE,
 )
 _CHARGE_AND_MULTIPLICITY = re.compile(r"\s*([+-]\d)\s+([1-9])\s*")
