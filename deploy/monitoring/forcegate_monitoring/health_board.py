@@ -233,6 +233,18 @@ HEALTH = Board(
                         )
                     ],
                 ),
+                Panel(
+                    "Captured, and given way since",
+                    "In an hour, by what they had been kept for. Many of them: the folder is full, "
+                    "and should be labelled.",
+                    "none",
+                    [
+                        Query(
+                            _counted("forcegate_capture_evicted_total", "reason"),
+                            f"{_NAMES} {{{{reason}}}}",
+                        )
+                    ],
+                ),
             ],
         ),
     ],
