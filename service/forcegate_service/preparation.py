@@ -138,12 +138,17 @@ class Preparation:
         contacts = self._card.shortest_distances.contacts(graph)
         for b, contact in contacts.remarked.items():
             self._remarks[int(chunk[b])] = contact.remark
-        if contacts.refused:
-            self._keep[chunk[list(contacts.refused)]] = False
+        too_long = self._limit.too_long(graph)
+        if refused := too_long.keys() | contacts.refused.keys():
+            self._keep[chunk[list(refused)]] = False
             graph = keep_structures(graph, self._keep[chunk])
-            for b, contact in contacts.refused.items():
+            for b in refused:
                 index = int(self._index[chunk[b]])
-                self._problems[index] = _too_close(contact, index)
+                self._problems[index] = (
+                    _too_close(contacts.refused[b], index)
+                    if b in contacts.refused
+                    else _too_long(too_long[b], self._limit.longest_s, index)
+                )
             _raise_first(self._request, self._problems)
         pieces = self._limit.pieces(graph)
         self._pieces += pieces
@@ -232,6 +237,17 @@ def _close(received: str, expected: str, structure: int) -> InvalidStructure:
         expected=expected,
         action="check for overlapping atoms, the unit of the positions and the cell",
         code="atoms_too_close",
+        structure=structure,
+    )
+
+
+def _too_long(seconds: float, longest_s: float, structure: int) -> InvalidStructure:
+    return InvalidStructure(
+        f"a structure that is predicted to take {seconds:.3g} s",
+        expected=f"at most {longest_s:.3g} s, since others wait for it",
+        action="ask for a smaller structure, or a smaller model; who runs the server may raise "
+        "FORCEGATE_MAX_STRUCTURE_S",
+        code="structure_too_large",
         structure=structure,
     )
 

@@ -195,7 +195,10 @@ class Serving:
             await on_thread(runtime.close)
             raise
         cost = CostModel.fitted(timings)
-        limit = BatchLimit(cost, self._settings.batch_target_s, self._settings.batch_edges)
+        settings = self._settings
+        limit = BatchLimit(
+            cost, settings.batch_target_s, settings.batch_edges, settings.max_structure_s
+        )
         self._metrics.serving(runtime.card)
         logger.info(
             "serving %s version %s (%s, ready after %.1f s)",

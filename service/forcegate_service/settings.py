@@ -145,6 +145,9 @@ class Settings(BaseSettings):
     max_edges: PositiveInt = Field(
         10_000_000, description="pairs of neighbours in one request, which bound its memory"
     )
+    max_structure_s: PositiveFloat = Field(
+        10.0, description="predicted seconds of one structure, for which all others wait"
+    )
     max_body_bytes: PositiveInt = Field(64 * MIB, description="bytes of a msgpack body")
     max_json_bytes: PositiveInt = Field(16 * MIB, description="bytes of a JSON body")
     max_buffered_bytes: PositiveInt = Field(

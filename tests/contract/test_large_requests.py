@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
+from forcegate_client.messages import PredictRequest
+from forcegate_client.structures import StructureBatch
 from forcegate_service import preparation
+from forcegate_service.fake import write_fake_model
 from forcegate_service.graph import Graph, build_graph
+from forcegate_service.preparation import prepare
 from forcegate_service.scheduling.asked import Asked
-from forcegate_service.scheduling.batch_limit import Piece
+from forcegate_service.scheduling.batch_limit import BatchLimit, Piece
+from forcegate_service.scheduling.cost import CostModel
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 from support.staged import Gate, post, settled, staged, stretched
@@ -65,6 +72,40 @@ async def test_a_bad_structure_at_the_end_is_refused_as_one_at_the_beginning_is(
             results = (await post(client, *mixed, on_error="partial")).json()["results"]
             assert results.pop(at)["problem"]["code"] == "atoms_too_close"
             assert results == good
+
+
+async def test_a_structure_for_which_others_would_wait_too_long_is_refused_before_it_is_evaluated(
+    settings: Settings, water: dict[str, Any]
+) -> None:
+    async with staged(settings.model_copy(update={"max_structure_s": 1e-9})) as (client, runtime):
+        # Several at a time are prepared together, which is no way around.
+        for refusal in await asyncio.gather(*(post(client, water) for _ in range(4))):
+            problem = refusal.json()
+            assert (refusal.status_code, problem["code"]) == (422, "structure_too_large")
+            assert problem["structure"] == 0
+            assert "predicted to take" in problem["received"]
+            assert "1e-09 s" in problem["expected"]
+    assert not runtime.batches
+
+
+def test_of_a_request_only_the_structures_that_take_too_long_are_refused(
+    tmp_path: Path,
+) -> None:
+    # A millisecond an atom, by which the 64 atoms in the middle are predicted to take 64 ms.
+    limit = BatchLimit(CostModel(0.0, 1e-3, 0.0), 0.05, 60_000, longest_s=0.06)
+    n_atoms = [1, 64, 1]
+    positions = [(float(3 * k), 0.0, 0.0) for n in n_atoms for k in range(n)]
+    structures = StructureBatch.from_arrays(
+        n_atoms=n_atoms, atomic_numbers=[1] * 66, positions=np.array(positions)
+    )
+    request = PredictRequest(structures, "fake", on_error="partial")
+    card = write_fake_model(tmp_path)
+    prepared = prepare(request, card, limit, Settings(), {})
+    assert prepared.index.tolist() == [0, 2]
+    assert {b: problem.code for b, problem in prepared.problems.items()} == {
+        1: "structure_too_large"
+    }
+    assert "0.064 s" in str(prepared.problems[1])
 
 
 async def test_a_request_that_turns_out_too_large_leaves_nothing_behind(

@@ -55,6 +55,7 @@ PROBLEM_CODES = frozenset(
         "shape_mismatch",
         "stopping",
         "stress_undefined",
+        "structure_too_large",
         "too_many_atoms",
         "too_many_connections",
         "too_many_pairs",

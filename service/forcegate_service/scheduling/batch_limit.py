@@ -1,7 +1,8 @@
-"""How much of a batch a structure fills: of its seconds, or of its memory."""
+"""How much of a batch a structure fills, of its seconds or memory, and which one is too much."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,12 +34,22 @@ class Piece:
 @dataclass(frozen=True)
 class BatchLimit:
     """A batch of one version takes at most ``target_s`` predicted seconds and ``load`` edges and
-    atoms, unless it is a single structure.
+    atoms, unless it is a single structure. One that is predicted to take more than ``longest_s``
+    is not evaluated at all: a batch is never broken off, and everybody else would wait for it.
     """
 
     cost: CostModel
     target_s: float
     load: int
+    longest_s: float = math.inf
+
+    def too_long(self, graph: Graph) -> dict[int, float]:
+        """The structures of ``graph`` that would take too long, and their predicted seconds."""
+        every = self.cost.base_s + self.cost.marginal(len(graph.atomic_numbers), graph.n_edges)
+        if every <= self.longest_s:
+            return {}
+        seconds = self.cost.base_s + self.cost.marginal(*_sizes(graph))
+        return {int(b): float(seconds[b]) for b in np.flatnonzero(seconds > self.longest_s)}
 
     def pieces(self, graph: Graph) -> list[Piece]:
         """Consecutive pieces of ``graph`` that fill a batch each, or hold a single structure."""
@@ -69,7 +80,11 @@ class BatchLimit:
         return max(self.target_s - self.cost.base_s, 0.5 * self.target_s)
 
     def _shares(self, graph: Graph) -> Float:
-        atoms = graph.n_atoms.astype(np.float64)
-        edges = edges_per_structure(graph).astype(np.float64)
+        atoms, edges = _sizes(graph)
         seconds = self.cost.marginal(atoms, edges)
         return np.maximum(seconds / self._room_s, (atoms + edges) / self.load)
+
+
+def _sizes(graph: Graph) -> tuple[Float, Float]:
+    """Atoms and edges of each structure."""
+    return graph.n_atoms.astype(np.float64), edges_per_structure(graph).astype(np.float64)
