@@ -98,10 +98,11 @@ class ModelCard(BaseModel):
 
     ``cutoff`` and ``minimum_distance`` in Å, the latter of any two atoms; ``elements`` are the
     atomic numbers the model knows; ``files`` maps each file of the version's folder to its digest;
-    ``status`` says for which uses (``md``, ``relax``, ``screening``, ``periodic``) the version was
-    validated; ``interface`` says what the model takes and answers: 1 is a graph of edges, 2 a graph
-    with pairs too, which end at ``pair_cutoff`` Å where a structure is periodic, and atomic charges
-    in the answer; ``histograms`` are what its training set looks like, None on a card from before
+    ``status`` says for which uses (``md``, ``relax``, ``screening``, ``periodic``, and ``binding``
+    of molecules to each other, which older cards lack) the version was validated;
+    ``interface`` says what the model takes and answers: 1 is a graph of edges, 2 a graph with pairs
+    too, which end at ``pair_cutoff`` Å where a structure is periodic, and atomic charges in the
+    answer; ``histograms`` are what its training set looks like, None on a card from before
     they were counted; ``limits`` bound what can make sense.
     """
 

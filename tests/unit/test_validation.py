@@ -66,6 +66,7 @@ TINY = Suite(
     torsions=None,
     novelty=FULL.novelty,
     dissociation=replace(FULL.dissociation, dimers=("Water_dimer",), points=3),
+    binding=None,
 )
 
 

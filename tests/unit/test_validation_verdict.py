@@ -22,6 +22,8 @@ PHYSICS = {
     "relaxed_fraction": 0.95,
     "relative_energy_mae_kcal": 0.5,
     "relative_energy_spearman": 0.9,
+    "s66_mae_kcal": 1.0,
+    "s66_wrong_signs": 0.0,
 }
 
 
@@ -36,6 +38,7 @@ def test_a_perfect_student_is_approved_for_all_that_was_measured_and_never_for_c
         "md": "approved",
         "relax": "approved",
         "screening": "approved",
+        "binding": "approved",
         "periodic": "not_validated",
     }
     assert tuple(verdicts) == USES

@@ -37,7 +37,7 @@ __all__ = ["export", "load_student"]
 # Å; atoms closer than this are not chemistry, and no teacher was asked about them.
 _MINIMUM_DISTANCE = 0.5
 _REFERENCE_ATOMS = 8
-_USES = ("md", "relax", "screening", "periodic")
+_USES = ("md", "relax", "screening", "binding", "periodic")
 # Fields of the settings that have a place of their own in the card.
 _RECORDED_ELSEWHERE = frozenset({"architecture", "datasets", "dataset_hash"})
 

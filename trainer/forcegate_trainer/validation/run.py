@@ -25,6 +25,7 @@ from forcegate_trainer.validation.dynamics.control import teacher_control
 from forcegate_trainer.validation.dynamics.suite_runs import MDResults, run_suite
 from forcegate_trainer.validation.dynamics.survival import survival_section
 from forcegate_trainer.validation.dynamics.trajectories import trajectory_section
+from forcegate_trainer.validation.interactions.binding import binding_section
 from forcegate_trainer.validation.report import write_report
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.settings import Suite
@@ -111,8 +112,12 @@ def _static_sections(
     if suite.torsions is not None:
         yield torsion_section(make, potential, teacher, smiles, suite.torsions, tell)
     if suite.dissociation is not None:
-        cutoff = None if subject.card is None else subject.card.cutoff
+        card = subject.card
+        # Charges and dispersion reach beyond the cutoff.
+        cutoff = None if card is None or card.charges else card.cutoff
         yield dissociation_section(potential, teacher, cutoff, suite.dissociation, tell)
+    if suite.binding is not None:
+        yield binding_section(potential, teacher, suite.binding, tell)
 
 
 def _dynamic_sections(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.validation.confidence.novelty import NoveltySettings
+from forcegate_trainer.validation.interactions.binding import BindingSettings
 from forcegate_trainer.validation.statics.dissociation import DissociationSettings
 from forcegate_trainer.validation.statics.relaxation import RelaxationSettings
 from forcegate_trainer.validation.statics.screening import ScreeningSettings
@@ -76,6 +77,7 @@ class Suite:
     torsions: TorsionSettings | None
     novelty: NoveltySettings | None
     dissociation: DissociationSettings | None
+    binding: BindingSettings | None
 
 
 _CONTROL_RUN = NVESettings(duration_ps=2.0)
@@ -109,6 +111,7 @@ FULL = Suite(
     torsions=TorsionSettings(),
     novelty=NoveltySettings(),
     dissociation=DissociationSettings(),
+    binding=BindingSettings(),
 )
 
 QUICK = Suite(
@@ -128,6 +131,7 @@ QUICK = Suite(
     torsions=TorsionSettings(molecules=2, angles=12),
     novelty=NoveltySettings(structures=8),
     dissociation=DissociationSettings(dimers=("Water_dimer",)),
+    binding=BindingSettings(every=6),
 )
 
 SUITES = {suite.name: suite for suite in (QUICK, FULL)}

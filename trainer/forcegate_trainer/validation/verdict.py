@@ -76,10 +76,12 @@ CRITERIA = (
         0.9,
         True,
     ),
+    Criterion("binding", "s66_mae_kcal", "MAE to CCSD(T) of S66, kcal/mol", 1.0),
+    Criterion("binding", "s66_wrong_signs", "pairs of S66 that are repelled", 0.0),
 )
 
 # Periodic systems were not trained on: nothing is measured that could approve them.
-USES = ("md", "relax", "screening", "periodic")
+USES = ("md", "relax", "screening", "binding", "periodic")
 
 _FEW = "this suite is too short to judge by"
 _UNTRAINED = "students are not trained on periodic systems, and nothing about them was measured"

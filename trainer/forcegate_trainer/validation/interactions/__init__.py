@@ -1,0 +1,1 @@
+"""What holds molecules together, against published references and the teacher."""
