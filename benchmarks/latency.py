@@ -26,7 +26,7 @@ from forcegate_bench.rows import Findings, Row, plain, write
 from forcegate_client import RemoteCalculator
 from forcegate_client.cli.outspoken import run
 from forcegate_service.fake import write_fake_model
-from forcegate_service.loading import load_version, version_folders
+from forcegate_service.loading import load_version, newest_version
 from forcegate_service.runtimes import runtime_loader
 from forcegate_service.settings import Settings
 from forcegate_trainer.demo.gateway import running_gateway
@@ -67,7 +67,7 @@ def measure(name: str, calculator: Calculator, atoms: Atoms, steps: int, rounds:
 
 def in_process(repository: Path, model: str) -> RuntimeCalculator:
     """The newest version of ``model``, opened as the gateway opens it."""
-    folder = [path for path in version_folders(repository) if path.parent.name == model][-1]
+    folder = newest_version(repository, model)
     runtime = load_version(folder, runtime_loader(Settings(model_repository=repository)))
     return RuntimeCalculator(runtime)
 

@@ -15,6 +15,7 @@ from ase.build import molecule
 from rich.console import Console
 from rich.table import Table
 
+from forcegate_client.cli.outspoken import run
 from forcegate_client.structures import StructureBatch
 from forcegate_service.graph import build_graph
 from forcegate_trainer.validation.suite import PUBLIC, molecule_from_smiles
@@ -108,4 +109,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from forcegate_service.card import ModelCard
 from forcegate_service.fake import write_fake_model
-from forcegate_service.loading import version_folders
+from forcegate_service.loading import newest_version
 
 if TYPE_CHECKING:
     from forcegate_bench.in_process import InProcess
@@ -66,14 +66,9 @@ def subject_of(
             folder = alone / card.name / card.version
             yield Subject(_TOY, alone, folder, False, {"FORCEGATE_RUNTIME": "fake"})
             return
-        found = [path for path in version_folders(repository) if path.parent.name == model]
-        if not found:
-            raise LookupError(
-                f"no model {model} in {repository}; expected a folder {model}/<version> there; "
-                "give --model-repository or another --model"
-            )
-        folder = alone / model / found[-1].name
+        found = newest_version(repository, model)
+        folder = alone / model / found.name
         folder.parent.mkdir()
-        folder.symlink_to(found[-1].resolve(), target_is_directory=True)
+        folder.symlink_to(found.resolve(), target_is_directory=True)
         settings = {} if compiled else {"FORCEGATE_COMPILE": "never"}
         yield Subject(model, alone, folder, compiled, settings)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from forcegate_client.errors import ForcegateError
+from forcegate_client.errors import ForcegateError, ModelNotFound
 from forcegate_client.structures import StructureBatch
 from forcegate_service.card import ModelCard
 from forcegate_service.errors import ModelRefused
@@ -17,6 +17,7 @@ from forcegate_service.scheduling.cost import Timing
 
 __all__ = [
     "load_version",
+    "newest_version",
     "open_version",
     "recognise",
     "time_graph",
@@ -50,6 +51,24 @@ def version_folders(repository: Path) -> list[Path]:
             action="export a model, or set --model-repository",
         )
     return sorted(folders, key=lambda path: (path.parent.name, int(path.name)))
+
+
+def newest_version(repository: Path, model: str) -> Path:
+    """The folder of the newest version of ``model``.
+
+    Raises:
+        ModelRefused: if there is no such repository, or nothing in it.
+        ModelNotFound: if the model is not in it.
+    """
+    folders = version_folders(repository)
+    found = [folder for folder in folders if folder.parent.name == model]
+    if not found:
+        raise ModelNotFound(
+            f"model {model!r} of {repository}",
+            expected=f"one of {', '.join(sorted({folder.parent.name for folder in folders}))}",
+            action="name one of them, or another repository",
+        )
+    return found[-1]
 
 
 def load_version(folder: Path, load: RuntimeLoader) -> LoadedRuntime:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import typer
@@ -87,6 +88,29 @@ def test_a_script_says_what_ended_it(body: str, code: int, words: str) -> None:
         _, said = running.communicate(timeout=60)
     assert running.returncode == code
     assert words in said
+
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+NOWHERE = ["--model-repository", "nowhere"]
+# Where a benchmark looks for what it measures, and finds nothing.
+ABSENT = {
+    **dict.fromkeys(
+        ("latency", "load", "overload", "fairness", "monitoring", "overhead", "soak"), NOWHERE
+    ),
+    "relaxation": ["--dataset", "nowhere.h5"],
+    "screening": NOWHERE,
+    "neighbors": ["--no-such-option"],
+}
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("name", ABSENT)
+def test_a_benchmark_of_what_is_not_there_says_so_in_words(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, BENCHMARKS / f"{name}.py", *ABSENT[name]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "nowhere" in done.stderr or "no-such-option" in done.stderr
 
 
 def test_a_reader_that_has_had_enough_is_no_failure_to_speak_of() -> None:

@@ -18,10 +18,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from forcegate_client.cli.signals import Stopped
+from forcegate_client.errors import ForcegateError
 
 __all__ = ["OutspokenCommand", "OutspokenGroup", "end_broken", "run"]
 
-_UNFORESEEN = 1
+_UNFORESEEN = _REFUSED = 1
 
 
 class OutspokenCommand(TyperCommand):
@@ -63,6 +64,10 @@ def _spoken(invoke: Callable[[Any], Any], ctx: Any) -> Any:
     except KeyboardInterrupt as stop:
         print(Stopped.word(stop), file=sys.stderr)
         ctx.exit(Stopped.exit_code(stop))
+    except ForcegateError as error:
+        # What was received, expected and can be done about it: a traceback would hide that.
+        print(f"error: {error}", file=sys.stderr)
+        ctx.exit(_REFUSED)
     except (BrokenPipeError, EOFError) as error:
         end_broken(error, ctx)
 
