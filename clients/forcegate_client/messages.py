@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ __all__ = [
     "PredictResponse",
     "Predictions",
     "rows_of",
+    "units_with",
 ]
 
 PROPERTIES = ("energy", "forces", "stress", "uncertainty", "charges", "dipole")
@@ -58,6 +59,8 @@ UNITS = {
     "net_charge": "e",
     "dipole": "e·Å",
 }
+# Units that clients of before do not know are told only with a number that has them.
+_TOLD_IF_THERE = frozenset({"charges", "net_charge", "dipole"})
 
 OnError = Literal["raise", "partial"]
 Float = npt.NDArray[np.float64]
@@ -101,6 +104,11 @@ class Predictions:
     problems: dict[int, dict[str, Any]] = field(default_factory=dict)
     warnings: dict[int, list[str]] = field(default_factory=dict)
 
+    @property
+    def units(self) -> dict[str, str]:
+        """What an answer says of its numbers."""
+        return units_with(name for name in _TOLD_IF_THERE if getattr(self, name) is not None)
+
 
 @dataclass(frozen=True)
 class PredictResponse:
@@ -128,6 +136,12 @@ class PredictResponse:
         """Model, version and digests, to be told to people."""
         card = f" and card {self.card_digest}" if self.card_digest else ""
         return f"{self.model} {self.version} with digest {self.digest}{card}"
+
+
+def units_with(columns: Iterable[str]) -> dict[str, str]:
+    """The units that an answer with these columns must tell; those of before always."""
+    told = set(columns)
+    return {n: unit for n, unit in UNITS.items() if n not in _TOLD_IF_THERE or n in told}
 
 
 def rows_of(counts: Sequence[int]) -> list[slice]:

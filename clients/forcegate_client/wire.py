@@ -67,11 +67,11 @@ from forcegate_client.fields import (
 from forcegate_client.messages import (
     PER_ATOM,
     PER_STRUCTURE,
-    UNITS,
     OnError,
     Predictions,
     PredictRequest,
     PredictResponse,
+    units_with,
 )
 from forcegate_client.structures import StructureBatch
 
@@ -180,7 +180,7 @@ def encode_response(response: PredictResponse) -> bytes:
         "model": response.model,
         "version": response.version,
         "digest": response.digest,
-        "units": UNITS,
+        "units": predictions.units,
         "status": response.status,
         "timing": response.timing,
         "results": results,
@@ -204,8 +204,8 @@ def decode_response(body: bytes) -> PredictResponse:
             expected=f"a forcegate response with schema {SCHEMA}",
             action="check the URL and the server's version",
         )
-    _check_units(message.get("units"))
     results = message["results"]
+    _check_units(message.get("units"), units_with(results))
     index = buffer(results, "index", "<i4").astype(np.int64)
     n_atoms = buffer(results, "n_atoms", "<i4", rows=len(index)).astype(np.int64)
     ascending = np.count_nonzero(index[1:] <= index[:-1]) == 0 and (not len(index) or index[0] >= 0)
@@ -355,13 +355,13 @@ def _is_schema(value: Any) -> bool:
     return type(value) is int and value == SCHEMA
 
 
-def _check_units(units: Any) -> None:
+def _check_units(units: Any, wanted: dict[str, str]) -> None:
     """Numbers in other units are other numbers; a newer server may name more."""
-    if units == UNITS:
+    if units == wanted:
         return
-    if not isinstance(units, dict) or any(units.get(name) != unit for name, unit in UNITS.items()):
+    if not isinstance(units, dict) or any(units.get(name) != unit for name, unit in wanted.items()):
         raise wrong_response(
-            f"units {shown(units)}", ", ".join(f"{name} in {unit}" for name, unit in UNITS.items())
+            f"units {shown(units)}", ", ".join(f"{name} in {unit}" for name, unit in wanted.items())
         )
 
 

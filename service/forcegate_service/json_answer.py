@@ -11,7 +11,6 @@ from pydantic_core import to_json
 from forcegate_client.messages import (
     PER_ATOM,
     PER_STRUCTURE,
-    UNITS,
     Predictions,
     PredictResponse,
     rows_of,
@@ -59,7 +58,7 @@ def write_json(response: PredictResponse, ids: Sequence[str] | None) -> bytes:
         "version": response.version,
         "digest": response.digest,
         "card_digest": response.card_digest,
-        "units": UNITS,
+        "units": response.predictions.units,
         "status": response.status,
         "results": _results(response.predictions, ids),
         "timing": response.timing,
