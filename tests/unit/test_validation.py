@@ -66,7 +66,7 @@ TINY = Suite(
     torsions=None,
     novelty=FULL.novelty,
     dissociation=replace(FULL.dissociation, dimers=("Water_dimer",), points=3),
-    binding=None,
+    binding=replace(FULL.binding, every=22),
 )
 
 
@@ -136,6 +136,7 @@ def test_validation_writes_report_and_card_and_leaves_the_model_alone(
     assert verdicts["md"].decided_by == ("nve_drift_bound_max",)
     assert verdicts["relax"].status != "not_validated"
     assert verdicts["screening"].status == "not_validated"
+    assert verdicts["binding"].status != "not_validated"
     assert verdicts["periodic"].status == "not_validated"
 
     card = ModelCard.load(version)
@@ -144,6 +145,7 @@ def test_validation_writes_report_and_card_and_leaves_the_model_alone(
     assert card.metrics["validation"] == {"force_rmse": 0.1}
     assert card.metrics["test"]["frames"] == 2
     assert card.metrics["verdicts"]["figures"]["trajectory_force_rmse"] > 0.02
+    assert 0.05 < card.metrics["verdicts"]["figures"]["s66_mae_kcal"] < 5.0
 
     text = (report / "report.md").read_text()
     content = json.loads((report / "report.json").read_text())
@@ -171,6 +173,7 @@ def test_a_suite_that_does_not_judge_leaves_the_card_as_it_is(
         test_molecules=0,
         relaxation=None,
         dissociation=None,
+        binding=None,
     )
     verdicts = validate(
         _another_method_as(version),
@@ -190,7 +193,13 @@ def test_a_student_that_keeps_nothing_together_is_reported_not_hidden(
     """The fake model is a repulsion: everything flies apart, and the report says so."""
     card = ModelCard.load(version)
     subject = served(version, FakeRuntime(card), card)
-    long = replace(TINY, main=replace(TINY.main, settle_ps=3.0), relaxation=None, dissociation=None)
+    long = replace(
+        TINY,
+        main=replace(TINY.main, settle_ps=3.0),
+        relaxation=None,
+        dissociation=None,
+        binding=None,
+    )
     verdicts = validate(
         subject, data, long, tmp_path / "report", tmp_path / "control.json", tell_nobody
     )
