@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from forcegate_client.cli.console import CommandError
+from forcegate_client.md.checkpoint import CHECKPOINT
 from forcegate_client.writing import require_writable, unwritable
 
 __all__ = ["before_name", "check_folder", "end_folder", "new_folder"]
@@ -41,7 +42,8 @@ def check_folder(folder: Path, overwrite: bool, marker: str) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder; if nothing is in it at the end, it goes and the earlier one comes back.
+    """An empty folder; if no checkpoint is in it at the end, from which the run could go on, it
+    goes and the earlier one comes back.
 
     Raises:
         OutputUnwritable: if it cannot be made.
@@ -60,8 +62,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        if folder.is_dir() and not (folder / CHECKPOINT).is_file():
+            shutil.rmtree(folder)
             if aside.is_dir():
                 aside.rename(folder)
 

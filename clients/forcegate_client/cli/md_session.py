@@ -116,11 +116,12 @@ class MDSession:
                     output.finish(last, self.summary, self._title(), settings.conserves_energy)
         except (OSError, OutputUnwritable) as error:
             told = error if isinstance(error, OutputUnwritable) else unwritable(folder, error)
-            raise with_state(
-                told,
-                f"the run is kept as of its last checkpoint in {folder / CHECKPOINT}; with "
-                "--continue it goes on",
-            ) from error
+            kept = folder / CHECKPOINT
+            state = "nothing was recorded yet, and nothing is kept"
+            if kept.is_file():
+                state = f"the run is kept as of its last checkpoint in {kept}; with --continue it "
+                state += "goes on"
+            raise with_state(told, state) from error
 
     def _served(self) -> dict[str, Any]:
         return {
