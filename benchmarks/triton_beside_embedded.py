@@ -60,6 +60,13 @@ def main(
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
         log = out.with_suffix(".triton.log")
+        # First of all, because it says in words what is not there.
+        subjects = {
+            name: running.enter_context(
+                subject_of(model_repository, model, compiled=name == COMPILED)
+            )
+            for name in steps
+        }
         address = running.enter_context(
             running_triton(model_repository / model, folder, layout.inference, log)
         )
@@ -70,10 +77,10 @@ def main(
         }
         gateways = {}
         for name, wanted in settings.items():
-            compiled = name == COMPILED
-            subject = running.enter_context(subject_of(model_repository, model, compiled=compiled))
             own = out.with_suffix(f".{len(gateways)}.log")
-            gateways[name] = running.enter_context(start_gateway(subject, layout, own, wanted))
+            gateways[name] = running.enter_context(
+                start_gateway(subjects[name], layout, own, wanted)
+            )
         pool = Pool.make(forcegate_msgpack(model), MOLECULE)
         shaken = Shaken(MOLECULE)
         for _ in range(TURNS):

@@ -99,6 +99,8 @@ ABSENT = {
     ),
     "relaxation": ["--dataset", "nowhere.h5"],
     "screening": NOWHERE,
+    "serving_peers": NOWHERE,
+    "triton_beside_embedded": NOWHERE,
     "neighbors": ["--no-such-option"],
 }
 
