@@ -194,8 +194,11 @@ class ModelCard(BaseModel):
 
     @property
     def fit_for_something(self) -> bool:
-        """Whether validation approved the version for any use, be it with caution."""
-        return any(verdict in ("approved", "caution") for verdict in self.status.values())
+        """Whether validation approved the version for any of ``USES``, be it with caution.
+
+        What else it was measured for, such as ``binding``, is no use of its own.
+        """
+        return any(self.status.get(use) in ("approved", "caution") for use in USES)
 
     def verify(self, folder: Path) -> None:
         """Compare the files in ``folder`` with the digests of this card.

@@ -56,9 +56,11 @@ async def test_the_newest_version_that_is_fit_for_something_is_the_default(
     add(repository, "2", NOTHING | {"relax": "caution"})
     add(repository, "3", NOTHING)
     add(repository, "4", REJECTED)
+    # Pairs that are bound well do not make a model fit for dynamics, relaxation or screening.
+    add(repository, "5", REJECTED | {"binding": "approved"})
     async with gateway_client(settings) as client:
         entry = await listed(client)
-        assert (entry["default_version"], entry["versions"]) == ("2", ["1", "2", "3", "4"])
+        assert (entry["default_version"], entry["versions"]) == ("2", ["1", "2", "3", "4", "5"])
         assert "validated" in entry["default_reason"]
         assert (await post(client, water)).json()["version"] == "2"
         assert (await client.get("/v1/models/fake")).json()["version"] == "2"
