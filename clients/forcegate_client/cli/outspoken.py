@@ -26,11 +26,16 @@ _UNFORESEEN = _REFUSED = 1
 
 
 class OutspokenCommand(TyperCommand):
-    """A command that fails in no silence."""
+    """The one command of a script, which fails in no silence, and in words where it is refused."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run it; ``ctx`` is a click context, wherever typer takes it from."""
-        return _spoken(super().invoke, ctx)
+        try:
+            return _spoken(super().invoke, ctx)
+        except ForcegateError as error:
+            # What was received, expected and can be done about it: a traceback would hide that.
+            print(f"error: {error}", file=sys.stderr)
+            ctx.exit(_REFUSED)
 
 
 class OutspokenGroup(TyperGroup):
@@ -64,10 +69,6 @@ def _spoken(invoke: Callable[[Any], Any], ctx: Any) -> Any:
     except KeyboardInterrupt as stop:
         print(Stopped.word(stop), file=sys.stderr)
         ctx.exit(Stopped.exit_code(stop))
-    except ForcegateError as error:
-        # What was received, expected and can be done about it: a traceback would hide that.
-        print(f"error: {error}", file=sys.stderr)
-        ctx.exit(_REFUSED)
     except (BrokenPipeError, EOFError) as error:
         end_broken(error, ctx)
 
