@@ -26,7 +26,9 @@ __all__ = [
     "units_with",
 ]
 
-PROPERTIES = ("energy", "forces", "stress", "uncertainty", "charges", "dipole")
+PROPERTIES = (
+    *("energy", "forces", "stress", "uncertainty", "charges", "dipole", "force_uncertainty"),
+)
 COLUMNS_OF = {
     "energy": ("energy",),
     "forces": ("forces",),
@@ -34,6 +36,7 @@ COLUMNS_OF = {
     "uncertainty": ("energy_uncertainty", "max_novelty"),
     "charges": ("charges", "net_charge"),
     "dipole": ("dipole",),
+    "force_uncertainty": ("force_uncertainty",),
 }
 """The columns of ``Predictions`` that each property is answered with."""
 PER_STRUCTURE = {
@@ -45,7 +48,7 @@ PER_STRUCTURE = {
     "dipole": 3,
 }
 """The columns of ``Predictions`` with a row for each structure, and how many numbers it has."""
-PER_ATOM = {"forces": 3, "charges": 1}
+PER_ATOM = {"forces": 3, "charges": 1, "force_uncertainty": 1}
 """Those with a row for each atom."""
 # A server answers to this name with the model of its choice, and says which it is.
 DEFAULT_MODEL = "default"
@@ -58,9 +61,10 @@ UNITS = {
     "charges": "e",
     "net_charge": "e",
     "dipole": "e·Å",
+    "force_uncertainty": "eV/Å",
 }
 # Units that clients of before do not know are told only with a number that has them.
-_TOLD_IF_THERE = frozenset({"charges", "net_charge", "dipole"})
+_TOLD_IF_THERE = frozenset({"charges", "net_charge", "dipole", "force_uncertainty"})
 
 OnError = Literal["raise", "partial"]
 Float = npt.NDArray[np.float64]
@@ -86,7 +90,8 @@ class Predictions:
     ``index`` [K] and ``n_atoms`` [K] say which they are; ``energy`` [K] in eV, ``forces`` [ΣN, 3]
     in eV/Å, ``stress`` [K, 6] in eV/Å³, ``energy_uncertainty`` [K] in eV, ``max_novelty`` [K],
     ``charges`` [ΣN] of atoms in e and their sum ``net_charge`` [K], ``dipole`` [K, 3] in e·Å about
-    the centre of mass.
+    the centre of mass, ``force_uncertainty`` [ΣN] in eV/Å, the standard deviation of a component of
+    an atom's force.
     What was not asked for is ``None``. ``problems`` holds a problem document for each structure
     that failed, ``warnings`` the remarks on those that did not, both keyed by structure index.
     """
@@ -101,6 +106,7 @@ class Predictions:
     charges: Float | None = None
     net_charge: Float | None = None
     dipole: Float | None = None
+    force_uncertainty: Float | None = None
     problems: dict[int, dict[str, Any]] = field(default_factory=dict)
     warnings: dict[int, list[str]] = field(default_factory=dict)
 

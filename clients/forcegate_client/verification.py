@@ -185,7 +185,7 @@ def _check_columns(found: Predictions, properties: tuple[str, ...]) -> None:
             raise _wrong(f"a negative {name}", "a number of at least 0")
 
 
-_NEVER_NEGATIVE = frozenset({"energy_uncertainty", "max_novelty"})
+_NEVER_NEGATIVE = frozenset({"energy_uncertainty", "max_novelty", "force_uncertainty"})
 
 
 def _check_problem(place: int, problem: Mapping[str, Any]) -> None:

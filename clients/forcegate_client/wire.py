@@ -30,6 +30,7 @@ results                buffer                   meaning
 ``charges``            ``<f8`` [ΣN]             e
 ``net_charge``         ``<f8`` [K]              e
 ``dipole``             ``<f8`` [K, 3]           e·Å, about the centre of mass
+``force_uncertainty``  ``<f8`` [ΣN]             eV/Å
 ``problems``           map                      index as str → problem document of what failed
 ``warnings``           map                      index as str → list of str
 =====================  =======================  ==================================================

@@ -24,9 +24,15 @@ Bool = npt.NDArray[np.bool_]
 
 
 def failures(
-    prepared: Prepared, answers: Sequence[Answer], version: ServedVersion
+    prepared: Prepared,
+    answers: Sequence[Answer],
+    version: ServedVersion,
+    partner: Sequence[Answer] = (),
 ) -> dict[int, ForcegateError]:
-    """The structures that ``version`` could not compute, by their index in the request."""
+    """The structures that ``version`` could not compute, by their index in the request.
+
+    ``partner`` are the answers that its own are compared with, if they are.
+    """
     card = version.card
     charges = prepared.request.structures.charges
     found: dict[int, ForcegateError] = {}
@@ -48,6 +54,15 @@ def failures(
         for b, fault in answer.faults.items():
             found[int(prepared.index[first + b])] = fault
         first += len(piece.graph.n_atoms)
+    for k in _unanswered(partner, prepared):
+        found.setdefault(
+            int(prepared.index[k]),
+            PredictionNotFinite(
+                "a structure for which the answer of the model's partner is not a finite number",
+                expected="a geometry like those the models were trained on",
+                action="leave force_uncertainty out; other structures are not affected",
+            ),
+        )
     for index, failure in found.items():
         if not isinstance(failure, RuntimeUnavailable):
             failure.structure = index
@@ -60,8 +75,12 @@ def respond(
     failed: dict[int, ForcegateError],
     card: ModelCard,
     remarks: Sequence[str] = (),
+    partner: Sequence[Answer] = (),
 ) -> PredictResponse:
-    """The response with everything that was asked for; ``remarks`` are about each structure."""
+    """The response with everything that was asked for; ``remarks`` are about each structure.
+
+    ``partner`` are the answers that tell how wrong forces are.
+    """
     keep = None if not failed else ~np.isin(prepared.index, list(failed))
     problems = prepared.problems | failed
     return PredictResponse(
@@ -70,7 +89,7 @@ def respond(
         digest=card.digest,
         card_digest=card.card_digest,
         status=dict(card.status),
-        predictions=_predictions(prepared, answers, keep, problems, remarks, card),
+        predictions=_predictions(prepared, answers, keep, problems, remarks, card, partner),
         timing={
             "queue_s": answers[0].queue_s if answers else 0.0,
             "graph_s": prepared.graph_s,
@@ -87,12 +106,18 @@ def _predictions(
     problems: dict[int, ForcegateError],
     remarks: Sequence[str],
     card: ModelCard,
+    partner: Sequence[Answer],
 ) -> Predictions:
     """``keep`` [K] are the computed structures that have an answer, None if all of them have."""
     batch, wanted = prepared.request.structures, prepared.request.properties
     index = prepared.index
     n_atoms = batch.n_atoms[index]
     output = _joined([answer.output for answer in answers], card.charges)
+    sigma = None
+    if partner and card.force_partner is not None:
+        others = np.concatenate([answer.output.forces for answer in partner])
+        sigma = card.force_partner.sigma(output.forces, others, n_atoms)
+        sigma = sigma if keep is None else sigma[np.repeat(keep, n_atoms)]
     if keep is not None:
         output = output.part(keep, np.repeat(keep, n_atoms))
         index, n_atoms = index[keep], n_atoms[keep]
@@ -119,6 +144,7 @@ def _predictions(
         charges=charges,
         net_charge=net_charge,
         dipole=dipole,
+        force_uncertainty=sigma,
         problems={b: problems[b].to_problem() for b in sorted(problems)},
         warnings=_warnings(prepared, index, problems, remarks),
     )
@@ -168,3 +194,13 @@ def _finite(output: ModelOutput, n_atoms: npt.NDArray[np.int64]) -> Bool:
     finite &= np.isfinite(output.virial).all(axis=(1, 2))
     finite &= np.bincount(np.repeat(np.arange(len(n_atoms)), n_atoms), ~atoms, len(n_atoms)) == 0
     return finite
+
+
+def _unanswered(partner: Sequence[Answer], prepared: Prepared) -> list[int]:
+    """The computed structures, counted from 0, for which the partner has no forces."""
+    if not partner or all(answer.finite for answer in partner):
+        return []
+    forces = np.concatenate([answer.output.forces for answer in partner])
+    counts = prepared.request.structures.n_atoms[prepared.index]
+    finite = np.isfinite(forces).all(axis=1)
+    return np.flatnonzero(~np.logical_and.reduceat(finite, np.cumsum(counts) - counts)).tolist()

@@ -19,6 +19,7 @@ from forcegate_client.atomic_write import write_atomically
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contacts import ShortestDistances
 from forcegate_service.errors import ModelRefused
+from forcegate_service.force_uncertainty import ForcePartner
 from forcegate_service.monitoring.histograms import TrainingHistograms
 from forcegate_service.pairs import PAIR_CUTOFF
 
@@ -103,7 +104,8 @@ class ModelCard(BaseModel):
     ``interface`` says what the model takes and answers: 1 is a graph of edges, 2 a graph with pairs
     too, which end at ``pair_cutoff`` Å where a structure is periodic, and atomic charges in the
     answer; ``histograms`` are what its training set looks like, None on a card from before
-    they were counted; ``limits`` bound what can make sense.
+    they were counted; ``limits`` bound what can make sense; ``force_partner`` is the version whose
+    disagreement tells how wrong forces are, None where none was calibrated.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -131,6 +133,7 @@ class ModelCard(BaseModel):
     limits: Limits = Limits()
     interface: Literal[1, 2] = 1
     pair_cutoff: Positive = PAIR_CUTOFF
+    force_partner: ForcePartner | None = None
 
     @property
     def reach(self) -> tuple[float, float | None]:

@@ -250,10 +250,11 @@ class Gateway:
                     prepared, seconds = preparation.prepared(), preparation.expected_s
                 self._guess.learn(form, len(body), seconds)
                 answers = await asked.answers(reservation)
-            failed = failures(prepared, answers, version)
+            partner = await self._asked_of_partner(version.card, prepared, flow, reservation)
+            failed = failures(prepared, answers, version, partner)
             remarks = self._remarks(request, version.card)
             answer = partial(
-                self._answer, version.card, prepared, answers, failed, remarks, answer_form
+                self._answer, version.card, prepared, answers, partner, failed, remarks, answer_form
             )
             # What is counted is counted in the next turn of the loop: the answer leaves first.
             soon = asyncio.get_running_loop().call_soon
@@ -265,6 +266,21 @@ class Gateway:
             finally:
                 if self.observers:
                     soon(self._observe, Served(version.card, prepared, answers, failed, flow.key))
+
+    async def _asked_of_partner(
+        self, card: ModelCard, prepared: Prepared, flow: Flow, reservation: Reservation
+    ) -> list[Answer]:
+        """What the version of ``card`` is compared with, in the order of ``prepared``; none unless
+        the uncertainty of forces is wanted.
+        """
+        if "force_uncertainty" not in prepared.request.properties:
+            return []
+        partner = self.models.partner(card)
+        pieces = [cut for piece in prepared.pieces for cut in partner.limit.pieces(piece.graph)]
+        reservation.change_to(sum(piece.seconds for piece in pieces))
+        with partner.in_use(), Asked(self._dispatcher, partner, flow) as asked:
+            asked.submit(pieces)
+            return await asked.answers(reservation)
 
     def _observe(self, seen: Served) -> None:
         for observer in self.observers:
@@ -342,6 +358,7 @@ class Gateway:
         card: ModelCard,
         prepared: Prepared,
         answers: list[Answer],
+        partner: list[Answer],
         failed: dict[int, ForcegateError],
         remarks: list[str],
         form: Form,
@@ -355,7 +372,7 @@ class Gateway:
             raise failed[away[0]]
         if failed and prepared.request.on_error == "raise":
             raise failed[min(failed)]
-        response = respond(prepared, answers, failed, card, remarks)
+        response = respond(prepared, answers, failed, card, remarks, partner)
         if form == JSON:
             body = write_json(response, prepared.request.ids)
         else:

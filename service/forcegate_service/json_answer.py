@@ -33,6 +33,9 @@ class ResultBody(BaseModel):
     max_novelty: float | None = Field(None, description="largest novelty of an atom")
     charges: list[float] | None = Field(None, description="e, of each atom")
     net_charge: float | None = Field(None, description="e, the sum of charges")
+    force_uncertainty: list[float] | None = Field(
+        None, description="eV/Å, of each atom; standard deviation of a component of its force"
+    )
     dipole: Vector | None = Field(None, description="e·Å, about the centre of mass")
     problem: dict[str, Any] | None = None
     warnings: list[str] = []

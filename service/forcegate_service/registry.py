@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from forcegate_client.errors import Forbidden, ModelNotFound
+from forcegate_client.errors import Forbidden, ModelNotFound, UnprocessableRequest
 from forcegate_service.card import ModelCard
 from forcegate_service.errors import ModelRefused
 from forcegate_service.promotion import Default, Promotion, PromotionRefused, choose_default
@@ -115,6 +115,28 @@ class Registry:
     def get(self, model: str, version: str) -> ServedVersion | None:
         """That very version, if it is served."""
         return self.models.get(model, {}).get(version)
+
+    def partner(self, card: ModelCard) -> ServedVersion:
+        """The version with which the forces of another are compared.
+
+        Raises:
+            UnprocessableRequest: if it has none, or it is not served, or not the one it was.
+        """
+        named = card.force_partner
+        found = None if named is None else self.get(named.name, named.version)
+        if named is None or found is None or found.card.card_digest != named.card_digest:
+            lack = (
+                "which has no calibrated partner"
+                if named is None
+                else f"whose partner {named.name} {named.version} is not served as it was"
+            )
+            raise UnprocessableRequest(
+                f"property 'force_uncertainty' of {card.name} {card.version}, {lack}",
+                expected="a model with a partner, and that partner beside it",
+                action="leave force_uncertainty out, or serve both",
+                code="property_unsupported",
+            )
+        return found
 
     def find(self, model: str, version: str | None = None) -> ServedVersion:
         """What a request for ``model`` means: its default version unless one is named.

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from forcegate_client.cli.outspoken import OutspokenGroup
 from forcegate_client.errors import ForcegateError
+from forcegate_trainer.cli.calibrate_forces import calibrate_forces_command
 from forcegate_trainer.cli.contacts import contacts
 from forcegate_trainer.cli.describe import describe_command
 from forcegate_trainer.cli.explore import explore
@@ -48,6 +49,7 @@ def create_app() -> typer.Typer:
     app.command("export")(export_command)
     app.command("export-program")(export_program_command)
     app.command("export-histograms")(export_histograms_command)
+    app.command("calibrate-forces")(calibrate_forces_command)
     app.command("validate")(validate_command)
     app.command("shadow")(shadow_command)
     app.add_typer(teacher_app, name="teacher")

@@ -1,0 +1,58 @@
+"""How wrong forces are, from how far a second student is from the first.
+
+Two networks that were trained apart agree where the data have taught both, and disagree where
+they have not. What they disagree by ranks errors better than anything that one of them knows of
+itself; how large an error it stands for is calibrated on frames that neither was trained on.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["ForcePartner", "disagreement"]
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class ForcePartner(BaseModel):
+    """The partner of a version, and what their disagreement means.
+
+    ``name``, ``version`` and ``card_digest`` are the partner's. With d the disagreement about an
+    atom (eV/Å), the standard deviation of a component of its force is √(``scale``² d² +
+    ``floor``²); nine errors of ten are within 1.645 of it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str
+    card_digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    scale: NotNegative
+    floor: NotNegative
+
+    def sigma(self, own: Float, others: Float, n_atoms: Int) -> Float:
+        """Standard deviations [N] in eV/Å for forces ``own`` and the partner's [N, 3]."""
+        found: Float = np.hypot(self.scale * disagreement(own, others, n_atoms), self.floor)
+        return found
+
+
+def disagreement(own: Float, others: Float, n_atoms: Int) -> Float:
+    """[N] in eV/Å: by how much two models differ about an atom, and about those around it.
+
+    The component RMS of their difference at the atom and, to the same part, over its structure: two
+    models may agree about one atom by chance. ``own`` and ``others`` [N, 3]; ``n_atoms`` [B], none
+    of them 0.
+    """
+    squared: Float = ((own - others) ** 2).mean(axis=1)
+    if not len(n_atoms):
+        return squared
+    sums = np.add.reduceat(squared, np.cumsum(n_atoms) - n_atoms)
+    found: Float = np.sqrt(0.5 * (squared + np.repeat(sums / n_atoms, n_atoms)))
+    return found
