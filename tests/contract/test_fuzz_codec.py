@@ -25,6 +25,7 @@ from forcegate_client.wire import (
     encode_request,
 )
 from forcegate_service.fake import write_fake_model
+from forcegate_service.force_uncertainty import ForcePartner
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 from support.broken_messages import DOUBLES, broken, repeated, sensible_requests
@@ -39,8 +40,13 @@ INT32 = st.integers(-(2**31), 2**31 - 1)
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """Of a model that has every property."""
-    write_fake_model(tmp_path / "models", interface=2)
-    return tmp_path / "models"
+    models = tmp_path / "models"
+    other = write_fake_model(models, name="other", interface=2)
+    digest = other.card_digest
+    partner = ForcePartner(name="other", version="1", card_digest=digest, scale=1.0, floor=0.01)
+    card = write_fake_model(models, interface=2)
+    card.model_copy(update={"force_partner": partner}).save(models / "fake" / "1")
+    return models
 
 
 @st.composite

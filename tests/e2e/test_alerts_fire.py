@@ -141,6 +141,8 @@ def overgrown() -> list[Atoms]:
     """Fluorine in the places of hydrogen: neutral, closed-shell, and like no training molecule."""
     atoms: Atoms = molecule("isobutane")
     atoms.numbers[atoms.numbers == 1] = 9
+    # Shaken, no bond of carbon to fluorine is as short as one to hydrogen may be.
+    atoms.positions *= 1.15
     return [atoms.copy() for _ in range(32)]
 
 
