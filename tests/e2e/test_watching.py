@@ -33,6 +33,7 @@ QUIET = {
     "forcegate_cancelled_total",
     "forcegate_compile_seconds",
     "forcegate_model_compiled",
+    "forcegate_capture_evicted_total",
     "forcegate_captured_structures_total",
     "forcegate_input_psi",
     "forcegate_input_window_structures",
