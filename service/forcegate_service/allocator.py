@@ -1,10 +1,11 @@
-"""The environment in which a process keeps the memory of its temporaries."""
+"""When a process keeps the memory of its temporaries, and when it gives it back."""
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 
-__all__ = ["keeping_memory"]
+__all__ = ["give_back_memory", "keeping_memory"]
 
 _MIB = 1024 * 1024
 # glibc's variables, which other C libraries ignore. By default a block of more than 32 MiB goes
@@ -20,3 +21,10 @@ _SETTINGS = {
 def keeping_memory(environment: Mapping[str, str]) -> dict[str, str]:
     """``environment`` for a process that evaluates models; what is set in it already stays."""
     return {name: str(value) for name, value in _SETTINGS.items()} | dict(environment)
+
+
+def give_back_memory() -> None:
+    """Return to the system what was freed; nothing happens where the C library is not glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -10,6 +10,7 @@ import torch
 from forcegate_service.card import ModelCard
 from forcegate_service.errors import RuntimeFault
 from forcegate_service.graph import Graph
+from forcegate_service.memory_need import torchscript_need
 from forcegate_service.runtime import ModelOutput
 from forcegate_service.torchscript import load_script
 
@@ -39,6 +40,7 @@ class EmbeddedRuntime:
         self.card = ModelCard.load(folder)
         # What was checked is what runs, even if the file changes in between.
         self._module = load_script(self.card.read(folder))
+        self.memory = torchscript_need(self.card.architecture)
 
     def evaluate(self, graph: Graph) -> ModelOutput:
         """The model's answer for all structures of ``graph``.

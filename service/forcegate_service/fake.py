@@ -20,6 +20,7 @@ from forcegate_client.messages import UNITS
 from forcegate_service.card import MODEL_NAME, ModelCard, Reference
 from forcegate_service.errors import ModelRefused
 from forcegate_service.graph import Graph, build_graph
+from forcegate_service.memory_need import torchscript_need
 from forcegate_service.runtime import ModelOutput
 from forcegate_service.subgraph import edge_vectors
 
@@ -41,6 +42,7 @@ class FakeRuntime:
 
     def __init__(self, card: ModelCard) -> None:
         self.card = card
+        self.memory = torchscript_need(card.architecture)
         self.batches: list[int] = []
 
     def evaluate(self, graph: Graph) -> ModelOutput:

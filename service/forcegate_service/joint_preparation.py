@@ -138,7 +138,8 @@ def _prepare_all(
     requests: Sequence[PredictRequest], version: ServedVersion, max_edges: int
 ) -> list[Prepared] | None:
     """All ``requests``, or None if something is wrong with any of them, as with its structures or
-    more than ``max_edges`` edges, or with the time that one would take.
+    more than ``max_edges`` edges, or with the time or memory that one would
+    take.
     """
     started = time.perf_counter()
     card = version.card
@@ -150,7 +151,9 @@ def _prepare_all(
     if contacts.refused:
         return None
     graphs = _cut(graph, [len(request.structures) for request in requests])
-    if any(own.n_edges > max_edges for own in graphs) or version.limit.too_long(graph):
+    if any(
+        own.n_edges + (own.n_pairs or 0) > max_edges for own in graphs
+    ) or version.limit.too_large(graph):
         return None
     warnings = composition_warnings(batch)
     for b, contact in contacts.remarked.items():

@@ -6,11 +6,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from forcegate_client.errors import ForcegateError, ModelNotFound
 from forcegate_client.structures import StructureBatch
 from forcegate_service.card import ModelCard
 from forcegate_service.errors import ModelRefused
 from forcegate_service.graph import Graph, build_graph
+from forcegate_service.graph_size import size_of
 from forcegate_service.reference import compare_with_card, reference_graph
 from forcegate_service.runtime import LoadedRuntime, RuntimeLoader
 from forcegate_service.scheduling.cost import Timing
@@ -28,6 +31,8 @@ __all__ = [
 _WARM_UP_SIZES = (1, 2, 8, 32)
 # Spread out, atoms have fewer neighbours: so the cost of an atom can be told from that of an edge.
 _SPREADS = (1.0, 1.8)
+# Å, between the copies of one large structure.
+_ROW_GAP = 10.0
 _WARM_UP_ROUNDS = 3
 
 
@@ -120,7 +125,11 @@ def recognise(runtime: LoadedRuntime) -> None:
 
 
 def warm_up_graphs(card: ModelCard) -> Iterator[Graph]:
-    """Batches of several shapes, made of the reference structure."""
+    """Batches of several shapes, made of the reference structure.
+
+    A model of interface 2 also gets it as one large structure, most of whose pairs are far apart:
+    in small molecules there are as many pairs as edges, which could not be told apart.
+    """
     reference = card.reference.batch()
     for spread in _SPREADS:
         one = StructureBatch.from_arrays(
@@ -130,6 +139,20 @@ def warm_up_graphs(card: ModelCard) -> Iterator[Graph]:
         )
         for size in _WARM_UP_SIZES:
             yield build_graph(StructureBatch.concatenate([one] * size), *card.reach)
+    if card.charges:
+        yield build_graph(_in_a_row(reference, _WARM_UP_SIZES[-1]), *card.reach)
+
+
+def _in_a_row(one: StructureBatch, copies: int) -> StructureBatch:
+    """One structure of ``copies`` of ``one``, which do not touch."""
+    step = float(np.ptp(one.positions[:, 0])) + _ROW_GAP
+    shifts = np.zeros((copies, 1, 3))
+    shifts[:, 0, 0] = step * np.arange(copies)
+    return StructureBatch.from_arrays(
+        n_atoms=[copies * one.total_atoms],
+        atomic_numbers=np.tile(one.atomic_numbers, copies),
+        positions=(one.positions + shifts).reshape(-1, 3),
+    )
 
 
 def time_graph(runtime: LoadedRuntime, graph: Graph) -> Timing:
@@ -139,4 +162,4 @@ def time_graph(runtime: LoadedRuntime, graph: Graph) -> Timing:
         started = time.perf_counter()
         runtime.evaluate(graph)
         shortest = min(shortest, time.perf_counter() - started)
-    return Timing(len(graph.atomic_numbers), graph.n_edges, shortest)
+    return Timing(size_of(graph), shortest)

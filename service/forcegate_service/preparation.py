@@ -17,8 +17,8 @@ from forcegate_service.contacts import Contact
 from forcegate_service.crowding import crowded, estimate_edges
 from forcegate_service.graph import build_graph
 from forcegate_service.pairs import count_open_pairs
-from forcegate_service.scheduling.batch_limit import BatchLimit, Piece
-from forcegate_service.settings import Settings
+from forcegate_service.scheduling.batch_limit import BatchLimit, Demand, Piece
+from forcegate_service.settings import MIB, Settings
 from forcegate_service.subgraph import keep_structures
 from forcegate_service.validation import (
     Problems,
@@ -138,8 +138,8 @@ class Preparation:
         contacts = self._card.shortest_distances.contacts(graph)
         for b, contact in contacts.remarked.items():
             self._remarks[int(chunk[b])] = contact.remark
-        too_long = self._limit.too_long(graph)
-        if refused := too_long.keys() | contacts.refused.keys():
+        too_large = self._limit.too_large(graph)
+        if refused := too_large.keys() | contacts.refused.keys():
             self._keep[chunk[list(refused)]] = False
             graph = keep_structures(graph, self._keep[chunk])
             for b in refused:
@@ -147,7 +147,7 @@ class Preparation:
                 self._problems[index] = (
                     _too_close(contacts.refused[b], index)
                     if b in contacts.refused
-                    else _too_long(too_long[b], self._limit.longest_s, index)
+                    else _too_demanding(too_large[b], self._limit, index)
                 )
             _raise_first(self._request, self._problems)
         pieces = self._limit.pieces(graph)
@@ -241,12 +241,20 @@ def _close(received: str, expected: str, structure: int) -> InvalidStructure:
     )
 
 
-def _too_long(seconds: float, longest_s: float, structure: int) -> InvalidStructure:
+def _too_demanding(demand: Demand, limit: BatchLimit, structure: int) -> InvalidStructure:
+    if demand.seconds > limit.longest_s:
+        predicted = f"{demand.seconds:.3g} s"
+        expected = f"at most {limit.longest_s:.3g} s, since others wait for it"
+        setting = "FORCEGATE_MAX_STRUCTURE_S"
+    else:
+        predicted = f"{demand.memory / MIB:.0f} MiB of memory"
+        expected = f"at most {limit.most_memory / MIB:.0f} MiB"
+        setting = "FORCEGATE_MAX_STRUCTURE_MIB"
     return InvalidStructure(
-        f"a structure that is predicted to take {seconds:.3g} s",
-        expected=f"at most {longest_s:.3g} s, since others wait for it",
+        f"a structure that is predicted to take {predicted}",
+        expected=expected,
         action="ask for a smaller structure, or a smaller model; who runs the server may raise "
-        "FORCEGATE_MAX_STRUCTURE_S",
+        + setting,
         code="structure_too_large",
         structure=structure,
     )

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from forcegate_service.card import ModelCard
 from forcegate_service.graph import Graph
+from forcegate_service.memory_need import MemoryNeed
 
 __all__ = ["OUTPUT_NAMES", "LoadedRuntime", "ModelOutput", "Runtime", "RuntimeLoader"]
 
@@ -91,6 +92,10 @@ class LoadedRuntime(Runtime, Protocol):
     @property
     def concurrency(self) -> int:
         """Batches that it evaluates at the same time; if it is 1, always on one thread."""
+
+    @property
+    def memory(self) -> MemoryNeed:
+        """What the code that evaluates now takes."""
 
 
 # Opens the folder of one version; called on the thread that will evaluate it.

@@ -30,7 +30,7 @@ from forcegate_service.scheduling.batch_limit import BatchLimit
 from forcegate_service.scheduling.cost import CostModel
 from forcegate_service.scheduling.dispatcher import Dispatcher
 from forcegate_service.scheduling.version import ServedVersion
-from forcegate_service.settings import Settings
+from forcegate_service.settings import MIB, Settings
 
 __all__ = ["Reloaded", "Serving"]
 
@@ -197,7 +197,12 @@ class Serving:
         cost = CostModel.fitted(timings)
         settings = self._settings
         limit = BatchLimit(
-            cost, settings.batch_target_s, settings.batch_edges, settings.max_structure_s
+            cost,
+            settings.batch_target_s,
+            settings.batch_edges,
+            settings.max_structure_s,
+            lambda: runtime.memory,
+            settings.max_structure_mib * MIB,
         )
         self._metrics.serving(runtime.card)
         logger.info(

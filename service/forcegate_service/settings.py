@@ -148,6 +148,9 @@ class Settings(BaseSettings):
     max_structure_s: PositiveFloat = Field(
         10.0, description="predicted seconds of one structure, for which all others wait"
     )
+    max_structure_mib: PositiveInt = Field(
+        4096, description="predicted MiB that the evaluation of one structure takes"
+    )
     max_body_bytes: PositiveInt = Field(64 * MIB, description="bytes of a msgpack body")
     max_json_bytes: PositiveInt = Field(16 * MIB, description="bytes of a JSON body")
     max_buffered_bytes: PositiveInt = Field(

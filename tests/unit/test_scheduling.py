@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from forcegate_client.errors import TooManyRequests
 from forcegate_client.structures import StructureBatch
 from forcegate_service.graph import Graph, build_graph
+from forcegate_service.graph_size import GraphSize, size_of
 from forcegate_service.scheduling.batch_limit import BatchLimit
 from forcegate_service.scheduling.budget import Budget
 from forcegate_service.scheduling.cost import CostModel, Timing
@@ -38,26 +39,44 @@ def _waters(count: int) -> Graph:
 class TestCostModel:
     def test_the_law_that_made_the_timings_is_found(self) -> None:
         timings = [
-            Timing(atoms, edges, 1e-4 + 1e-5 * atoms + 1e-6 * edges)
-            for atoms, edges in ((3, 6), (24, 48), (96, 192), (96, 30), (24, 4))
+            Timing(
+                GraphSize(atoms, edges, pairs),
+                1e-4 + 1e-5 * atoms + 1e-6 * edges + 1e-8 * pairs,
+            )
+            for atoms, edges, pairs in (
+                (3, 6, 3),
+                (24, 48, 24),
+                (96, 192, 96),
+                (96, 30, 96),
+                (24, 4, 24),
+                (96, 192, 4560),
+            )
         ]
         cost = CostModel.fitted(timings)
         assert cost.base_s == pytest.approx(1e-4, rel=1e-6)
-        assert cost.marginal(200.0, 3000.0) == pytest.approx(2e-3 + 3e-3, rel=1e-6)
+        size = GraphSize(200.0, 3000.0, 19900.0)
+        assert cost.marginal(size) == pytest.approx(2e-3 + 3e-3 + 1.99e-4, rel=1e-6)
 
     def test_coefficients_are_never_negative(self) -> None:
-        cost = CostModel.fitted([Timing(1, 0, 1e-3), Timing(10, 90, 1e-3), Timing(100, 900, 5e-4)])
+        cost = CostModel.fitted(
+            [
+                Timing(GraphSize(1, 0, 0), 1e-3),
+                Timing(GraphSize(10, 90, 0), 1e-3),
+                Timing(GraphSize(100, 900, 0), 5e-4),
+            ]
+        )
         assert cost.base_s >= 0.0
-        assert cost.marginal(1.0, 0.0) >= 0.0
-        assert cost.marginal(0.0, 1.0) >= 0.0
+        assert cost.marginal(GraphSize(1.0, 0.0, 0.0)) >= 0.0
+        assert cost.marginal(GraphSize(0.0, 1.0, 0.0)) >= 0.0
 
     def test_batches_that_take_longer_teach_it_and_one_freak_does_not_ruin_it(self) -> None:
         cost = CostModel(0.0, 0.0, 1e-6)
-        cost.observe(Timing(0, 1000, 1e3))
-        assert cost.marginal(0.0, 1000.0) < 1e-2
+        size = GraphSize(0.0, 1000.0, 0.0)
+        cost.observe(Timing(size, 1e3))
+        assert cost.marginal(size) < 1e-2
         for _ in range(200):
-            cost.observe(Timing(0, 1000, 5e-3))
-        assert cost.marginal(0.0, 1000.0) == pytest.approx(5e-3, rel=0.01)
+            cost.observe(Timing(size, 5e-3))
+        assert cost.marginal(size) == pytest.approx(5e-3, rel=0.01)
 
 
 class TestBudget:
@@ -275,9 +294,9 @@ class TestBatchLimit:
         for mine, whole in zip(merged.arrays(), graph.arrays(), strict=True):
             assert np.array_equal(mine, whole)
         for piece in pieces:
-            atoms, edges = len(piece.graph.atomic_numbers), piece.graph.n_edges
-            assert piece.share >= (atoms + edges) / load
-            assert piece.seconds >= limit.cost.marginal(float(atoms), float(edges))
+            size = size_of(piece.graph)
+            assert piece.share >= (size.atoms + size.edges) / load
+            assert piece.seconds >= limit.cost.marginal(size)
             assert len(piece.graph.n_atoms) == 1 or piece.share <= 1.0 + 1e-9
 
     def test_seconds_or_memory_whichever_is_scarcer_ends_a_piece(self) -> None:

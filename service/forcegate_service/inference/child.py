@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from forcegate_service.allocator import give_back_memory
 from forcegate_service.cores import two_cores_with
 from forcegate_service.inference.channel import DONE, FAILED, Channel
 from forcegate_service.inference.memory import GraphMemory
@@ -19,6 +20,9 @@ from forcegate_service.inference.memory import GraphMemory
 __all__ = ["Module", "Modules", "serve"]
 
 Module = Callable[..., tuple[torch.Tensor, ...]]
+
+# Beyond any batch of several structures.
+_LARGE_EDGES, _LARGE_PAIRS = 200_000, 2_000_000
 
 
 class Modules(Protocol):
@@ -119,3 +123,7 @@ class _Worker:
             if tuple(answer.shape) != array.shape:
                 raise ValueError(f"an output of shape {tuple(answer.shape)}, not {array.shape}")
             np.copyto(array, answer.cpu().numpy())
+        if edges > _LARGE_EDGES or (pairs or 0) > _LARGE_PAIRS:
+            # It frees a gigabyte or more, which no usual batch will need again.
+            del tensors, answers, answer
+            give_back_memory()

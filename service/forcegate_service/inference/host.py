@@ -18,6 +18,13 @@ from forcegate_service.compilation.parity import compare
 from forcegate_service.errors import CompilationFailed, RuntimeFault
 from forcegate_service.graph import Graph
 from forcegate_service.inference.process import COMMAND, InferenceProcess, ProcessDied
+from forcegate_service.kernel.shape import KernelShape
+from forcegate_service.memory_need import (
+    MemoryNeed,
+    compiled_need,
+    kernel_need,
+    torchscript_need,
+)
 from forcegate_service.reference import reference_graph
 from forcegate_service.runtime import ModelOutput
 
@@ -161,6 +168,16 @@ class InferenceHost:
                 else:
                     held.crashes = self._deaths = 0
                     return output
+
+    def memory(self, number: int) -> MemoryNeed:
+        """What the code takes that evaluates a model now."""
+        held = self._models[number]
+        architecture = held.card.architecture
+        if held.package is None:
+            return torchscript_need(architecture)
+        if KernelShape.of(architecture) is None:
+            return compiled_need(architecture)
+        return kernel_need(architecture)
 
     def adopt(self, number: int, package: Package) -> None:
         """Evaluate a model by compiled code from the next batch on, if that gives its answers.
@@ -331,6 +348,11 @@ class HostedRuntime:
             RuntimeFault: if the model failed, or brought the process down.
         """
         return self._host.evaluate(self._number, graph)
+
+    @property
+    def memory(self) -> MemoryNeed:
+        """What the code that evaluates now takes."""
+        return self._host.memory(self._number)
 
     def adopt(self, package: Package) -> None:
         """Answer by compiled code from the next batch on.

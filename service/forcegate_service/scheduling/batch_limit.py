@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from forcegate_service.graph import Graph
+from forcegate_service.graph_size import Float, size_of, sizes_of
+from forcegate_service.memory_need import MemoryNeed
 from forcegate_service.scheduling.cost import CostModel
-from forcegate_service.subgraph import edges_per_structure, slice_structures
+from forcegate_service.subgraph import slice_structures
 
-__all__ = ["BatchLimit", "Piece"]
-
-Float = npt.NDArray[np.float64]
+__all__ = ["BatchLimit", "Demand", "Piece"]
 
 # A whole batch; sums of floats may miss it by their rounding.
 _FULL = 1.0 + 1e-9
@@ -31,25 +32,39 @@ class Piece:
     seconds: float
 
 
+class Demand(NamedTuple):
+    """What a structure is predicted to take: seconds, and bytes of memory."""
+
+    seconds: float
+    memory: float
+
+
 @dataclass(frozen=True)
 class BatchLimit:
     """A batch of one version takes at most ``target_s`` predicted seconds and ``load`` edges and
     atoms, unless it is a single structure. One that is predicted to take more than ``longest_s``
-    is not evaluated at all: a batch is never broken off, and everybody else would wait for it.
+    is not evaluated at all: a batch is never broken off, and everybody else would wait for it. Nor
+    is one that is predicted to take more than ``most_memory`` bytes, which ends what evaluates it;
+    ``memory`` tells what the code needs that evaluates now.
     """
 
     cost: CostModel
     target_s: float
     load: int
     longest_s: float = math.inf
+    memory: Callable[[], MemoryNeed] = lambda: MemoryNeed(0.0, 0.0, 0.0)
+    most_memory: float = math.inf
 
-    def too_long(self, graph: Graph) -> dict[int, float]:
-        """The structures of ``graph`` that would take too long, and their predicted seconds."""
-        every = self.cost.base_s + self.cost.marginal(len(graph.atomic_numbers), graph.n_edges)
-        if every <= self.longest_s:
+    def too_large(self, graph: Graph) -> dict[int, Demand]:
+        """The structures of ``graph`` that would take too long or too much."""
+        need, every = self.memory(), size_of(graph)
+        seconds = self.cost.base_s + self.cost.marginal(every)
+        if seconds <= self.longest_s and need.of(every) <= self.most_memory:
             return {}
-        seconds = self.cost.base_s + self.cost.marginal(*_sizes(graph))
-        return {int(b): float(seconds[b]) for b in np.flatnonzero(seconds > self.longest_s)}
+        sizes = sizes_of(graph)
+        times, memories = self.cost.base_s + self.cost.marginal(sizes), need.of(sizes)
+        refused = np.flatnonzero((times > self.longest_s) | (memories > self.most_memory))
+        return {int(b): Demand(float(times[b]), float(memories[b])) for b in refused}
 
     def pieces(self, graph: Graph) -> list[Piece]:
         """Consecutive pieces of ``graph`` that fill a batch each, or hold a single structure."""
@@ -69,9 +84,9 @@ class BatchLimit:
         return pieces
 
     def _piece(self, graph: Graph) -> Piece:
-        atoms, edges = len(graph.atomic_numbers), graph.n_edges
-        marginal_s = self.cost.marginal(float(atoms), float(edges))
-        share = max(marginal_s / self._room_s, (atoms + edges) / self.load)
+        size = size_of(graph)
+        marginal_s = self.cost.marginal(size)
+        share = max(marginal_s / self._room_s, (size.atoms + size.edges) / self.load)
         return Piece(graph, share, self.cost.base_s * min(1.0, share) + marginal_s)
 
     @property
@@ -80,11 +95,6 @@ class BatchLimit:
         return max(self.target_s - self.cost.base_s, 0.5 * self.target_s)
 
     def _shares(self, graph: Graph) -> Float:
-        atoms, edges = _sizes(graph)
-        seconds = self.cost.marginal(atoms, edges)
-        return np.maximum(seconds / self._room_s, (atoms + edges) / self.load)
-
-
-def _sizes(graph: Graph) -> tuple[Float, Float]:
-    """Atoms and edges of each structure."""
-    return graph.n_atoms.astype(np.float64), edges_per_structure(graph).astype(np.float64)
+        sizes = sizes_of(graph)
+        load = (sizes.atoms + sizes.edges) / self.load
+        return np.maximum(self.cost.marginal(sizes) / self._room_s, load)

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from forcegate_service.graph_size import size_of
 from forcegate_service.isolation import Faults, evaluate_isolated
 from forcegate_service.metrics import Metrics
 from forcegate_service.runtime import ModelOutput
@@ -212,8 +213,7 @@ class Dispatcher:
             inference_s = time.perf_counter() - started
             counted = partial(self._metrics.batch, len(output.energy), graph.n_edges, inference_s)
             if not faults:
-                atoms = len(graph.atomic_numbers)
-                version.limit.cost.observe(Timing(atoms, graph.n_edges, inference_s))
+                version.limit.cost.observe(Timing(size_of(graph), inference_s))
             answers = _divide(batch, output, faults, started, inference_s)
         except Exception as error:
             # Nobody is there to evaluate it, or a defect of ours; the thread must outlive it and

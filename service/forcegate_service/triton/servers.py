@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from forcegate_service.card import ModelCard
 from forcegate_service.errors import ModelAbsent, nobody_evaluates
 from forcegate_service.graph import Graph
+from forcegate_service.memory_need import torchscript_need
 from forcegate_service.reference import reference_graph
 from forcegate_service.runtime import ModelOutput
 from forcegate_service.subgraph import merge
@@ -209,6 +210,7 @@ class TritonRuntime:
 
     def __init__(self, servers: TritonServers, card: ModelCard) -> None:
         self.card = card
+        self.memory = torchscript_need(card.architecture)
         self._servers = servers
 
     @property
