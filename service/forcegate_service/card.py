@@ -99,8 +99,8 @@ class ModelCard(BaseModel):
 
     ``cutoff`` and ``minimum_distance`` in Å, the latter of any two atoms; ``elements`` are the
     atomic numbers the model knows; ``files`` maps each file of the version's folder to its digest;
-    ``status`` says for which uses (``md``, ``relax``, ``screening``, ``periodic``, and ``binding``
-    of molecules to each other, which older cards lack) the version was validated;
+    ``status`` says for which uses (``md``, ``relax``, ``screening``, ``periodic``, and what older
+    cards lack: ``binding`` of molecules to each other, and ``ions``) the version was validated;
     ``interface`` says what the model takes and answers: 1 is a graph of edges, 2 a graph with pairs
     too, which end at ``pair_cutoff`` Å where a structure is periodic, and atomic charges in the
     answer; ``histograms`` are what its training set looks like, None on a card from before
@@ -199,7 +199,7 @@ class ModelCard(BaseModel):
     def fit_for_something(self) -> bool:
         """Whether validation approved the version for any of ``USES``, be it with caution.
 
-        What else it was measured for, such as ``binding``, is no use of its own.
+        What else it was measured for, such as ``binding`` or ``ions``, is no use of its own.
         """
         return any(self.status.get(use) in ("approved", "caution") for use in USES)
 

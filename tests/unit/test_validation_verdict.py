@@ -24,6 +24,8 @@ PHYSICS = {
     "relative_energy_spearman": 0.9,
     "s66_mae_kcal": 1.0,
     "s66_wrong_signs": 0.0,
+    "ion_force_rmse_worst_kind": 0.16,
+    "net_charge_error_q99": 0.03,
 }
 
 
@@ -39,6 +41,7 @@ def test_a_perfect_student_is_approved_for_all_that_was_measured_and_never_for_c
         "relax": "approved",
         "screening": "approved",
         "binding": "approved",
+        "ions": "approved",
         "periodic": "not_validated",
     }
     assert tuple(verdicts) == USES

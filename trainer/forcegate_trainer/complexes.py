@@ -16,7 +16,7 @@ from forcegate_trainer.errors import LabelError
 from forcegate_trainer.sampling.structures import hydrogenated
 from forcegate_trainer.teachers.interface import Answer, Reply, Teacher
 
-__all__ = ["LabelledComplexes", "label_complexes", "with_fragments"]
+__all__ = ["LabelledComplexes", "label_complexes", "part_charges", "with_fragments"]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -66,7 +66,9 @@ def label_complexes(
     ]
     if not complexes:
         return result
-    charges = [_part_charges(frames, frame) for frame in complexes]
+    charges = [
+        part_charges(frames.molecules.smiles[int(frames.molecule_id[frame])]) for frame in complexes
+    ]
     parts = _parts(frames, complexes, charges)
     # All parts at once: one after the other, small structures waste most of a teacher's time.
     alone = list(teacher.label(parts, np.arange(len(parts))))
@@ -111,9 +113,8 @@ def _see_to_charges(
             result.flags[frame] |= Flag.CHARGE_TRANSFER
 
 
-def _part_charges(frames: Dataset, frame: int) -> Int:
+def part_charges(smiles: str) -> Int:
     """The net charge (e) of each part of ``A.B``, in order."""
-    smiles = frames.molecules.smiles[int(frames.molecule_id[frame])]
     charges = [Chem.GetFormalCharge(Chem.MolFromSmiles(part)) for part in smiles.split(".")]
     return np.array(charges, dtype=np.int64)
 

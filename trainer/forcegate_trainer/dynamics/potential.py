@@ -14,7 +14,13 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.graph import build_graph
 from forcegate_service.runtime import LoadedRuntime
 
-__all__ = ["BatchPotential", "CalculatorPotential", "Evaluation", "RuntimePotential"]
+__all__ = [
+    "BatchPotential",
+    "CalculatorPotential",
+    "Evaluation",
+    "RuntimePotential",
+    "atoms_of",
+]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -24,12 +30,15 @@ class Evaluation(NamedTuple):
     """``energies`` [B] in eV, ``forces`` [N, 3] in eV/Å; ``novelty`` [B], the largest of an atom.
 
     What failed for one structure is NaN for that structure. ``novelty`` is NaN where the method
-    does not tell it.
+    does not tell it; atomic ``charges`` [N] in e and the energy's ``uncertainty`` [B] in eV are
+    None where it tells none.
     """
 
     energies: Float
     forces: Float
     novelty: Float
+    charges: Float | None = None
+    uncertainty: Float | None = None
 
 
 class BatchPotential(Protocol):
@@ -52,7 +61,9 @@ class RuntimePotential:
         """Evaluate all structures together."""
         output = self._runtime.evaluate(build_graph(batch, *self._runtime.card.reach))
         novelty = np.maximum.reduceat(output.atom_novelty, batch.offsets[:-1])
-        return Evaluation(output.energy, output.forces, novelty)
+        return Evaluation(
+            output.energy, output.forces, novelty, output.charges, output.energy_uncertainty
+        )
 
 
 class CalculatorPotential:
@@ -69,19 +80,37 @@ class CalculatorPotential:
         """Evaluate the structures in order."""
         energies = np.full(len(batch), np.nan)
         forces = np.full(batch.positions.shape, np.nan)
+        charges = np.full(batch.total_atoms, np.nan)
         bounds = batch.offsets
         for row, member in enumerate(members.tolist()):
             where = slice(bounds[row], bounds[row + 1])
             atoms = self._molecules.get(member)
             # Another run may number other molecules alike.
-            if atoms is None or not np.array_equal(atoms.numbers, batch.atomic_numbers[where]):
-                atoms = batch.select([row]).to_atoms()[0]
+            if (
+                atoms is None
+                or atoms.info["charge"] != batch.charges[row]
+                or not np.array_equal(atoms.numbers, batch.atomic_numbers[where])
+            ):
+                atoms = atoms_of(batch, row)
                 atoms.calc = self._make()
                 self._molecules[member] = atoms
             atoms.positions[:] = batch.positions[where]
             try:
                 forces[where] = atoms.get_forces()
                 energies[row] = atoms.get_potential_energy()
+                charges[where] = atoms.calc.results.get("charges", np.nan)
             except CalculatorError:
                 del self._molecules[member]
-        return Evaluation(energies, forces, np.full(len(batch), np.nan))
+        told = None if np.isnan(charges).all() else charges
+        return Evaluation(energies, forces, np.full(len(batch), np.nan), told)
+
+
+def atoms_of(structures: StructureBatch, row: int) -> Atoms:
+    """One structure for an ASE calculator, which reads the net charge in one of three ways."""
+    atoms = structures.select([row]).to_atoms()[0]
+    charge = int(structures.charges[row])
+    atoms.info["charge"] = charge
+    atoms.info["multiplicity"] = atoms.info["spin"] = int(structures.multiplicities[row])
+    if charge:
+        atoms.set_initial_charges([charge, *[0] * (len(atoms) - 1)])
+    return atoms

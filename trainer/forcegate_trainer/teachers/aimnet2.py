@@ -7,6 +7,7 @@ elements and net charges, open structures and closed shells alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -49,15 +50,14 @@ class AIMNet2Teacher(Teacher):
 
     def __init__(self, path: Path, spec: str, member: int | None = None) -> None:
         self._path, self._member = path, member
-        self._ensemble: torch.jit.ScriptModule | None = None
-        self.record = _record(KnownFile.of(path), spec, member)
+        known = KnownFile.of(path)
+        self._digest = known.digest
+        self.record = _record(known, spec, member)
 
     @property
     def ensemble(self) -> torch.jit.ScriptModule:
         """The file's content, read when it is first needed."""
-        if self._ensemble is None:
-            self._ensemble = load(self._path)
-        return self._ensemble
+        return _ensemble(self._path, self._digest)
 
     def label(self, structures: StructureBatch, members: Int) -> Iterator[Reply]:
         """Structures of like size together, padded to one shape."""
@@ -122,6 +122,12 @@ class AIMNet2Teacher(Teacher):
             )
 
 
+@cache
+def _ensemble(path: Path, digest: str) -> torch.jit.ScriptModule:
+    """Once in a process, however often the teacher is named: it takes a second and 200 MB."""
+    return load(path)
+
+
 class _Potential:
     def __init__(self, teacher: AIMNet2Teacher) -> None:
         self._teacher = teacher
@@ -129,12 +135,14 @@ class _Potential:
     def __call__(self, batch: StructureBatch, members: Int) -> Evaluation:
         energies = np.full(len(batch), np.nan)
         forces = np.full(batch.positions.shape, np.nan)
+        charges = np.full(batch.total_atoms, np.nan)
         bounds = batch.offsets
         for row, reply in enumerate(self._teacher.label(batch, members)):
             if isinstance(reply, Answer):
                 energies[row] = reply.energy
                 forces[bounds[row] : bounds[row + 1]] = reply.forces
-        return Evaluation(energies, forces, np.full(len(batch), np.nan))
+                charges[bounds[row] : bounds[row + 1]] = reply.charges
+        return Evaluation(energies, forces, np.full(len(batch), np.nan), charges)
 
 
 class _Calculator(Calculator):  # type: ignore[misc]  # ASE has no type information

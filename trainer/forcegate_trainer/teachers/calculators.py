@@ -14,9 +14,9 @@ from forcegate_client.dataset import TeacherRecord
 from forcegate_client.structures import StructureBatch
 from forcegate_service.card import ModelCard
 from forcegate_service.runtime import LoadedRuntime
-from forcegate_trainer.dynamics.potential import BatchPotential, RuntimePotential
+from forcegate_trainer.dynamics.potential import BatchPotential, RuntimePotential, atoms_of
 from forcegate_trainer.errors import LabelError
-from forcegate_trainer.teachers.interface import Answer, Reply, Teacher, atoms_of
+from forcegate_trainer.teachers.interface import Answer, Reply, Teacher
 
 __all__ = ["CalculatorTeacher", "StudentTeacher"]
 

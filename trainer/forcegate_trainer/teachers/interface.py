@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from forcegate_client.dataset import TeacherRecord
@@ -16,7 +15,7 @@ from forcegate_client.structures import StructureBatch
 from forcegate_trainer.dynamics.potential import BatchPotential, CalculatorPotential
 from forcegate_trainer.errors import LabelError
 
-__all__ = ["Answer", "Reply", "Teacher", "atoms_of"]
+__all__ = ["Answer", "Reply", "Teacher"]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -77,14 +76,3 @@ class Teacher(ABC):
         method needs no such help.
         """
         return None
-
-
-def atoms_of(structures: StructureBatch, row: int) -> Atoms:
-    """One structure for an ASE calculator, which reads the net charge in one of three ways."""
-    atoms = structures.select([row]).to_atoms()[0]
-    charge = int(structures.charges[row])
-    atoms.info["charge"] = charge
-    atoms.info["multiplicity"] = atoms.info["spin"] = int(structures.multiplicities[row])
-    if charge:
-        atoms.set_initial_charges([charge, *[0] * (len(atoms) - 1)])
-    return atoms

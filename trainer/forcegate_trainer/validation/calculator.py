@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.graph import build_graph
 from forcegate_service.runtime import LoadedRuntime
+from forcegate_trainer.dynamics.potential import RuntimePotential
 
 __all__ = ["RuntimeCalculator"]
 
@@ -27,7 +28,7 @@ class RuntimeCalculator(Calculator):  # type: ignore[misc]  # ASE has no type in
 
     def __init__(self, runtime: LoadedRuntime) -> None:
         super().__init__()
-        self._runtime = runtime
+        self._potential = RuntimePotential(runtime)
 
     def calculate(
         self,
@@ -37,9 +38,9 @@ class RuntimeCalculator(Calculator):  # type: ignore[misc]  # ASE has no type in
     ) -> None:
         """Evaluate ``atoms``."""
         super().calculate(atoms, properties, system_changes)
-        graph = build_graph(StructureBatch.from_atoms([self.atoms]), *self._runtime.card.reach)
-        output = self._runtime.evaluate(graph)
-        energy = float(output.energy[0])
-        self.results = {"energy": energy, "free_energy": energy, "forces": output.forces}
-        if output.charges is not None:
-            self.results["charges"] = output.charges
+        batch = StructureBatch.from_atoms([self.atoms])
+        found = self._potential(batch, np.zeros(1, dtype=np.int64))
+        energy = float(found.energies[0])
+        self.results = {"energy": energy, "free_energy": energy, "forces": found.forces}
+        if found.charges is not None:
+            self.results["charges"] = found.charges

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy.typing as npt
 from ase.data import chemical_symbols
 
 from forcegate_client.dataset import NOT_THERMAL, Dataset, Source
-from forcegate_service.graph import build_graph
-from forcegate_service.runtime import LoadedRuntime, ModelOutput
-from forcegate_trainer.dynamics.potential import BatchPotential
+from forcegate_service.runtime import LoadedRuntime
+from forcegate_trainer.dynamics.potential import BatchPotential, Evaluation, RuntimePotential
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.metrics import energy_metrics, force_metrics
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.training.graphs import structures_of
+from forcegate_trainer.validation.accuracy.kinds import frames_by_kind
+from forcegate_trainer.validation.accuracy.net_charges import net_charge_errors
 from forcegate_trainer.validation.confidence.calibration import energy_calibration
 from forcegate_trainer.validation.statics.points import members_of
 
@@ -33,8 +35,8 @@ class HeldOut:
     """``F`` labelled frames and what the model says of them.
 
     ``energy`` and ``energy_label`` [F] in eV, ``forces`` and ``force_label`` [N, 3] in eV/Å;
-    ``uncertainty`` [F] in eV and ``novelty`` [F], the largest of an atom, are None where the method
-    does not tell them.
+    ``uncertainty`` [F] in eV, ``novelty`` [F], the largest of an atom, and atomic ``charges`` [N]
+    in e are None where the method does not tell them.
     """
 
     dataset: Dataset
@@ -42,6 +44,7 @@ class HeldOut:
     forces: Float
     uncertainty: Float | None
     novelty: Float | None
+    charges: Float | None = None
 
     @property
     def energy_label(self) -> Float:
@@ -106,13 +109,26 @@ class HeldOut:
                 )
                 for z in np.unique(numbers)
             },
+            "per_kind": {
+                str(kind): {
+                    "frames": int(frames.sum()),
+                    "molecules": len(np.unique(self.dataset.molecule_id[frames])),
+                    **self.metrics(frames),
+                }
+                for kind, frames in frames_by_kind(self.dataset).items()
+            },
+            **self._net_charges(),
             **({} if self.uncertainty is None else {"uncertainty": self.calibration()}),
         }
 
     def metrics(self, frames: Bool) -> dict[str, float]:
-        """Force and energy metrics over the chosen frames (mask [F])."""
+        """Force and energy metrics over the chosen frames (mask [F]).
+
+        ``charge_mae_e`` too where student and teacher tell charges.
+        """
         atoms = np.repeat(frames, self.dataset.n_atoms)
         return {
+            **self._charge_mae(atoms),
             **force_metrics(self.forces[atoms], self.force_label[atoms]),
             **energy_metrics(
                 self.energy[frames], self.energy_label[frames], self.dataset.n_atoms[frames]
@@ -127,6 +143,28 @@ class HeldOut:
             for row in np.unique(owner)
         }
 
+    def _charge_mae(self, atoms: Bool) -> dict[str, float]:
+        if self.charges is None or self.dataset.charges is None:
+            return {}
+        error = np.abs(self.charges - self.dataset.charges)[atoms]
+        known = error[np.isfinite(error)]
+        return {"charge_mae_e": float(known.mean())} if len(known) else {}
+
+    def _net_charges(self) -> dict[str, Any]:
+        if self.charges is None:
+            return {}
+        errors, left_out = net_charge_errors(self.dataset, self.charges)
+        quantiles = np.quantile(errors, (0.5, 0.99)) if len(errors) else (None, None)
+        return {
+            "net_charge_error_e": {
+                "molecules": len(errors),
+                "median": quantiles[0],
+                "q99": quantiles[1],
+                "worst": errors.max() if len(errors) else None,
+                "frames_left_out": left_out,
+            }
+        }
+
     def calibration(self) -> dict[str, float | None]:
         """How σ relates to the energy errors, as :func:`energy_calibration`."""
         return energy_calibration(
@@ -135,36 +173,24 @@ class HeldOut:
 
 
 def predict_held_out(runtime: LoadedRuntime, dataset: Dataset, tell: Tell = tell_nobody) -> HeldOut:
-    """Evaluate all frames through ``runtime``.
+    """Evaluate all frames through ``runtime``, which has an answer for each of them.
 
     Raises:
-        SettingsError: if the frames have no labels, or there are none.
+        SettingsError: if the frames have no labels, there are none, or one has no answer.
     """
-    _require_labels(dataset)
-    structures = structures_of(dataset)
-    outputs: list[ModelOutput] = []
-    novelty: list[float] = []
-    for start in range(0, len(dataset), _BATCH):
-        chosen = np.arange(start, min(start + _BATCH, len(dataset)))
-        graph = build_graph(structures.select(chosen), *runtime.card.reach)
-        output = runtime.evaluate(graph)
-        starts = np.cumsum(graph.n_atoms) - graph.n_atoms
-        novelty.extend(np.maximum.reduceat(output.atom_novelty, starts))
-        outputs.append(output)
-        tell("frames of molecules never trained on", int(chosen[-1]) + 1, len(dataset))
-    return HeldOut(
-        dataset=dataset,
-        energy=np.concatenate([output.energy for output in outputs]),
-        forces=np.concatenate([output.forces for output in outputs]),
-        uncertainty=np.concatenate([output.energy_uncertainty for output in outputs]),
-        novelty=np.array(novelty),
-    )
+    held_out, failed = predict_with(RuntimePotential(runtime), dataset, tell)
+    if failed:
+        raise SettingsError(
+            f"received {failed} of {len(dataset)} frames for which the model's answer is not "
+            "finite; expected none: leave those frames out"
+        )
+    return held_out
 
 
 def predict_with(
     potential: BatchPotential, dataset: Dataset, tell: Tell = tell_nobody
 ) -> tuple[HeldOut, int]:
-    """Evaluate all frames with a method that tells no uncertainty, and count where it failed.
+    """Evaluate all frames, and count where the method failed.
 
     Frames for which the answer is not finite are left out of the result.
 
@@ -173,13 +199,15 @@ def predict_with(
     """
     _require_labels(dataset)
     structures = structures_of(dataset)
-    answers = []
+    answers: list[Evaluation] = []
     for start in range(0, len(dataset), _BATCH):
         chosen = np.arange(start, min(start + _BATCH, len(dataset)))
         batch = structures.select(chosen)
         answers.append(potential(batch, members_of(batch)))
         tell("frames of molecules never trained on", int(chosen[-1]) + 1, len(dataset))
-    energy, forces, novelty = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    energy, forces, novelty = (
+        np.concatenate([answer[column] for answer in answers]) for column in range(3)
+    )
     atoms_fine = np.isfinite(forces).all(axis=1)
     fine = np.isfinite(energy) & np.logical_and.reduceat(atoms_fine, dataset.offsets[:-1])
     kept = np.flatnonzero(fine)
@@ -188,14 +216,22 @@ def predict_with(
             f"received a method that fails on all {len(dataset)} test frames; expected one that "
             "describes them: look at its message for a single frame"
         )
+    atoms = np.repeat(fine, dataset.n_atoms)
     held_out = HeldOut(
-        dataset=dataset.select(kept),
+        dataset=dataset if fine.all() else dataset.select(kept),
         energy=energy[kept],
-        forces=forces[np.repeat(fine, dataset.n_atoms)],
-        uncertainty=None,
+        forces=forces[atoms],
+        uncertainty=_joined([answer.uncertainty for answer in answers], fine),
         novelty=novelty[kept] if np.isfinite(novelty[kept]).all() else None,
+        charges=_joined([answer.charges for answer in answers], atoms),
     )
     return held_out, len(dataset) - len(kept)
+
+
+def _joined(parts: Sequence[Float | None], kept: Bool) -> Float | None:
+    """None if one part is."""
+    told = [part for part in parts if part is not None]
+    return np.concatenate(told)[kept] if len(told) == len(parts) else None
 
 
 def _require_labels(dataset: Dataset) -> None:

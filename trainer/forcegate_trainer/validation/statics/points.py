@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from ase.calculators.calculator import CalculatorError
 
 from forcegate_client.structures import StructureBatch
 from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.teachers import make_teacher
+from forcegate_trainer.teachers import Answer, parse_teacher
 
 __all__ = [
     "TIGHT_ACCURACY",
@@ -37,12 +36,13 @@ _BATCH = 32
 class Point(NamedTuple):
     """``energy`` in eV, ``forces`` [n, 3] in eV/Å, ``novelty`` the largest of an atom.
 
-    ``novelty`` is None where the method does not tell it.
+    ``novelty``, and atomic ``charges`` [n] in e, are None where the method does not tell them.
     """
 
     energy: float
     forces: Float
     novelty: float | None
+    charges: Float | None = None
 
 
 def student_points(potential: BatchPotential, structures: Sequence[Atoms]) -> list[Point | None]:
@@ -53,29 +53,31 @@ def student_points(potential: BatchPotential, structures: Sequence[Atoms]) -> li
         found = potential(batch, members_of(batch))
         bounds = batch.offsets
         for row in range(len(batch)):
-            forces = found.forces[bounds[row] : bounds[row + 1]]
+            where = slice(bounds[row], bounds[row + 1])
+            charges = None if found.charges is None else found.charges[where]
             novelty = float(found.novelty[row])
-            points.append(_point(float(found.energies[row]), forces, novelty))
+            points.append(_point(float(found.energies[row]), found.forces[where], novelty, charges))
     return points
 
 
 def teacher_points(
     teacher: str, structures: Sequence[Atoms], title: str = "", tell: Tell = tell_nobody
 ) -> list[Point | None]:
-    """The teacher's answers in order, a fresh calculator each; None where it did not converge.
+    """The teacher's answers in order, nothing carried between two; None where it has none.
 
     Raises:
         TeacherError: if the teacher is not available.
     """
-    points = []
-    for row, structure in enumerate(structures):
-        atoms = structure.copy()
-        atoms.calc = make_teacher(teacher)
-        try:
-            points.append(_point(float(atoms.get_potential_energy()), atoms.get_forces(), None))
-        except CalculatorError:
-            points.append(None)
-        tell(title, row + 1, len(structures))
+    points: list[Point | None] = []
+    if structures:
+        batch = StructureBatch.from_atoms(structures)
+        for reply in parse_teacher(teacher).label(batch, np.arange(len(batch), dtype=np.int64)):
+            points.append(
+                _point(reply.energy, reply.forces, None, reply.charges)
+                if isinstance(reply, Answer)
+                else None
+            )
+            tell(title, len(points), len(batch))
     return points
 
 
@@ -93,7 +95,7 @@ def with_charge(atoms: Atoms, charge: int) -> Atoms:
 
 
 def members_of(batch: StructureBatch) -> Int:
-    """[B]; a number for each structure that only structures of the same atoms share.
+    """[B]; a number for each structure that only structures of the same atoms and charge share.
 
     A potential may keep a calculator for each member, with its atomic numbers, also from calls that
     had nothing to do with these structures.
@@ -103,7 +105,9 @@ def members_of(batch: StructureBatch) -> Int:
         [
             int.from_bytes(
                 hashlib.blake2b(
-                    batch.atomic_numbers[bounds[row] : bounds[row + 1]].tobytes(), digest_size=7
+                    batch.atomic_numbers[bounds[row] : bounds[row + 1]].tobytes()
+                    + batch.charges[row].tobytes(),
+                    digest_size=7,
                 ).digest(),
                 "big",
             )
@@ -113,8 +117,13 @@ def members_of(batch: StructureBatch) -> Int:
     )
 
 
-def _point(energy: float, forces: Float, novelty: float | None) -> Point | None:
+def _point(
+    energy: float, forces: Float, novelty: float | None, charges: Float | None
+) -> Point | None:
     if not (np.isfinite(energy) and np.isfinite(forces).all()):
         return None
     known = novelty is not None and np.isfinite(novelty)
-    return Point(energy, np.array(forces), novelty if known else None)
+    told = charges is not None and np.isfinite(charges).all()
+    return Point(
+        energy, np.array(forces), novelty if known else None, np.array(charges) if told else None
+    )
