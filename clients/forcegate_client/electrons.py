@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ase import Atoms
 
 from forcegate_client.errors import InvalidStructure
 
-__all__ = ["NEUTRAL_SINGLET", "SPOKEN_OF", "electrons_of", "tells_electrons"]
+__all__ = ["NEUTRAL_SINGLET", "electrons_of", "plain_dashes", "tells_electrons"]
 
 NEUTRAL_SINGLET = (0, 1)
 
@@ -26,20 +27,26 @@ NEUTRAL_SINGLET = (0, 1)
 _CHARGE = frozenset(
     {
         *("charge", "totalcharge", "netcharge", "formalcharge", "molecularcharge"),
-        *("moleculecharge", "systemcharge", "totcharge", "chargetotal", "chg", "qtot", "qtotal"),
+        *("moleculecharge", "systemcharge", "totcharge", "chargetotal", "overallcharge"),
+        *("chg", "chrg", "qtot", "qtotal"),
     }
 )
+# A letter that stands for much else: of it only a whole number is a charge.
+_MAYBE_CHARGE = frozenset({"q"})
 # Columns of whole charges; ``charges`` are a result, and ``initial_charges`` ASE's own.
 _FORMAL = frozenset({"formalcharge", "formalcharges"})
 _MULTIPLICITY = frozenset(
-    {"multiplicity", "mult", "spinmultiplicity", "totalmultiplicity", "molecularmultiplicity"}
+    {
+        *("multiplicity", "mult", "spinmultiplicity", "totalmultiplicity"),
+        *("molecularmultiplicity", "2s1"),
+    }
 )
 # 2S for some programs, 2S + 1 for others; the number of electrons tells which.
 _SPIN = frozenset({"spin", "totalspin"})
 _UNPAIRED = frozenset({"unpaired", "unpairedelectrons", "nunpaired", "uhf"})
 
-SPOKEN_OF = re.compile(rb"charge|chg|qtot|mult|spin|unpaired|uhf|magmom", re.IGNORECASE)
-"""Bytes without a match say nothing of charge or spin: a shortcut for readers of files."""
+_DASHES = str.maketrans("−–﹣－", "----")
+_TRAILING = re.compile(r"\d+[+-]")
 
 # By how much a sum of atomic charges or moments may miss a whole number: they were rounded.
 _ROUNDING = 0.05
@@ -64,13 +71,16 @@ def electrons_of(atoms: Atoms) -> tuple[int, int]:
 
 def tells_electrons(key: str) -> bool:
     """Whether an entry of this name is a charge or a spin, in any spelling."""
-    return _plain(key) in _CHARGE | _MULTIPLICITY | _SPIN | _UNPAIRED
+    return _plain(key) in _CHARGE | _MAYBE_CHARGE | _MULTIPLICITY | _SPIN | _UNPAIRED
 
 
 def _charges(atoms: Atoms) -> Told:
     told = [
         (_named(key, value), _whole(key, value, "charge")) for key, value in _info(atoms, _CHARGE)
     ]
+    for key, value in _info(atoms, _MAYBE_CHARGE):
+        with suppress(InvalidStructure):
+            told.append((_named(key, value), _whole(key, value, "charge")))
     for array in ("initial_charges", *(name for name in atoms.arrays if _plain(name) in _FORMAL)):
         told += _summed(atoms, array, "charge", bool(told))
     return told
@@ -148,7 +158,7 @@ def _whole(key: str, value: Any, what: str) -> int:
         value, bool
     ):
         try:
-            number = float(value)
+            number = float(_signed(value) if isinstance(value, str) else value)
         except (ValueError, OverflowError):
             number = math.nan
     if not abs(number) <= _LARGEST or number != round(number):
@@ -159,6 +169,20 @@ def _whole(key: str, value: Any, what: str) -> int:
             code="charge_invalid" if what == "charge" else "multiplicity_invalid",
         )
     return round(number)
+
+
+def plain_dashes(text: str) -> str:
+    """The dashes with which word processors write a minus, as such."""
+    return text.translate(_DASHES)
+
+
+def _signed(text: str) -> str:
+    """``2-``, ``(-1)``, ``+1e`` and dashes of word processors, as ``float`` takes them."""
+    text = plain_dashes(text).strip()
+    if (text[:1], text[-1:]) in (("(", ")"), ("[", "]")):
+        text = text[1:-1].strip()
+    text = text.removesuffix("e").strip()
+    return text[-1] + text[:-1] if _TRAILING.fullmatch(text) else text
 
 
 def _agreed(told: Told, what: str, default: int) -> int:

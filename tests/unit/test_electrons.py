@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,12 @@ def with_array(name: str, values: Any, **info: Any) -> Atoms:
         (water(charge=np.int32(1), total_charge=np.array([1])), (1, 1)),
         (water(charge=None), (0, 1)),
         (water(qtot=1), (1, 1)),
+        (water(charge="2-"), (-2, 1)),
+        (water(charge="(−1)"), (-1, 1)),
+        (water(charge="+1e"), (1, 1)),
+        (water(q=-1), (-1, 1)),
+        (water(q=0.35), (0, 1)),
+        (water(chrg="1"), (1, 1)),
         (water(TOTAL_CHARGE=-1, SPIN=2), (-1, 2)),
         (with_array("formal_charges", [1, 0, 0]), (1, 1)),
         (with_array("charges", [1.0, 0.0, 0.0]), (0, 1)),
@@ -86,6 +93,8 @@ def test_every_way_to_say_it_is_understood(atoms: Atoms, expected: tuple[int, in
         (water(charge={}), "charge="),
         (water(charge=np.array([1, 2])), "charge="),
         (water(charge=0, total_charge=1), "charge=0 and total_charge=1"),
+        (water(charge=0, q=1), "charge=0 and q=1"),
+        (water(charge="-"), "charge='-'"),
         (water(multiplicity=0), "multiplicity=0"),
         (water(multiplicity=1.5), "multiplicity=1.5"),
         (water(spin=-2), "spin=-2"),
@@ -115,6 +124,8 @@ def test_no_value_of_a_charge_becomes_neutral_in_silence(key: str, value: Any) -
         charge, _ = electrons_of(atoms)
     except InvalidStructure as error:
         refused = str(error)
+    if isinstance(value, str) and refused is None:
+        value = re.sub(r"^(\d+)([+-])$", r"\2\1", re.sub(r"[−–﹣－]", "-", value).strip(" e()[]"))
     assert key in refused if refused is not None else charge == float(value)
 
 

@@ -17,6 +17,7 @@ from ase.db import connect
 from ase.io import read, write
 
 from forcegate_client.electrons import electrons_of
+from forcegate_client.md.dcd import DCDWriter
 from forcegate_client.reading import InputUnreadable, Library, Record, open_library
 from forcegate_client.reading.inputs import named_inputs
 
@@ -151,6 +152,64 @@ def test_compressed_data_that_break_off_cost_what_is_behind(ending: str) -> None
         assert record.atoms.positions[1, 1] == pytest.approx((5000 + place) * 1e-4)
     assert bad.problem is not None
     assert "damaged" in bad.problem.detail
+
+
+WRITTEN = {
+    "a.traj": ("traj", {}),
+    "b.db": ("db", {}),
+    "c.gen": ("gen", {}),
+    "d.gjf": ("gaussian-in", {}),
+    "e.pdb": ("proteindatabank", {}),
+    "f.extxyz": ("extxyz", {}),
+    "g.cif": ("cif", {}),
+    "h.gro": ("gromacs", {}),
+    "i.xsf": ("xsf", {}),
+    "j.vasp": ("vasp", {}),
+    "k.nwi": ("nwchem-in", {}),
+    "l.pwi": ("espresso-in", {"pseudopotentials": {"O": "O.upf", "H": "H.upf"}}),
+    "m.car": ("dmol-car", {}),
+    "n.res": ("res", {}),
+    "POSCAR": ("vasp", {}),
+    "coord": ("turbomole", {}),
+}
+
+
+def written(folder: str) -> list[Path]:
+    """Water in many formats."""
+    Path(folder).mkdir()
+    water = molecule("H2O", vacuum=4.0, pbc=True)
+    for name, (form, more) in WRITTEN.items():
+        write(Path(folder) / name, water, format=form, **more)
+    return sorted(Path(folder).iterdir())
+
+
+def test_a_folder_of_many_formats_is_read_compressed_or_not() -> None:
+    files = written("lib")
+    for place, path in enumerate(files):
+        ending = list(COMPRESS)[place % 3]
+        compressed = path.with_name(path.name + ending)
+        compressed.write_bytes(COMPRESS[ending](path.read_bytes()))
+    library = named("lib")
+    assert library.size == 2 * len(WRITTEN)
+    assert set(formulas(library)) == {"H2O"}
+
+
+def test_every_format_comes_over_standard_input_by_the_end_that_its_name_would_have() -> None:
+    for path in written("lib"):
+        form = path.suffix.removeprefix(".") or WRITTEN[path.name][0]
+        for data in (path.read_bytes(), gzip.compress(path.read_bytes())):
+            assert formulas(named("-", stdin=data, format=form)) == ["H2O"], path.name
+
+
+def test_a_trajectory_without_elements_is_told_so() -> None:
+    with DCDWriter(Path("in.dcd"), 3, 0.5, 1) as file:
+        file.write(molecule("H2O"))
+    Path("in.dcd.gz").write_bytes(gzip.compress(Path("in.dcd").read_bytes()))
+    Path("a.xyz").write_text(WATER)
+    for name in ("in.dcd", "in.dcd.gz"):
+        with pytest.raises(InputUnreadable, match="DCD holds positions alone"):
+            named(name)
+        assert formulas(named("a.xyz", name)) == ["H2O", ""]
 
 
 def test_a_name_with_one_ending_and_content_of_another_compression_is_read() -> None:

@@ -11,6 +11,7 @@ from ase.build import bulk, molecule
 from ase.constraints import FixAtoms, FixCartesian
 from ase.io import read, write
 
+from forcegate_client.electrons import electrons_of
 from forcegate_client.reading import Record, open_library
 
 WATER = "O 0.0 0.0 0.1173\nH 0.0 0.7572 -0.4692\nH 0.0 -0.7572 -0.4692\n"
@@ -126,24 +127,84 @@ def test_the_comment_of_plain_xyz_is_a_name(tmp_path: Path) -> None:
     assert record.atoms.info == {}
 
 
+PLAIN_CHARGES = {
+    "hydronium charge=1": (1, 1),
+    "hydronium, Charge: -2": (-2, 1),
+    "total_charge = 1 by hand": (1, 1),
+    "tot_charge=1 by hand": (1, 1),
+    "formal charge = 1": (1, 1),
+    "hydronium, charge 1, by hand": (1, 1),
+    "the charge is -1": (-1, 1),
+    "charge of (-1)": (-1, 1),
+    "charge −1, by a word processor": (-1, 1),
+    "charge 2- by hand": (-2, 1),
+    "charge: +1e": (1, 1),
+    "chrg=-1 xtb": (-1, 1),
+    "q=1": (1, 1),
+    "Q: -1 methyl": (-1, 1),
+    "charge=1;mult=2": (1, 2),
+    "charge/mult 1 2": (1, 2),
+    "Charge and multiplicity: -1, 2": (-1, 2),
+    "Charge = -1 Multiplicity = 2": (-1, 2),
+    '{"charge": -1, "multiplicity": 2}': (-1, 2),
+    "2S+1=3": (0, 3),
+    "-1 2": (-1, 2),
+    "1 2": (1, 2),
+    "0 1": (0, 1),
+    "0, 3": (0, 3),
+    "12 3": (0, 1),
+    "charged": (0, 1),
+    "q-factor 1, a qubit, seq=4": (0, 1),
+    "q=0.25": (0, 1),
+}
+
+
+@pytest.mark.parametrize("comment", PLAIN_CHARGES)
+def test_a_charge_in_a_plain_comment_is_one(tmp_path: Path, comment: str) -> None:
+    (record,) = records(tmp_path, f"3\n{comment}\n{WATER}")
+    structures = open_library([tmp_path / "in.xyz"]).chunk(0, 1).structures
+    found = (structures.charges.tolist(), structures.multiplicities.tolist())
+    assert found == tuple([value] for value in PLAIN_CHARGES[comment])
+    assert bool(record.origin.remark) == (comment in ("1 2", "0, 3"))
+
+
 @pytest.mark.parametrize(
-    ("comment", "charge"),
+    "comment", ["charge=-1", "Charge: -1", "charge 1-", "q=-1", "chrg = -1", "charge=(−1)"]
+)
+def test_a_charge_in_an_extended_comment_is_one(tmp_path: Path, comment: str) -> None:
+    header = f'Lattice="9 0 0 0 9 0 0 0 9" {comment} note="charge 7, or so"'
+    atoms = only(tmp_path, f"3\n{header}\n{WATER}")
+    assert electrons_of(atoms)[0] == -1
+    assert atoms.info["note"] == "charge 7, or so"
+
+
+@pytest.mark.parametrize(
+    "comment",
     [
-        ("hydronium charge=1", 1),
-        ("hydronium, Charge: -2", -2),
-        ("total_charge = 1 by hand", 1),
-        ("hydronium, charge 1, by hand", 1),
-        ("-1 2", -1),
-        ("12 3", 0),
-        ("charged", 0),
-        ("charge 3rd try", 0),
+        # As many electrons as water has without one are no singlet.
+        "1 1",
+        "charge 3rd try",
+        "-1 1 hydroxide",
+        "Properties=species:S:1:pos:R:3 note='charge 1'",
+        "Properties=species:S:1:pos:R:3:charge:R:1",
     ],
 )
-def test_a_charge_in_a_plain_comment_is_one(tmp_path: Path, comment: str, charge: int) -> None:
-    (record,) = records(tmp_path, f"3\n{comment}\n{WATER}")
-    chunk = open_library([tmp_path / "in.xyz"]).chunk(0, 1)
-    assert chunk.structures.charges.tolist() == [charge]
-    assert record.label == comment
+def test_what_may_be_a_charge_is_not_taken_and_remarked_on(tmp_path: Path, comment: str) -> None:
+    rows = "O 0 0 0.1 -0.6\nH 0 0.8 -0.5 -0.2\nH 0 -0.8 -0.5 -0.2\n"
+    (record,) = records(tmp_path, f"3\n{comment}\n{rows}")
+    assert record.atoms is not None
+    assert electrons_of(record.atoms) == (0, 1)
+    assert "charge" in record.origin.remark
+
+
+@pytest.mark.parametrize("extended", ["", "Properties=species:S:1:pos:R:3 "])
+@pytest.mark.parametrize("comment", ["charge=1 charge=2", "charge 1, total charge 2", "q=1 q=2"])
+def test_two_charges_in_one_comment_are_refused(
+    tmp_path: Path, comment: str, extended: str
+) -> None:
+    (record,) = records(tmp_path, f"3\n{extended}{comment}\n{WATER}")
+    assert record.problem is not None
+    assert record.problem.code == "charge_contradictory"
 
 
 def test_extended_xyz_keeps_all_that_ase_keeps_but_results(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ase.io import iread
 from ase.io.formats import filetype
 
 from forcegate_client.electrons import tells_electrons
+from forcegate_client.reading.ase_texts import electrons_in_text, require_elements
 from forcegate_client.reading.compression import uncompressed
 from forcegate_client.reading.errors import InputUnreadable
 from forcegate_client.reading.inputs import Input
@@ -47,11 +48,14 @@ class AseFile(Source):
         self._frames: Iterator[Atoms] = iter(())
         self._next = 0
         self._damage = ""
+        self._electrons: tuple[dict[str, str], str] | RecordInvalid | None = None
         self.size = 0
         try:
             self._begin()
             for _ in self._frames:
                 self.size += 1
+        except InputUnreadable:
+            raise
         except Exception as error:
             # ASE's readers fail in many ways, from StopIteration to IndexError.
             self._damage = " ".join(f"{type(error).__name__}: {error}".split())[:200]
@@ -83,6 +87,9 @@ class AseFile(Source):
     def _begin(self) -> None:
         path = self._open.enter_context(uncompressed(self._input.path))
         name = self._told or filetype(str(path))
+        if self._electrons is None:
+            require_elements(path, self.name, name)
+            self._electrons = _electrons(path, name)
         if name in _BASES:
             self._frames, self._next = _rows(path), 0
         else:
@@ -102,7 +109,21 @@ class AseFile(Source):
         told = dict(getattr(atoms.calc, "parameters", {}))
         info.update((key, value) for key, value in told.items() if tells_electrons(key))
         atoms.calc = None
-        return Parsed(atoms, label_of(info), smiles_of(info))
+        label, smiles = label_of(info), smiles_of(info)
+        if isinstance(self._electrons, RecordInvalid):
+            raise RecordInvalid(self._electrons.code, str(self._electrons), label=label)
+        said, remark = self._electrons or ({}, "")
+        if said and not any(map(tells_electrons, info)):
+            info.update(said)
+        return Parsed(atoms, label, smiles, remark)
+
+
+def _electrons(path: Path, format: str) -> tuple[dict[str, str], str] | RecordInvalid:
+    """What the text says for all frames, or why none of them can be believed."""
+    try:
+        return electrons_in_text(path, format)
+    except RecordInvalid as error:
+        return error
 
 
 def _rows(path: Path) -> Iterator[Atoms]:

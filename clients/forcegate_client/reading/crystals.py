@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ase.io.cif import parse_cif
 
 from forcegate_client.reading.indexed import pairs
+from forcegate_client.reading.moieties import charge_of_moieties
 from forcegate_client.reading.record import Parsed, RecordInvalid
 
 __all__ = ["cif_records", "parse_cif_block"]
@@ -46,7 +47,8 @@ def parse_cif_block(record: bytes) -> Parsed:
     """The unit cell with all atoms that symmetry makes.
 
     Raises:
-        RecordInvalid: if there is no structure, or a site is filled in part.
+        RecordInvalid: if there is no structure, a site is filled in part, or nobody can tell the
+            charge from the formula.
     """
     with warnings.catch_warnings():
         # What ASE thinks of settings of space groups is nothing that a user can act on.
@@ -64,7 +66,16 @@ def parse_cif_block(record: bytes) -> Parsed:
                 label=block.name,
             )
         atoms = block.get_atoms(fractional_occupancies=False)
-    return Parsed(atoms, block.name)
+    formula = block.get("_chemical_formula_moiety")
+    if not isinstance(formula, str):
+        return Parsed(atoms, block.name)
+    try:
+        charge, remark = charge_of_moieties(" ".join(formula.split()), atoms.numbers)
+    except RecordInvalid as error:
+        raise RecordInvalid(error.code, str(error), label=block.name) from error
+    if charge:
+        atoms.info["charge"] = charge
+    return Parsed(atoms, block.name, remark=remark)
 
 
 def _occupancies(block: Any) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ase.io.formats import ioformats
+from ase.io.formats import extension2format, ioformats
 
 from forcegate_client.reading.errors import InputUnreadable
 
@@ -25,7 +25,14 @@ FORMATS: dict[str, str] = {
 }
 
 # Of ASE's formats, those whose names end in nothing that other files end in too.
-_ASE = frozenset(("traj", "db", "gen", "xsf", "cfg", "res", "vasp", "poscar", "xtd", "xsd"))
+_ASE = frozenset(
+    {
+        *("traj", "db", "gen", "xsf", "cfg", "res", "vasp", "poscar", "xtd", "xsd", "gjf"),
+        *("gro", "g96", "nwi", "pwi", "cube", "car", "arc", "cjson", "xtl", "rmc6f"),
+    }
+)
+# Whole names by which ASE knows its files.
+_NAMES = frozenset(("poscar", "contcar", "coord"))
 
 
 def format_of(path: Path, told: str | None = None) -> str:
@@ -42,6 +49,9 @@ def format_of(path: Path, told: str | None = None) -> str:
         return FORMATS[told.lower()]
     if told in ioformats and ioformats[told].can_read:
         return f"ase:{told}"
+    # By the end of a name, as a file would have it.
+    if (found := extension2format.get(told.lower())) is not None and found.can_read:
+        return f"ase:{found.name}"
     raise InputUnreadable(
         f"the format {told!r}",
         expected=f"{', '.join(FORMATS)}, or a name that ASE knows (ase info --formats)",
@@ -52,6 +62,8 @@ def format_of(path: Path, told: str | None = None) -> str:
 def is_known(path: Path) -> bool:
     """Whether the end of its name is that of a format of structures, and of nothing else."""
     ending = _ending(path)
+    if not ending:
+        return path.name.partition(".")[0].lower() in _NAMES
     return ending != "txt" and (ending in FORMATS or ending in _ASE)
 
 

@@ -149,13 +149,14 @@ def _spooled(name: str, path: Path, format: str | None, stdin: BinaryIO | None) 
             expected="--format, because there is no name to tell it",
             action="add --format sdf, smi, csv, xyz, …",
         )
+    known = format_of(path, format)
     with path.open("wb") as file:
         if name == STDIN:
             shutil.copyfileobj(stdin or sys.stdin.buffer, file)
         else:
             with Path(name).open("rb") as stream:
                 shutil.copyfileobj(stream, file)
-    return Input(path, name, format_of(path, format), temporary=True)
+    return Input(path, name, known, temporary=True)
 
 
 def _missing(name: str) -> InputUnreadable:

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from forcegate_client.electrons import electrons_of
+from forcegate_client.electrons import electrons_of, tells_electrons
 from forcegate_client.errors import ForcegateError
 from forcegate_client.results import forget_results
 
 __all__ = ["Origin", "Parsed", "Problem", "Record", "RecordInvalid", "read_record"]
 
 _LONGEST = 300
+# By how much atomic charges may miss a whole number together.
+_ROUNDING = 0.02
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def read_record(source: str, index: int, parse: Callable[[], Parsed]) -> Record:
     parsed: Parsed | None = None
     try:
         parsed = parse()
+        remark = parsed.remark or _remark_on_charges(parsed.atoms)
         forget_results(parsed.atoms)
         _require_structure(parsed.atoms)
     except RecordInvalid as error:
@@ -130,7 +133,7 @@ def read_record(source: str, index: int, parse: Callable[[], Parsed]) -> Record:
         problem = Problem("record_unreadable", _one_line(f"{type(error).__name__}: {error}"))
         label = smiles = ""
     else:
-        origin = Origin(source, index, _one_line(parsed.label), parsed.smiles, parsed.remark)
+        origin = Origin(source, index, _one_line(parsed.label), parsed.smiles, remark)
         return Record(origin, parsed.atoms)
     if parsed is not None:
         label, smiles = parsed.label, parsed.smiles
@@ -147,6 +150,24 @@ def _require_structure(atoms: Atoms) -> None:
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
         raise RecordInvalid("record_unreadable", "positions or a cell that are no numbers")
     electrons_of(atoms)
+
+
+def _remark_on_charges(atoms: Atoms) -> str:
+    """That atomic charges, a result which nothing is taken from, are those of an ion."""
+    values = atoms.arrays.get("charges")
+    if (
+        values is None
+        or values.dtype.kind not in "if"
+        or any(map(tells_electrons, map(str, atoms.info)))
+    ):
+        return ""
+    total = float(values.sum())
+    if not abs(total - round(total)) < _ROUNDING or not round(total):
+        return ""
+    return (
+        f"its atomic charges add up to {total:+.3g}, and its charge was taken for 0; "
+        f"write charge={round(total)}, if it is one"
+    )
 
 
 def _one_line(text: str) -> str:

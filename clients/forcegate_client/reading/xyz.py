@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian
 from ase.io.extxyz import key_val_str_to_dict
 
+from forcegate_client.reading.comments import electrons_in, remark_on, with_plain_pairs
 from forcegate_client.reading.indexed import pairs
 from forcegate_client.reading.names import label_of, smiles_of
 from forcegate_client.reading.record import Parsed, RecordInvalid
@@ -28,13 +29,6 @@ _PLAIN = "species:S:1:pos:R:3"
 _EXTENDED = re.compile(r"\b(Properties|Lattice|pbc)\s*=", re.IGNORECASE)
 _PAIR = r"""[\w./-]+=("[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|[^\s"'{\[]\S*)"""
 _PAIRS = re.compile(rf"\s*{_PAIR}(\s+{_PAIR})*\s*")
-# In the comment of plain XYZ, which is a name, these alone are taken for more than that.
-_ELECTRONS = re.compile(
-    r"\b((?:total[_ ]?|net[_ ]?)?charge|multiplicity|mult|spin|uhf)"
-    r"(?:\s*[=:]\s*|\s+(?=[+-]?\d+(?:[\s,;]|$)))([+-]?[\w.]+)",
-    re.IGNORECASE,
-)
-_CHARGE_AND_MULTIPLICITY = re.compile(r"\s*([+-]\d)\s+([1-9])\s*")
 _ATOM = re.compile(
     rb"([A-Za-z][\w'*+-]{0,7}|\d{1,3})\s+[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?(\s|$)"
 )
@@ -118,27 +112,22 @@ def parse_frame(record: bytes) -> Parsed:
         raise RecordInvalid("record_unreadable", "no atoms", label=label)
     try:
         if info is None:
-            atoms = _atoms(_columns(rows, _PLAIN), _electrons(comment))
+            atoms = _atoms(_columns(rows, _PLAIN), {})
+            atoms.info, remark = electrons_in(comment, atoms.numbers)
         else:
             atoms = _atoms(_columns(rows, str(info.pop("Properties", _PLAIN))), info)
+            remark = remark_on(atoms.info)
     except RecordInvalid as error:
         raise RecordInvalid(error.code, str(error), label=label) from error
-    return Parsed(atoms, label, smiles_of(atoms.info))
+    return Parsed(atoms, label, smiles_of(atoms.info), remark)
 
 
 def _info(comment: str) -> dict[str, Any] | None:
     """The entries of an extended comment; None if it is a plain one."""
     if _EXTENDED.search(comment) or _PAIRS.fullmatch(comment):
-        found: dict[str, Any] = key_val_str_to_dict(comment)
+        found: dict[str, Any] = key_val_str_to_dict(with_plain_pairs(comment))
         return found
     return None
-
-
-def _electrons(comment: str) -> dict[str, Any]:
-    """Charge and spin in a plain comment."""
-    if both := _CHARGE_AND_MULTIPLICITY.fullmatch(comment):
-        return {"charge": both[1], "multiplicity": both[2]}
-    return dict(_ELECTRONS.findall(comment))
 
 
 def _columns(rows: Rows, properties: str) -> dict[str, Any]:
