@@ -67,6 +67,7 @@ TINY = Suite(
     novelty=FULL.novelty,
     dissociation=replace(FULL.dissociation, dimers=("Water_dimer",), points=3),
     binding=replace(FULL.binding, every=22),
+    tail=replace(FULL.tail, pairs=FULL.tail.pairs[:1], points=3),
 )
 
 
@@ -174,6 +175,7 @@ def test_a_suite_that_does_not_judge_leaves_the_card_as_it_is(
         relaxation=None,
         dissociation=None,
         binding=None,
+        tail=None,
     )
     verdicts = validate(
         _another_method_as(version),
@@ -199,6 +201,7 @@ def test_a_student_that_keeps_nothing_together_is_reported_not_hidden(
         relaxation=None,
         dissociation=None,
         binding=None,
+        tail=None,
     )
     verdicts = validate(
         subject, data, long, tmp_path / "report", tmp_path / "control.json", tell_nobody

@@ -26,6 +26,7 @@ PHYSICS = {
     "s66_wrong_signs": 0.0,
     "ion_force_rmse_worst_kind": 0.16,
     "net_charge_error_q99": 0.03,
+    "ion_neutral_rest_kcal": 0.05,
 }
 
 

@@ -1,6 +1,7 @@
 """From SMILES to structures with all hydrogens, in an atom order that can be reproduced."""
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
@@ -21,6 +22,16 @@ def hydrogenated(smiles: str) -> Chem.Mol:
         whole = Chem.CombineMols(whole, monomer)
     Chem.SanitizeMol(whole)
     return whole
+
+
+def structure_of(mol: Chem.Mol, positions: NDArray[np.float64]) -> Atoms:
+    """The molecule at these positions [n,3] in Å, with its net charge where calculators look."""
+    atoms = Atoms(atomic_numbers(mol), positions)
+    charge = Chem.GetFormalCharge(mol)
+    if charge:
+        atoms.info["charge"] = charge
+        atoms.set_initial_charges([charge, *[0] * (len(atoms) - 1)])
+    return atoms
 
 
 def atomic_numbers(mol: Chem.Mol) -> NDArray[np.int64]:

@@ -26,6 +26,7 @@ from forcegate_trainer.validation.dynamics.suite_runs import MDResults, run_suit
 from forcegate_trainer.validation.dynamics.survival import survival_section
 from forcegate_trainer.validation.dynamics.trajectories import trajectory_section
 from forcegate_trainer.validation.interactions.binding import binding_section
+from forcegate_trainer.validation.interactions.tail_section import tail_section
 from forcegate_trainer.validation.report import write_report
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.settings import Suite
@@ -118,6 +119,8 @@ def _static_sections(
         yield dissociation_section(potential, teacher, cutoff, suite.dissociation, tell)
     if suite.binding is not None:
         yield binding_section(potential, teacher, suite.binding, tell)
+    if suite.tail is not None:
+        yield tail_section(subject, suite.tail, tell)
 
 
 def _dynamic_sections(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.validation.confidence.novelty import NoveltySettings
 from forcegate_trainer.validation.interactions.binding import BindingSettings
+from forcegate_trainer.validation.interactions.tail import PAIRS, TailSettings
 from forcegate_trainer.validation.statics.dissociation import DissociationSettings
 from forcegate_trainer.validation.statics.relaxation import RelaxationSettings
 from forcegate_trainer.validation.statics.screening import ScreeningSettings
@@ -78,6 +79,7 @@ class Suite:
     novelty: NoveltySettings | None
     dissociation: DissociationSettings | None
     binding: BindingSettings | None
+    tail: TailSettings | None
 
 
 _CONTROL_RUN = NVESettings(duration_ps=2.0)
@@ -112,6 +114,7 @@ FULL = Suite(
     novelty=NoveltySettings(),
     dissociation=DissociationSettings(),
     binding=BindingSettings(),
+    tail=TailSettings(),
 )
 
 QUICK = Suite(
@@ -132,6 +135,7 @@ QUICK = Suite(
     novelty=NoveltySettings(structures=8),
     dissociation=DissociationSettings(dimers=("Water_dimer",)),
     binding=BindingSettings(every=6),
+    tail=TailSettings(pairs=PAIRS[::3], points=12),
 )
 
 SUITES = {suite.name: suite for suite in (QUICK, FULL)}

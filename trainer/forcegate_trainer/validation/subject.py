@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from forcegate_client.electrons import electrons_of
 from forcegate_service.card import CARD_NAME, ModelCard
 from forcegate_service.runtime import LoadedRuntime
 from forcegate_trainer.dynamics.potential import (
@@ -44,6 +46,15 @@ class Subject:
     folder: Path | None = None
     card: ModelCard | None = None
     runtime: LoadedRuntime | None = None
+
+    def knows(self, atoms: Atoms) -> bool:
+        """Whether it was made for such elements and such a net charge; a calculator for all."""
+        if self.card is None:
+            return True
+        charge, _ = electrons_of(atoms)
+        return set(atoms.numbers.tolist()) <= set(self.card.elements) and (
+            self.card.charges or not charge
+        )
 
 
 @contextmanager

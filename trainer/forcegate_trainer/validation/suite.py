@@ -10,7 +10,7 @@ from ase import Atoms
 from forcegate_client.dataset import Dataset, Split
 from forcegate_trainer.errors import MoleculeError, SettingsError
 from forcegate_trainer.molecules.exclusion import PUBLIC_TEST_MOLECULES
-from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
+from forcegate_trainer.sampling.structures import conformers, hydrogenated, structure_of
 from forcegate_trainer.validation.settings import Suite
 
 __all__ = [
@@ -43,13 +43,13 @@ class SuiteMolecule:
 
 
 def molecule_from_smiles(smiles: str) -> Atoms:
-    """One conformer with all hydrogens, relaxed by a classical force field.
+    """One conformer with all hydrogens and its net charge, relaxed by a classical force field.
 
     Raises:
         MoleculeError: if no geometry can be found.
     """
     molecule = hydrogenated(smiles)
-    return Atoms(atomic_numbers(molecule), conformers(molecule, 1, seed=1)[0])
+    return structure_of(molecule, conformers(molecule, 1, seed=1)[0])
 
 
 def suite_molecules(suite: Suite, dataset: Dataset | None) -> list[SuiteMolecule]:

@@ -18,7 +18,7 @@ from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.reports.tables import number, table
 from forcegate_trainer.sampling.randomness import generator
-from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
+from forcegate_trainer.sampling.structures import conformers, hydrogenated, structure_of
 from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.teachers.spec import TBLITE_ACCURACY
 from forcegate_trainer.validation.section import Section
@@ -103,7 +103,7 @@ def measure_relaxations(
             continue
         for positions in starts:
             moved = positions + rng.normal(0.0, settings.displacement, positions.shape)
-            start = Atoms(atomic_numbers(molecule), moved)
+            start = structure_of(molecule, moved)
             student = relax(start, make_calculator(), fmax=settings.fmax, steps=settings.steps)
             found.append(_compare(name, molecule, positions, start, student, teacher, settings))
         tell("relaxations by student and teacher", row + 1, len(molecules))

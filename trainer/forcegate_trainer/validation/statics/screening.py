@@ -16,7 +16,7 @@ from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.reports.tables import number, table
-from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
+from forcegate_trainer.sampling.structures import conformers, hydrogenated, structure_of
 from forcegate_trainer.validation.confidence.ranks import rank_correlation
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.statics.duplicates import distinct
@@ -219,9 +219,8 @@ def screening_section(
 
 def _starts(smiles: str, settings: ScreeningSettings) -> list[Atoms]:
     molecule = hydrogenated(smiles)
-    numbers = atomic_numbers(molecule)
     found = conformers(molecule, settings.candidates, settings.seed)
-    structures = [Atoms(numbers, positions) for positions in found]
+    structures = [structure_of(molecule, positions) for positions in found]
     chosen = distinct(structures, settings.same_distances)[: settings.conformers]
     return [structures[index] for index in chosen]
 

@@ -18,7 +18,12 @@ from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.reports.tables import number, table
 from forcegate_trainer.sampling.distortions import beyond, rotatable_bonds
-from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
+from forcegate_trainer.sampling.structures import (
+    atomic_numbers,
+    conformers,
+    hydrogenated,
+    structure_of,
+)
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.statics.minimum import relax
 from forcegate_trainer.validation.statics.points import student_points, teacher_points
@@ -135,7 +140,7 @@ def measure_torsions(
         if bond is None:
             continue
         relaxed = relax(
-            Atoms(atomic_numbers(molecule), start),
+            structure_of(molecule, start),
             make_calculator(),
             fmax=settings.relax_fmax,
             steps=settings.relax_steps,
