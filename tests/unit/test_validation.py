@@ -68,6 +68,7 @@ TINY = Suite(
     dissociation=replace(FULL.dissociation, dimers=("Water_dimer",), points=3),
     binding=replace(FULL.binding, every=22),
     tail=replace(FULL.tail, pairs=FULL.tail.pairs[:1], points=3),
+    water=replace(FULL.water, sizes=(2,), copies=1, steps=10),
 )
 
 
@@ -176,6 +177,7 @@ def test_a_suite_that_does_not_judge_leaves_the_card_as_it_is(
         dissociation=None,
         binding=None,
         tail=None,
+        water=None,
     )
     verdicts = validate(
         _another_method_as(version),
@@ -202,6 +204,7 @@ def test_a_student_that_keeps_nothing_together_is_reported_not_hidden(
         dissociation=None,
         binding=None,
         tail=None,
+        water=None,
     )
     verdicts = validate(
         subject, data, long, tmp_path / "report", tmp_path / "control.json", tell_nobody

@@ -72,7 +72,7 @@ def test_the_reference_has_no_error_and_its_figures_are_approved() -> None:
     assert summary["mae_kcal"] == pytest.approx(0.0, abs=1e-9)
     assert summary["wrong_signs"] == 0
     assert list(summary["scan"]) == [f"{factor:g}" for factor in FACTORS]
-    figures = {"s66_mae_kcal": 1.0, "s66_wrong_signs": 0.0}
+    figures = {"s66_mae_kcal": 1.0, "s66_wrong_signs": 0.0, "water_worst_kcal": 0.5}
     assert judge(figures)["binding"].status == "approved"
     assert judge(figures | {"s66_wrong_signs": 1.0})["binding"].status == "rejected"
     assert judge({"s66_mae_kcal": 0.1})["binding"].status == "not_validated"

@@ -24,6 +24,7 @@ PHYSICS = {
     "relative_energy_spearman": 0.9,
     "s66_mae_kcal": 1.0,
     "s66_wrong_signs": 0.0,
+    "water_worst_kcal": 1.0,
     "ion_force_rmse_worst_kind": 0.16,
     "net_charge_error_q99": 0.03,
     "ion_neutral_rest_kcal": 0.05,

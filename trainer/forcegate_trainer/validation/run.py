@@ -27,6 +27,7 @@ from forcegate_trainer.validation.dynamics.survival import survival_section
 from forcegate_trainer.validation.dynamics.trajectories import trajectory_section
 from forcegate_trainer.validation.interactions.binding import binding_section
 from forcegate_trainer.validation.interactions.tail_section import tail_section
+from forcegate_trainer.validation.interactions.water_clusters import water_section
 from forcegate_trainer.validation.report import write_report
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.settings import Suite
@@ -119,6 +120,8 @@ def _static_sections(
         yield dissociation_section(potential, teacher, cutoff, suite.dissociation, tell)
     if suite.binding is not None:
         yield binding_section(potential, teacher, suite.binding, tell)
+    if suite.water is not None:
+        yield water_section(make, potential, teacher, suite.water, tell)
     if suite.tail is not None:
         yield tail_section(subject, suite.tail, tell)
 

@@ -8,6 +8,7 @@ from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.validation.confidence.novelty import NoveltySettings
 from forcegate_trainer.validation.interactions.binding import BindingSettings
 from forcegate_trainer.validation.interactions.tail import PAIRS, TailSettings
+from forcegate_trainer.validation.interactions.water_clusters import WaterSettings
 from forcegate_trainer.validation.statics.dissociation import DissociationSettings
 from forcegate_trainer.validation.statics.relaxation import RelaxationSettings
 from forcegate_trainer.validation.statics.screening import ScreeningSettings
@@ -80,6 +81,7 @@ class Suite:
     dissociation: DissociationSettings | None
     binding: BindingSettings | None
     tail: TailSettings | None
+    water: WaterSettings | None
 
 
 _CONTROL_RUN = NVESettings(duration_ps=2.0)
@@ -115,6 +117,7 @@ FULL = Suite(
     dissociation=DissociationSettings(),
     binding=BindingSettings(),
     tail=TailSettings(),
+    water=WaterSettings(),
 )
 
 QUICK = Suite(
@@ -136,6 +139,7 @@ QUICK = Suite(
     dissociation=DissociationSettings(dimers=("Water_dimer",)),
     binding=BindingSettings(every=6),
     tail=TailSettings(pairs=PAIRS[::3], points=12),
+    water=WaterSettings(sizes=(2, 4, 6), copies=1),
 )
 
 SUITES = {suite.name: suite for suite in (QUICK, FULL)}

@@ -79,6 +79,12 @@ CRITERIA = (
     Criterion("binding", "s66_mae_kcal", "MAE to CCSD(T) of S66, kcal/mol", 1.0),
     Criterion("binding", "s66_wrong_signs", "pairs of S66 that are repelled", 0.0),
     Criterion(
+        "binding",
+        "water_worst_kcal",
+        "largest error of a water cluster, kcal/mol per molecule",
+        1.0,
+    ),
+    Criterion(
         "ions",
         "ion_force_rmse_worst_kind",
         "force RMSE of cations, anions or zwitterions, whichever is worst, eV/Å",
