@@ -100,7 +100,7 @@ class ModelCard(BaseModel):
     ``cutoff`` and ``minimum_distance`` in Å, the latter of any two atoms; ``elements`` are the
     atomic numbers the model knows; ``files`` maps each file of the version's folder to its digest;
     ``status`` says for which uses (``md``, ``relax``, ``screening``, ``periodic``, and what older
-    cards lack: ``binding`` of molecules to each other, and ``ions``) the version was validated;
+    cards lack: ``torsion``, ``binding`` of molecules, ``ions``) the version was validated;
     ``interface`` says what the model takes and answers: 1 is a graph of edges, 2 a graph with pairs
     too, which end at ``pair_cutoff`` Å where a structure is periodic, and atomic charges in the
     answer; ``histograms`` are what its training set looks like, None on a card from before

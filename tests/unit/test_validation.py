@@ -41,6 +41,7 @@ from forcegate_trainer.validation.settings import (
 from forcegate_trainer.validation.subject import Subject, open_subject, served
 from forcegate_trainer.validation.suite import (
     PUBLIC,
+    flexible_molecules,
     molecule_from_smiles,
     split_molecules,
     suite_molecules,
@@ -248,8 +249,15 @@ def test_test_molecules_are_spread_over_sizes_and_always_the_same() -> None:
     sizes = [len(one.atoms) for one in split_molecules(dataset, 4)]
     assert sizes == [17, 32, 44, 59]
     assert all(one.in_test_split for one in split_molecules(dataset, 4))
+    assert flexible_molecules(dataset, 4) == [one.smiles for one in split_molecules(dataset, 4)]
     few = [one.smiles for one in split_molecules(dataset, 100)]
     assert few == [text for text in alkanes if 15 <= 3 * len(text) + 2 <= 60]
+
+
+def test_molecules_without_a_bond_to_turn_have_no_conformers_to_compare() -> None:
+    rings = ["c1ccc2ccccc2c1", "c1ccc2cc3ccccc3cc2c1", "CCCCCCC"]
+    dataset = _dataset([(text, Split.TEST) for text in rings], labelled=False)
+    assert flexible_molecules(dataset, 9) == ["CCCCCCC"]
 
 
 def test_the_suites_hold_what_the_design_asks_for() -> None:
@@ -266,6 +274,7 @@ def test_the_suites_hold_what_the_design_asks_for() -> None:
     assert {one.timestep_fs for one in FULL.variations} >= {1.0, 2.0}
     assert {one.temperature_k for one in FULL.variations} >= {100.0}
     assert len(FULL.varied) >= 5
+    assert FULL.screening.test_molecules >= 50
     for suite in (FULL, QUICK):
         assert set(suite.varied) <= set(suite.molecules)
         assert set(suite.control.molecules) <= set(suite.molecules)

@@ -36,15 +36,19 @@ from forcegate_trainer.validation.statics.screening import (
     ConformerEnergies,
     ScreeningSettings,
     relative_to_mean,
-    screening_section,
     summarise_screening,
 )
+from forcegate_trainer.validation.statics.screening_section import screening_section
 from forcegate_trainer.validation.statics.superposition import heavy_atom_rmsd
+from forcegate_trainer.validation.statics.torsion_section import (
+    summarise_torsions,
+    torsion_section,
+)
 from forcegate_trainer.validation.statics.torsions import (
+    TorsionProfile,
     TorsionSettings,
     central_bond,
     rigid_scan,
-    torsion_section,
 )
 from support.evaluation import random_rotation
 
@@ -183,7 +187,31 @@ def test_a_narrow_molecule_is_counted_and_not_ranked() -> None:
     summary = summarise_screening([wide, narrow], 0.3)
     assert summary["spearman_median"] == pytest.approx(1.0)
     assert (summary["ranked_molecules"], summary["too_narrow_to_rank"]) == (1, 1)
-    assert summary["relative_energy_mae_kcal"] == pytest.approx(0.6 / 6)
+    # Three pairs: 0.1, 0.1 and 0.2 off in the one, 0.2, 0.2 and 0.4 in the other.
+    assert summary["pair_mae_kcal"] == pytest.approx(1.2 / 6)
+    assert summary["pair_mae_kcal_mean_of_molecules"] == pytest.approx(0.2)
+    assert summary["pair_mae_kcal_worst_molecule"] == pytest.approx(0.8 / 3)
+
+
+def test_one_wrong_conformer_is_wrong_in_its_pairs_alone() -> None:
+    teacher_says = np.array([0.0, 1.0, 2.0, 3.0])
+    student_says = np.array([0.9, 1.0, 2.0, 3.0])
+    entry = ConformerEnergies("one", teacher_says, student_says)
+    np.testing.assert_allclose(np.sort(entry.pair_errors), [0, 0, 0, 0.9, 0.9, 0.9])
+    # A shift of all is no error: only differences mean anything.
+    assert ConformerEnergies("shifted", teacher_says, teacher_says + 7.0).mae == pytest.approx(0.0)
+
+
+def test_a_barrier_that_is_too_low_is_off_by_that_much() -> None:
+    angles = np.arange(0.0, 360.0, 30.0)
+    wave = np.cos(np.radians(3 * angles))
+    counted = np.ones(12, dtype=np.bool_)
+    low = TorsionProfile("low", "C0–C1", angles, 1.5 * wave, 1.0 * wave, counted)
+    right = TorsionProfile("right", "C0–C1", angles, 1.5 * wave, 1.5 * wave, counted)
+    assert low.barrier_error == pytest.approx(-1.0)
+    summary = summarise_torsions([low, right])
+    assert summary["barrier_mae_kcal"] == pytest.approx(0.5)
+    assert summary["barrier_worst_kcal"] == pytest.approx(1.0)
 
 
 def test_nothing_measured_is_no_figure_for_a_verdict() -> None:
@@ -198,8 +226,8 @@ def test_the_teacher_orders_conformers_as_itself() -> None:
     settings = ScreeningSettings(conformers=4, candidates=12, relax_steps=5)
     potential = CalculatorPotential(teacher)
     section = screening_section(teacher, potential, TEACHER, {"butanol": "CCCCO"}, settings)
-    assert section.figures_for_verdict["relative_energy_mae_kcal"] < 0.01
-    assert section.figures_for_verdict["relative_energy_spearman"] > 0.99
+    assert section.figures_for_verdict["conformer_pair_mae_kcal"] < 0.01
+    assert section.figures_for_verdict["conformer_spearman"] > 0.99
 
 
 def test_a_rigid_scan_changes_no_bond() -> None:

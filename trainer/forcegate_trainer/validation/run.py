@@ -33,10 +33,14 @@ from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.settings import Suite
 from forcegate_trainer.validation.statics.dissociation import dissociation_section
 from forcegate_trainer.validation.statics.relaxation import relaxation_section
-from forcegate_trainer.validation.statics.screening import screening_section
-from forcegate_trainer.validation.statics.torsions import torsion_section
+from forcegate_trainer.validation.statics.screening_section import screening_section
+from forcegate_trainer.validation.statics.torsion_section import torsion_section
 from forcegate_trainer.validation.subject import Subject
-from forcegate_trainer.validation.suite import SuiteMolecule, suite_molecules
+from forcegate_trainer.validation.suite import (
+    SuiteMolecule,
+    flexible_molecules,
+    suite_molecules,
+)
 from forcegate_trainer.validation.verdict import Verdict, judge
 
 __all__ = ["validate"]
@@ -110,9 +114,13 @@ def _static_sections(
     if suite.relaxation is not None:
         yield relaxation_section(make, teacher, smiles, suite.relaxation, tell)
     if suite.screening is not None:
-        yield screening_section(make, potential, teacher, smiles, suite.screening, tell)
+        more = flexible_molecules(dataset, suite.screening.test_molecules)
+        wanted = smiles | {text: text for text in more}
+        yield screening_section(make, potential, teacher, wanted, suite.screening, tell)
     if suite.torsions is not None:
-        yield torsion_section(make, potential, teacher, smiles, suite.torsions, tell)
+        more = flexible_molecules(dataset, suite.torsions.molecules)
+        wanted = smiles | {text: text for text in more}
+        yield torsion_section(make, potential, teacher, wanted, suite.torsions, tell)
     if suite.dissociation is not None:
         card = subject.card
         # Charges and dispersion reach beyond the cutoff.

@@ -133,7 +133,7 @@ QUICK = Suite(
     cost_calls=50,
     judges=False,
     relaxation=RelaxationSettings(starts=1),
-    screening=ScreeningSettings(conformers=4, candidates=12),
+    screening=ScreeningSettings(test_molecules=1, conformers=4, candidates=12),
     torsions=TorsionSettings(molecules=2, angles=12),
     novelty=NoveltySettings(structures=8),
     dissociation=DissociationSettings(dimers=("Water_dimer",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,14 @@ from ase import Atoms
 from forcegate_client.dataset import Dataset, Split
 from forcegate_trainer.errors import MoleculeError, SettingsError
 from forcegate_trainer.molecules.exclusion import PUBLIC_TEST_MOLECULES
+from forcegate_trainer.sampling.distortions import rotatable_bonds
 from forcegate_trainer.sampling.structures import conformers, hydrogenated, structure_of
 from forcegate_trainer.validation.settings import Suite
 
 __all__ = [
     "PUBLIC",
     "SuiteMolecule",
+    "flexible_molecules",
     "in_markdown",
     "molecule_from_smiles",
     "split_molecules",
@@ -73,6 +76,21 @@ def split_molecules(dataset: Dataset, count: int) -> list[SuiteMolecule]:
 
     The choice depends on nothing but the table of molecules and their sizes.
     """
+    found = []
+    for smiles in _spread(_fitting(dataset), count):
+        try:
+            found.append(SuiteMolecule(smiles, smiles, molecule_from_smiles(smiles), True))
+        except MoleculeError:
+            continue
+    return found
+
+
+def flexible_molecules(dataset: Dataset, count: int) -> list[str]:
+    """SMILES of up to ``count`` such molecules with a bond to turn, spread over sizes."""
+    return _spread([s for s in _fitting(dataset) if rotatable_bonds(hydrogenated(s))], count)
+
+
+def _fitting(dataset: Dataset) -> list[str]:
     rows = np.flatnonzero(dataset.molecules.split == Split.TEST).tolist()
     sizes = dict(zip(dataset.molecule_id.tolist(), dataset.n_atoms.tolist(), strict=True))
     fitting = sorted(
@@ -82,15 +100,12 @@ def split_molecules(dataset: Dataset, count: int) -> list[SuiteMolecule]:
         and "." not in dataset.molecules.smiles[row]
         and _FEWEST_ATOMS <= sizes[row] <= _MOST_ATOMS
     )
-    wanted = np.unique(np.linspace(0, len(fitting) - 1, min(count, len(fitting))).round())
-    found = []
-    for index in wanted.astype(int).tolist():
-        smiles = fitting[index][1]
-        try:
-            found.append(SuiteMolecule(smiles, smiles, molecule_from_smiles(smiles), True))
-        except MoleculeError:
-            continue
-    return found
+    return [smiles for _, smiles in fitting]
+
+
+def _spread(smiles: Sequence[str], count: int) -> list[str]:
+    wanted = np.unique(np.linspace(0, len(smiles) - 1, min(count, len(smiles))).round())
+    return [smiles[index] for index in wanted.astype(int).tolist()]
 
 
 def in_markdown(name: str) -> str:

@@ -65,17 +65,21 @@ CRITERIA = (
     ),
     Criterion(
         "screening",
-        "relative_energy_mae_kcal",
-        "MAE of conformers' relative energies, kcal/mol",
+        "conformer_pair_mae_kcal",
+        "MAE of conformers' energy differences, mean over molecules, kcal/mol",
         0.5,
     ),
     Criterion(
         "screening",
-        "relative_energy_spearman",
+        "conformer_spearman",
         "rank correlation of conformers' energies",
         0.9,
         True,
     ),
+    Criterion(
+        "torsion", "torsion_mae_kcal", "MAE of torsion profiles, mean over molecules, kcal/mol", 0.5
+    ),
+    Criterion("torsion", "torsion_barrier_mae_kcal", "mean error of barriers, kcal/mol", 1.0),
     Criterion("binding", "s66_mae_kcal", "MAE to CCSD(T) of S66, kcal/mol", 1.0),
     Criterion("binding", "s66_wrong_signs", "pairs of S66 that are repelled", 0.0),
     Criterion(
@@ -105,7 +109,7 @@ CRITERIA = (
 )
 
 # Periodic systems were not trained on: nothing is measured that could approve them.
-USES = ("md", "relax", "screening", "binding", "ions", "periodic")
+USES = ("md", "relax", "screening", "torsion", "binding", "ions", "periodic")
 
 _FEW = "this suite is too short to judge by"
 _UNTRAINED = "students are not trained on periodic systems, and nothing about them was measured"

@@ -1,9 +1,9 @@
-"""Does the student order the conformers of a molecule as its teacher does?"""
+"""Differences of energy between the conformers of a molecule, student and teacher."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,41 +15,38 @@ from ase.units import kcal, mol
 from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.reports.tables import number, table
 from forcegate_trainer.sampling.structures import conformers, hydrogenated, structure_of
 from forcegate_trainer.validation.confidence.ranks import rank_correlation
-from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.statics.duplicates import distinct
 from forcegate_trainer.validation.statics.minimum import relax
 from forcegate_trainer.validation.statics.points import student_points, teacher_points
-from forcegate_trainer.validation.statics.screening_plots import plot_screening
 
 __all__ = [
     "ConformerEnergies",
     "ScreeningSettings",
     "measure_conformers",
     "relative_to_mean",
-    "screening_section",
     "summarise_screening",
 ]
 
 Float = npt.NDArray[np.float64]
 
 _KCAL_PER_EV = mol / kcal
-_FIGURE = "conformers"
 
 
 @dataclass(frozen=True)
 class ScreeningSettings:
     """Up to ``conformers`` per molecule, relaxed by the student for at most ``relax_steps`` steps.
 
-    They are the first distinct ones of ``candidates`` random ones, many of which are the same.
+    Beside the suite's molecules up to ``test_molecules`` of the test split that have a bond to
+    turn. Conformers are the first distinct of ``candidates`` random ones, many of them the same.
     Molecules with fewer than ``fewest`` distinct ones are left out; those whose teacher energies
     span less than ``smallest_spread_kcal`` are left out of rank correlations, where noise would
     decide. Two conformers are the same if their sorted distances differ by less than
     ``same_distances`` (Å, RMS).
     """
 
+    test_molecules: int = 70
     conformers: int = 10
     candidates: int = 30
     fewest: int = 3
@@ -69,9 +66,16 @@ class ConformerEnergies:
     student: Float
 
     @property
+    def pair_errors(self) -> Float:
+        """Of each two conformers, how far off their difference is [C (C − 1) / 2], in kcal/mol."""
+        error = self.student - self.teacher
+        one, other = np.triu_indices(len(error), 1)
+        return np.asarray(np.abs(error[one] - error[other]))
+
+    @property
     def mae(self) -> float:
-        """Mean absolute difference in kcal/mol."""
-        return float(np.abs(self.student - self.teacher).mean())
+        """Mean of ``pair_errors``."""
+        return float(self.pair_errors.mean())
 
     @property
     def spread(self) -> float:
@@ -88,7 +92,7 @@ class ConformerEnergies:
 def relative_to_mean(energies: Sequence[float]) -> Float:
     """Energies in eV to kcal/mol relative to their mean.
 
-    The mean, and not the lowest or the first conformer: an error in a single reference would be
+    For figures: the mean, and not the lowest or the first conformer, whose own error would be
     charged to all others.
     """
     values = _KCAL_PER_EV * np.array(energies, dtype=np.float64)
@@ -148,18 +152,23 @@ def measure_conformers(
 def summarise_screening(
     found: Sequence[ConformerEnergies], smallest_spread: float
 ) -> dict[str, Any]:
-    """MAE over all conformers, rank correlations over molecules; None where there are none."""
+    """Errors of pairs and rank correlations over molecules; None where there are none."""
     sizes = np.array([len(entry.teacher) for entry in found], dtype=np.float64)
     ranked = [(entry.spearman(smallest_spread), len(entry.teacher)) for entry in found]
     known = [(rank, size) for rank, size in ranked if rank is not None]
     ranks = np.array([rank for rank, _ in known], dtype=np.float64)
     weights = np.array([size for _, size in known], dtype=np.float64)
     mae = [entry.mae for entry in found]
+    pairs = np.concatenate([np.empty(0), *(entry.pair_errors for entry in found)])
     return {
         "molecules": len(found),
         "conformers": int(sizes.sum()),
-        "relative_energy_mae_kcal": float(np.average(mae, weights=sizes)) if mae else None,
-        "relative_energy_mae_kcal_worst_molecule": max(mae, default=None),
+        "pairs": len(pairs),
+        "pair_mae_kcal": float(pairs.mean()) if len(pairs) else None,
+        "pair_mae_kcal_mean_of_molecules": float(np.mean(mae)) if mae else None,
+        "pair_mae_kcal_median_molecule": float(np.median(mae)) if mae else None,
+        "pair_mae_kcal_q90_molecule": float(np.quantile(mae, 0.9)) if mae else None,
+        "pair_mae_kcal_worst_molecule": max(mae, default=None),
         "teacher_spread_kcal_median": (
             float(np.median([entry.spread for entry in found])) if found else None
         ),
@@ -171,97 +180,9 @@ def summarise_screening(
     }
 
 
-def screening_section(
-    make_calculator: Callable[[], BaseCalculator],
-    potential: BatchPotential,
-    teacher: str,
-    molecules: Mapping[str, str],
-    settings: ScreeningSettings | None = None,
-    tell: Tell = tell_nobody,
-) -> Section:
-    """Relative energies of conformers of ``molecules`` (name to SMILES), student and teacher.
-
-    Raises:
-        TeacherError: if the teacher is not available.
-    """
-    settings = settings or ScreeningSettings()
-    found, left_out = measure_conformers(
-        make_calculator, potential, teacher, molecules, settings, tell
-    )
-    summary = summarise_screening(found, settings.smallest_spread_kcal)
-    agreed = {
-        "relative_energy_mae_kcal": summary["relative_energy_mae_kcal"],
-        "relative_energy_spearman": summary["spearman_median"],
-    }
-    return Section(
-        title="Screening: energies of conformers",
-        markdown=_text(found, left_out, summary, settings),
-        figures={_FIGURE: plot_screening(found, settings.smallest_spread_kcal)} if found else {},
-        data={
-            "settings": asdict(settings),
-            "teacher": teacher,
-            "summary": summary,
-            "molecules": [
-                {
-                    "molecule": entry.molecule,
-                    "teacher_kcal": entry.teacher.tolist(),
-                    "student_kcal": entry.student.tolist(),
-                    "mae_kcal": entry.mae,
-                    "spearman": entry.spearman(settings.smallest_spread_kcal),
-                }
-                for entry in found
-            ],
-            "left_out": left_out,
-        },
-        figures_for_verdict={key: value for key, value in agreed.items() if value is not None},
-    )
-
-
 def _starts(smiles: str, settings: ScreeningSettings) -> list[Atoms]:
     molecule = hydrogenated(smiles)
     found = conformers(molecule, settings.candidates, settings.seed)
     structures = [structure_of(molecule, positions) for positions in found]
     chosen = distinct(structures, settings.same_distances)[: settings.conformers]
     return [structures[index] for index in chosen]
-
-
-def _text(
-    found: Sequence[ConformerEnergies],
-    left_out: Mapping[str, str],
-    summary: Mapping[str, Any],
-    settings: ScreeningSettings,
-) -> str:
-    parts = [
-        f"Up to {settings.conformers} conformers of each molecule (ETKDG, MMFF94), relaxed by the "
-        f"student for at most {settings.relax_steps} steps; mirror images and relabelled copies "
-        "count once. Student and teacher then answer for the **same** geometries. Energies are "
-        "relative to the mean over a molecule's conformers: with one conformer as zero its error "
-        "would be charged to all others.",
-        f"MAE {number(summary['relative_energy_mae_kcal'], 2)} kcal/mol over "
-        f"{summary['conformers']} conformers of {summary['molecules']} molecules (worst molecule "
-        f"{number(summary['relative_energy_mae_kcal_worst_molecule'], 2)}); the teacher's energies "
-        f"span {number(summary['teacher_spread_kcal_median'], 2)} kcal/mol in the median molecule. "
-        f"Spearman of a molecule: median {number(summary['spearman_median'], 3)} (the figure of "
-        "the verdict), mean weighted by conformers "
-        f"{number(summary['spearman_mean_by_conformers'], 3)}, worst "
-        f"{number(summary['spearman_worst_molecule'], 3)}, over {summary['ranked_molecules']} "
-        f"molecules; {summary['too_narrow_to_rank']} more span less than "
-        f"{settings.smallest_spread_kcal:g} kcal/mol, where rank is noise, and are left out of it.",
-    ]
-    if left_out:
-        reasons = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
-        parts.append(f"Left out for want of conformers: {reasons}.")
-    if found:
-        parts.append(f"![relative energies of conformers]({_FIGURE}.png)")
-    headings = ("molecule", "conformers", "span, kcal/mol", "MAE, kcal/mol", "Spearman")
-    rows = [
-        (
-            entry.molecule,
-            len(entry.teacher),
-            number(entry.spread, 2),
-            number(entry.mae, 2),
-            number(entry.spearman(settings.smallest_spread_kcal), 2),
-        )
-        for entry in found
-    ]
-    return "\n\n".join([*parts, table(headings, rows)])

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, clean
-
-if TYPE_CHECKING:  # The measurement draws its figure, and this names what is drawn.
-    from forcegate_trainer.validation.statics.screening import ConformerEnergies
+from forcegate_trainer.validation.statics.screening import ConformerEnergies
 
 __all__ = ["plot_screening"]
 
 
 def plot_screening(found: Sequence[ConformerEnergies], smallest_spread: float) -> Figure:
-    """Relative energies (kcal/mol), student against teacher; MAE and rank of each molecule."""
+    """Relative energies (kcal/mol), student against teacher; error and rank of each molecule."""
     figure = Figure(figsize=(10.0, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     teacher = np.concatenate([entry.teacher for entry in found])
@@ -34,7 +31,7 @@ def plot_screening(found: Sequence[ConformerEnergies], smallest_spread: float) -
     lowest = min((rank for _, rank in known), default=0.0)
     right.set_ylim(min(0.0, lowest) - 0.05, 1.05)
     right.axhline(1.0, color=INK, lw=0.6)
-    right.set_xlabel("MAE of the molecule / kcal/mol")
+    right.set_xlabel("MAE of the molecule's differences / kcal/mol")
     right.set_ylabel("Spearman of the molecule")
     clean(left, right)
     return figure

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from forcegate_trainer.reports.styles import STUDENT, TEACHER, clean
+from forcegate_trainer.validation.statics.torsions import TorsionProfile
 
-if TYPE_CHECKING:  # The measurement draws its figure, and this names what is drawn.
-    from forcegate_trainer.validation.statics.torsions import TorsionProfile
+__all__ = ["MOST_PANELS", "plot_torsions"]
 
-__all__ = ["plot_torsions"]
-
+MOST_PANELS = 12
 _COLUMNS = 3
 
 
 def plot_torsions(found: Sequence[TorsionProfile]) -> Figure:
-    """Energy (kcal/mol) against angle (degrees), one small panel for each molecule."""
+    """Energy (kcal/mol) against angle (degrees), a small panel for each of the first molecules."""
+    found = found[:MOST_PANELS]
     rows = -(-len(found) // _COLUMNS)
     figure = Figure(figsize=(10.0, 2.7 * rows), layout="constrained")
     panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()

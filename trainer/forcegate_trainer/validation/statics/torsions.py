@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,6 @@ from rdkit import Chem
 from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.reports.tables import number, table
 from forcegate_trainer.sampling.distortions import beyond, rotatable_bonds
 from forcegate_trainer.sampling.structures import (
     atomic_numbers,
@@ -24,10 +22,8 @@ from forcegate_trainer.sampling.structures import (
     hydrogenated,
     structure_of,
 )
-from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.statics.minimum import relax
 from forcegate_trainer.validation.statics.points import student_points, teacher_points
-from forcegate_trainer.validation.statics.torsion_plots import plot_torsions
 
 __all__ = [
     "TorsionProfile",
@@ -35,7 +31,6 @@ __all__ = [
     "central_bond",
     "measure_torsions",
     "rigid_scan",
-    "torsion_section",
 ]
 
 Float = npt.NDArray[np.float64]
@@ -51,7 +46,7 @@ class TorsionSettings:
     scan, which no thermal torsion visits; they are drawn and left out of errors.
     """
 
-    molecules: int = 6
+    molecules: int = 30
     angles: int = 24
     ceiling_kcal: float = 15.0
     relax_fmax: float = 0.02
@@ -86,6 +81,12 @@ class TorsionProfile:
             float(np.ptp(self.teacher[self.counted])),
             float(np.ptp(self.student[self.counted])),
         )
+
+    @property
+    def barrier_error(self) -> float:
+        """Student's barrier less the teacher's, in kcal/mol."""
+        teacher, student = self.barriers
+        return student - teacher
 
 
 def central_bond(molecule: Chem.Mol) -> tuple[int, int] | None:
@@ -153,48 +154,6 @@ def measure_torsions(
     return found
 
 
-def torsion_section(
-    make_calculator: Callable[[], BaseCalculator],
-    potential: BatchPotential,
-    teacher: str,
-    molecules: Mapping[str, str],
-    settings: TorsionSettings | None = None,
-    tell: Tell = tell_nobody,
-) -> Section:
-    """Torsion profiles of ``molecules`` (name to SMILES), student beside teacher.
-
-    Raises:
-        TeacherError: if the teacher is not available.
-    """
-    settings = settings or TorsionSettings()
-    found = measure_torsions(make_calculator, potential, teacher, molecules, settings, tell)
-    mae = [profile.mae for profile in found]
-    data: dict[str, Any] = {
-        "settings": asdict(settings),
-        "teacher": teacher,
-        "mae_kcal": float(np.mean(mae)) if mae else None,
-        "profiles": [
-            {
-                "molecule": profile.molecule,
-                "bond": profile.bond,
-                "angles_deg": profile.angles.tolist(),
-                "teacher_kcal": profile.teacher.tolist(),
-                "student_kcal": profile.student.tolist(),
-                "counted": profile.counted.tolist(),
-                "mae_kcal": profile.mae,
-            }
-            for profile in found
-        ],
-    }
-    return Section(
-        title="Torsion profiles",
-        markdown=_text(found, data["mae_kcal"], settings),
-        figures={"torsions": plot_torsions(found)} if found else {},
-        data=data,
-        figures_for_verdict={},
-    )
-
-
 def _profile(
     name: str,
     molecule: Chem.Mol,
@@ -225,27 +184,3 @@ def _profile(
         student=student - student[counted].mean(),
         counted=counted,
     )
-
-
-def _text(found: Sequence[TorsionProfile], mae: float | None, settings: TorsionSettings) -> str:
-    text = (
-        f"The most central rotatable bond of a conformer that the student relaxed, turned rigidly "
-        f"in {settings.angles} steps; each curve is relative to its own mean. Angles more than "
-        f"{settings.ceiling_kcal:g} kcal/mol above the teacher's lowest are clashes of the rigid "
-        "scan (hollow in the figure) and are left out of errors; a scan that is mostly clashes is "
-        f"left out altogether. MAE over {len(found)} profiles: {number(mae, 2)} kcal/mol."
-    )
-    if not found:
-        return text
-    headings = ("molecule", "bond", "MAE, kcal/mol", "teacher's span", "student's span", "angles")
-    rows = [
-        (
-            profile.molecule,
-            profile.bond,
-            number(profile.mae, 2),
-            *(number(span, 2) for span in profile.barriers),
-            f"{profile.counted.sum()} of {settings.angles}",
-        )
-        for profile in found
-    ]
-    return "\n\n".join([text, "![torsion profiles](torsions.png)", table(headings, rows)])

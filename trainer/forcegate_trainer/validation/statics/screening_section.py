@@ -1,0 +1,124 @@
+"""The report of conformers' energies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ase.calculators.calculator import BaseCalculator
+
+from forcegate_trainer.dynamics.potential import BatchPotential
+from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.validation.section import Section
+from forcegate_trainer.validation.statics.screening import (
+    ConformerEnergies,
+    ScreeningSettings,
+    measure_conformers,
+    summarise_screening,
+)
+from forcegate_trainer.validation.statics.screening_plots import plot_screening
+from forcegate_trainer.validation.suite import in_markdown
+
+__all__ = ["screening_section"]
+
+_FIGURE = "conformers"
+
+
+def screening_section(
+    make_calculator: Callable[[], BaseCalculator],
+    potential: BatchPotential,
+    teacher: str,
+    molecules: Mapping[str, str],
+    settings: ScreeningSettings | None = None,
+    tell: Tell = tell_nobody,
+) -> Section:
+    """Relative energies of conformers of ``molecules`` (name to SMILES), student and teacher.
+
+    Raises:
+        TeacherError: if the teacher is not available.
+    """
+    settings = settings or ScreeningSettings()
+    found, left_out = measure_conformers(
+        make_calculator, potential, teacher, molecules, settings, tell
+    )
+    summary = summarise_screening(found, settings.smallest_spread_kcal)
+    agreed = {
+        "conformer_pair_mae_kcal": summary["pair_mae_kcal_mean_of_molecules"],
+        "conformer_spearman": summary["spearman_median"],
+    }
+    return Section(
+        title="Screening: energies of conformers",
+        markdown=_text(found, left_out, summary, settings),
+        figures={_FIGURE: plot_screening(found, settings.smallest_spread_kcal)} if found else {},
+        data={
+            "settings": asdict(settings),
+            "teacher": teacher,
+            "summary": summary,
+            "molecules": [
+                {
+                    "molecule": entry.molecule,
+                    "teacher_kcal": entry.teacher.tolist(),
+                    "student_kcal": entry.student.tolist(),
+                    "mae_kcal": entry.mae,
+                    "spearman": entry.spearman(settings.smallest_spread_kcal),
+                }
+                for entry in found
+            ],
+            "left_out": left_out,
+        },
+        figures_for_verdict={key: value for key, value in agreed.items() if value is not None},
+    )
+
+
+def _text(
+    found: Sequence[ConformerEnergies],
+    left_out: Mapping[str, str],
+    summary: Mapping[str, Any],
+    settings: ScreeningSettings,
+) -> str:
+    parts = [
+        f"Up to {settings.conformers} conformers of each molecule (ETKDG, MMFF94), relaxed by the "
+        f"student for at most {settings.relax_steps} steps; mirror images and relabelled copies "
+        "count once. Student and teacher then answer for the **same** geometries, and the "
+        "differences between each two conformers of a molecule are compared: no conformer is the "
+        "zero to which all others are referred, whose own error would be charged to them.",
+        f"MAE {number(summary['pair_mae_kcal_mean_of_molecules'], 2)} kcal/mol in the mean of "
+        f"{summary['molecules']} molecules (the figure of the verdict; median "
+        f"{number(summary['pair_mae_kcal_median_molecule'], 2)}, nine in ten within "
+        f"{number(summary['pair_mae_kcal_q90_molecule'], 2)}, worst "
+        f"{number(summary['pair_mae_kcal_worst_molecule'], 2)}), "
+        f"{number(summary['pair_mae_kcal'], 2)} over all {summary['pairs']} pairs of "
+        f"{summary['conformers']} conformers; the teacher's energies "
+        f"span {number(summary['teacher_spread_kcal_median'], 2)} kcal/mol in the median molecule. "
+        f"Spearman of a molecule: median {number(summary['spearman_median'], 3)} (the figure of "
+        "the verdict), mean weighted by conformers "
+        f"{number(summary['spearman_mean_by_conformers'], 3)}, worst "
+        f"{number(summary['spearman_worst_molecule'], 3)}, over {summary['ranked_molecules']} "
+        f"molecules; {summary['too_narrow_to_rank']} more span less than "
+        f"{settings.smallest_spread_kcal:g} kcal/mol, where rank is noise, and are left out of it.",
+    ]
+    if left_out:
+        reasons = ", ".join(f"{in_markdown(name)} ({reason})" for name, reason in left_out.items())
+        parts.append(f"Left out for want of conformers: {reasons}.")
+    if found:
+        parts.append(f"![relative energies of conformers]({_FIGURE}.png)")
+    headings = (
+        "molecule",
+        "conformers",
+        "span, kcal/mol",
+        "MAE of differences, kcal/mol",
+        "Spearman",
+    )
+    rows = [
+        (
+            in_markdown(entry.molecule),
+            len(entry.teacher),
+            number(entry.spread, 2),
+            number(entry.mae, 2),
+            number(entry.spearman(settings.smallest_spread_kcal), 2),
+        )
+        for entry in found
+    ]
+    return "\n\n".join([*parts, table(headings, rows)])
