@@ -23,12 +23,16 @@ from forcegate_client.dataset import (
     with_labels,
     write_dataset,
 )
+from forcegate_service.embedded import EmbeddedRuntime, tensors_of
+from forcegate_service.graph import build_graph
+from forcegate_service.loading import recognise
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.export import export, load_student
 from forcegate_trainer.painn.charged_potential import ChargedPotential
 from forcegate_trainer.painn.config import CHARGED_PRESETS, PaiNNConfig
 from forcegate_trainer.painn.network import Readout
 from forcegate_trainer.training.charged import charged_batch, charged_errors
-from forcegate_trainer.training.graphs import FrameGraphs
+from forcegate_trainer.training.graphs import FrameGraphs, structures_of
 from forcegate_trainer.training.run import fit
 from support.models import random_weights
 from support.runs import small_config
@@ -191,6 +195,26 @@ def test_training_makes_every_error_smaller(tmp_path: Path) -> None:
     first, last = json.loads(rows[0]), json.loads(rows[-1])
     for name in ("force_rmse", "energy_mae_mev_per_atom", "charge_mae_e"):
         assert last[name] < 0.9 * first[name], name
+    _exported_alike(tmp_path)
+
+
+def _exported_alike(folder: Path) -> None:
+    """The run's student answers as before once it is exported, loaded and warmed up."""
+    version = export(folder / "run", folder / "models")
+    runtime = EmbeddedRuntime(version)
+    assert (runtime.card.interface, runtime.card.charges) == (2, True)
+    recognise(runtime)
+    data = load_dataset(folder / "data.h5")
+    batch = structures_of(data).select(np.arange(4))
+    graph = build_graph(batch, *runtime.card.reach)
+    served = runtime.evaluate(graph)
+    student, _ = load_student(folder / "run")
+    with torch.inference_mode():
+        energy, forces, *_, charges = student(*tensors_of(graph))
+    assert served.charges is not None
+    np.testing.assert_allclose(served.energy, energy.numpy(), atol=1e-5)
+    np.testing.assert_allclose(served.forces, forces.numpy(), atol=1e-5)
+    np.testing.assert_allclose(served.charges, charges.numpy(), atol=1e-6)
 
 
 def test_a_mentor_of_a_student_with_charges_is_refused(tmp_path: Path) -> None:

@@ -19,8 +19,10 @@ from forcegate_client.messages import UNITS
 from forcegate_service.card import MODEL_NAME, PROGRAM_NAME, ModelCard, Reference, file_digest
 from forcegate_service.embedded import EmbeddedRuntime, tensors_of
 from forcegate_service.graph import build_graph
+from forcegate_service.plausible import atomic_energies
 from forcegate_service.program import export_program
 from forcegate_service.triton.repository import update_triton_files
+from forcegate_trainer.card_limits import limits_of
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.histograms import count_training_set
 from forcegate_trainer.painn import Student, student
@@ -119,8 +121,12 @@ def export(
         files={name: file_digest(aside / name) for name in (MODEL_NAME, PROGRAM_NAME)},
     )
     card.save(aside)
-    histograms = count_training_set(EmbeddedRuntime(aside), dataset, tell)
-    card.model_copy(update={"histograms": histograms}).save(aside)
+    runtime = EmbeddedRuntime(aside)
+    measured = {
+        "histograms": count_training_set(runtime, dataset, tell),
+        "limits": limits_of(dataset, atomic_energies(runtime), _MINIMUM_DISTANCE, tell),
+    }
+    card.model_copy(update=measured).save(aside)
     aside.rename(folder)
     update_triton_files([home], write=True)
     return folder

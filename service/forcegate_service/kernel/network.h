@@ -25,13 +25,17 @@ struct Answer {
   int64_t n_features;
 };
 
-// Memory that stays with its thread: what is freed after each call would be faulted in again.
+// Memory that stays with its thread: what is freed after each call would be faulted in again. What
+// is larger than any batch of several structures needs is given back.
 class Arena {
  public:
   void reserve(int64_t floats) {
     if (static_cast<int64_t>(memory_.size()) < floats + kLanes) memory_.resize(floats + kLanes);
     const auto address = reinterpret_cast<uintptr_t>(memory_.data());
     next_ = memory_.data() + (64 - address % 64) % 64 / sizeof(float);
+  }
+  void give_back() {
+    if (memory_.size() > kKeptFloats) std::vector<float>().swap(memory_);
   }
   float* take(int64_t floats) {
     float* start = next_;
@@ -40,6 +44,7 @@ class Arena {
   }
 
  private:
+  static constexpr size_t kKeptFloats = size_t{1} << 25;
   std::vector<float> memory_;
   float* next_ = nullptr;
 };

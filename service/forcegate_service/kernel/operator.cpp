@@ -72,6 +72,7 @@ void evaluate(const Weights& weights, const Shape& shape, double cutoff, const C
   for (int l = shape.depth - 1; l >= 0; --l)
     in_blocks(chunk.atoms, [&](int64_t begin, int64_t end) { network.backward(l, begin, end); });
   in_blocks(chunk.atoms, [&](int64_t begin, int64_t end) { network.gradient(begin, end, answer); });
+  arena.give_back();
 }
 
 // Atomic energies [N], dE/d(edge vector) [E, 3] and readout features [N, features], as PaiNN in
