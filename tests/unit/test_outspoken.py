@@ -123,3 +123,26 @@ def test_a_reader_that_has_had_enough_is_no_failure_to_speak_of() -> None:
         running.stdout.close()
         assert running.stderr.read() == ""
         assert running.wait(timeout=60) != 0
+
+
+# Each group of commands of the project that does nothing by itself; forcegate-serve serves.
+GROUPS = {
+    "forcegate": (lambda: client, ()),
+    "forcegate-train": (create_app, ()),
+    "forcegate-train teacher": (create_app, ("teacher",)),
+    "forcegate-serve keys": (create_cli, ("keys",)),
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_without_a_command_the_help_is_an_error_and_asked_for_it_is_output(group: str) -> None:
+    create, words = GROUPS[group]
+    unsaid = CliRunner().invoke(create(), [*words])
+    assert (unsaid.exit_code, unsaid.stdout) == (2, "")
+    assert "COMMAND [ARGS]" in unsaid.stderr
+    asked = CliRunner().invoke(create(), [*words, "--help"])
+    assert (asked.exit_code, asked.stderr) == (0, "")
+    assert asked.stdout.split() == unsaid.stderr.split()
+    unknown = CliRunner().invoke(create(), [*words, "fly"])
+    assert (unknown.exit_code, unknown.stdout) == (2, "")
+    assert "No such command 'fly'" in unknown.stderr

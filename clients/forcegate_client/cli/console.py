@@ -10,9 +10,8 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.text import Text
-from typer.core import TyperGroup
 
-from forcegate_client.cli.outspoken import end_broken
+from forcegate_client.cli.outspoken import GuidingGroup, end_broken
 from forcegate_client.cli.signals import Stopped, stoppable
 from forcegate_client.errors import ForcegateError
 
@@ -91,7 +90,7 @@ def with_state(error: BaseException, text: str) -> BaseException:
     return error
 
 
-class ReportingGroup(TyperGroup):
+class ReportingGroup(GuidingGroup):
     """Shows expected failures as one line and an exit code, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:

@@ -2,8 +2,8 @@
 
 It ends a command with 1 on every broken pipe, as if it were that of ``| head``, although a server
 or a process that went away breaks one too. It ends it with 130 on Ctrl-C, and with "Aborted!" where
-a file or a connection ends early. What a command of this project ends with is said on standard
-error.
+a file or a connection ends early, and the help of a group that was called without a command goes to
+standard output. What a command of this project ends with is said on standard error.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import select
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import Any
 
 import typer
@@ -20,7 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 from forcegate_client.cli.signals import Stopped
 from forcegate_client.errors import ForcegateError
 
-__all__ = ["OutspokenCommand", "OutspokenGroup", "end_broken", "run"]
+__all__ = ["GuidingGroup", "OutspokenCommand", "OutspokenGroup", "end_broken", "run"]
 
 _UNFORESEEN = _REFUSED = 1
 
@@ -38,7 +39,23 @@ class OutspokenCommand(TyperCommand):
             ctx.exit(_REFUSED)
 
 
-class OutspokenGroup(TyperGroup):
+class GuidingGroup(TyperGroup):
+    """Commands of which one must be named: without one, the help is what is wrong and not output.
+
+    It goes to standard error with exit code 2, as for every other error of use; ``--help`` is what
+    prints it as output.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse; ``ctx`` is a click context, wherever typer takes it from."""
+        if args or not self.no_args_is_help or ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        # Typer prints the help with colours on its own, to standard output.
+        with redirect_stdout(sys.stderr):
+            return super().parse_args(ctx, args)
+
+
+class OutspokenGroup(GuidingGroup):
     """Commands that fail in no silence."""
 
     def invoke(self, ctx: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from forcegate_client.cli.outspoken import GuidingGroup
 from forcegate_client.errors import ForcegateError
 from forcegate_service.access.keyfile import create_key, read_keys, revoke_key
 from forcegate_service.access.keys import SCOPES, Scope
@@ -24,7 +25,7 @@ _KeysFile = Annotated[
 
 def keys_commands() -> typer.Typer:
     """The commands below ``keys``."""
-    app = typer.Typer(no_args_is_help=True, help="Make, list and revoke keys.")
+    app = typer.Typer(cls=GuidingGroup, no_args_is_help=True, help="Make, list and revoke keys.")
     app.command("create")(_create)
     app.command("list")(_list)
     app.command("revoke")(_revoke)

@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from forcegate_client.cli.outspoken import GuidingGroup
+
 __all__ = ["teacher_app"]
 
-teacher_app = typer.Typer(help="Get what a teacher needs.", no_args_is_help=True)
+teacher_app = typer.Typer(cls=GuidingGroup, help="Get what a teacher needs.", no_args_is_help=True)
 
 
 @teacher_app.callback()
