@@ -40,6 +40,7 @@ from forcegate_trainer.validation.settings import (
 )
 from forcegate_trainer.validation.subject import Subject, open_subject, served
 from forcegate_trainer.validation.suite import (
+    CHARGED,
     PUBLIC,
     flexible_molecules,
     molecule_from_smiles,
@@ -70,6 +71,8 @@ TINY = Suite(
     binding=replace(FULL.binding, every=22),
     tail=replace(FULL.tail, pairs=FULL.tail.pairs[:1], points=3),
     water=replace(FULL.water, sizes=(2,), copies=1, steps=10),
+    charged=("acetate",),
+    charged_run=TINY_RUN,
 )
 
 
@@ -179,6 +182,7 @@ def test_a_suite_that_does_not_judge_leaves_the_card_as_it_is(
         binding=None,
         tail=None,
         water=None,
+        charged=(),
     )
     verdicts = validate(
         _another_method_as(version),
@@ -206,6 +210,7 @@ def test_a_student_that_keeps_nothing_together_is_reported_not_hidden(
         binding=None,
         tail=None,
         water=None,
+        charged=(),
     )
     verdicts = validate(
         subject, data, long, tmp_path / "report", tmp_path / "control.json", tell_nobody
@@ -274,6 +279,8 @@ def test_the_suites_hold_what_the_design_asks_for() -> None:
     assert {one.timestep_fs for one in FULL.variations} >= {1.0, 2.0}
     assert {one.temperature_k for one in FULL.variations} >= {100.0}
     assert len(FULL.varied) >= 5
+    assert set(FULL.charged) == set(CHARGED)
+    assert (FULL.charged_run.temperature_k, FULL.charged_run.duration_ps) == (300.0, 10.0)
     assert FULL.screening.test_molecules >= 50
     for suite in (FULL, QUICK):
         assert set(suite.varied) <= set(suite.molecules)

@@ -9,7 +9,13 @@ from matplotlib.figure import Figure
 
 from forcegate_trainer.validation.report import write_report
 from forcegate_trainer.validation.section import Section, plain
-from forcegate_trainer.validation.verdict import CRITERIA, USES, judge, limit_of
+from forcegate_trainer.validation.verdict import (
+    CRITERIA,
+    LONGEST_TIMESTEP,
+    USES,
+    judge,
+    limit_of,
+)
 
 PERFECT = {criterion.figure: 1.0 if criterion.higher_is_better else 0.0 for criterion in CRITERIA}
 PHYSICS = {
@@ -30,6 +36,9 @@ PHYSICS = {
     "ion_force_rmse_worst_kind": 0.16,
     "net_charge_error_q99": 0.03,
     "ion_neutral_rest_kcal": 0.05,
+    "charged_drift_bound_max": 0.02,
+    "charged_lost": 0.0,
+    "charged_net_charge_error_max": 0.03,
 }
 
 
@@ -88,6 +97,18 @@ def test_what_was_not_measured_is_not_validated_unless_something_else_rejects() 
     assert bad.status == "rejected"
     assert bad.decided_by == ("lost_at_500k",)
     assert {verdict.status for verdict in judge({}).values()} == {"not_validated"}
+
+
+def test_dynamics_is_approved_up_to_a_timestep_and_nothing_else_is(tmp_path: Path) -> None:
+    verdicts = judge(PERFECT | {LONGEST_TIMESTEP: 1.0})
+    assert verdicts["md"].holds_for == "timesteps up to 1 fs"
+    assert {use for use, verdict in verdicts.items() if verdict.holds_for} == {"md"}
+    write_report(tmp_path, "student", "About it.", verdicts, [], {"suite": "full"})
+    text = (tmp_path / "report.md").read_text()
+    assert "| `md` | **approved** for timesteps up to 1 fs |" in text
+    # What is rejected holds for no step.
+    rejected = judge(PERFECT | {LONGEST_TIMESTEP: 0.5, "lost_at_300k": 1.0})["md"]
+    assert rejected.holds_for is None
 
 
 def test_a_suite_that_is_too_short_judges_nothing_good_or_bad() -> None:

@@ -28,7 +28,8 @@ class Motion:
 
     ``velocities`` [N, 3] in Å per ASE time unit; ``energies`` [B] in eV, ``forces`` [N, 3] in
     eV/Å and ``novelty`` [B] at the positions of ``batch``; ``members`` [B] numbers the molecules
-    as they were at the start of the run; ``masses`` [N] in u.
+    as they were at the start of the run; ``masses`` [N] in u; atomic ``charges`` [N] in e, None
+    where the method tells none.
     """
 
     batch: StructureBatch
@@ -38,6 +39,7 @@ class Motion:
     novelty: Float
     members: Int
     masses: Float
+    charges: Float | None = None
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -46,6 +48,11 @@ class Motion:
     def kinetic_energies(self) -> Float:
         """[B] in eV."""
         return self._per_molecule(0.5 * self.masses * (self.velocities**2).sum(axis=1))
+
+    @property
+    def net_charges(self) -> Float | None:
+        """What the charges of each molecule sum to [B], in e."""
+        return None if self.charges is None else self._per_molecule(self.charges)
 
     def temperatures(self, n_dof: Int) -> Float:
         """[B] in K: T = 2K / (k_B n_dof), for ``n_dof`` [B] degrees of freedom."""
@@ -70,6 +77,7 @@ class Motion:
             novelty=self.novelty[chosen],
             members=self.members[chosen],
             masses=self.masses[atoms],
+            charges=None if self.charges is None else self.charges[atoms],
         )
 
     def moved(self, positions: Float, potential: BatchPotential) -> Motion:
@@ -82,6 +90,7 @@ class Motion:
             energies=found.energies,
             forces=found.forces,
             novelty=found.novelty,
+            charges=found.charges,
         )
 
     def _per_molecule(self, values: Float) -> Float:
@@ -103,6 +112,7 @@ def begin(batch: StructureBatch, potential: BatchPotential, velocities: Float) -
         novelty=found.novelty,
         members=members,
         masses=np.asarray(atomic_masses[batch.atomic_numbers], dtype=np.float64),
+        charges=found.charges,
     )
 
 

@@ -6,19 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from ase import Atoms
 from ase.data import vdw_radii
 from numpy.typing import NDArray
 from rdkit import Chem
 from scipy.spatial.distance import cdist
 
 from forcegate_client.dataset import Split
+from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.molecules.identity import Molecule, halides
 from forcegate_trainer.sampling.contacts import CONTACTS, ContactKind, approach
 from forcegate_trainer.sampling.geometry import closest_contact
 from forcegate_trainer.sampling.sites import SiteKind
-from forcegate_trainer.sampling.structures import atomic_numbers
+from forcegate_trainer.sampling.structures import (
+    atomic_numbers,
+    conformers,
+    hydrogenated,
+    structure_of,
+)
 
-__all__ = ["Cluster", "choose_clusters", "farthest_member", "grow"]
+__all__ = ["Cluster", "choose_clusters", "farthest_member", "grow", "put_together"]
 
 Float = NDArray[np.float64]
 
@@ -122,6 +129,21 @@ def grow(
         else:
             return None
     return np.concatenate(placed)
+
+
+def put_together(smiles: str, rng: np.random.Generator, seed: int = 1) -> Atoms:
+    """The molecules of ``A.B.C``, each relaxed alone, as :func:`grow` puts them to each other.
+
+    Raises:
+        MoleculeError: if one has no geometry, or finds no room.
+    """
+    mols = [hydrogenated(part) for part in smiles.split(".")]
+    alone = [conformers(mol, 1, seed)[0] for mol in mols]
+    for _ in range(MOST_TRIES):
+        positions = grow(mols, alone, rng)
+        if positions is not None:
+            return structure_of(hydrogenated(smiles), positions)
+    raise MoleculeError(f"no room was found for each molecule of {smiles}; leave some out")
 
 
 def farthest_member(positions: Float, fragment: NDArray[np.int64]) -> float:

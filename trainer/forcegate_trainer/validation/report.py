@@ -54,10 +54,7 @@ def write_report(
 
 
 def _verdict_text(verdicts: Mapping[str, Verdict]) -> str:
-    rows = [
-        (f"`{use}`", f"**{verdict.status.replace('_', ' ')}**", _reason(verdict))
-        for use, verdict in verdicts.items()
-    ]
+    rows = [(f"`{use}`", _status(verdict), _reason(verdict)) for use, verdict in verdicts.items()]
     criteria = [
         (
             f"`{verdict.use}`",
@@ -77,6 +74,11 @@ def _verdict_text(verdicts: Mapping[str, Verdict]) -> str:
             table(("use", "figure", "measured", "limit", "means"), criteria),
         ]
     return "\n\n".join(parts)
+
+
+def _status(verdict: Verdict) -> str:
+    status = f"**{verdict.status.replace('_', ' ')}**"
+    return f"{status} for {verdict.holds_for}" if verdict.holds_for else status
 
 
 def _reason(verdict: Verdict) -> str:

@@ -20,6 +20,7 @@ from forcegate_trainer.validation.accuracy.section import (
 from forcegate_trainer.validation.confidence.novelty import novelty_section
 from forcegate_trainer.validation.confidence.uncertainty import uncertainty_section
 from forcegate_trainer.validation.cost import cost_section
+from forcegate_trainer.validation.dynamics.charged import charged_section
 from forcegate_trainer.validation.dynamics.conservation import conservation_section
 from forcegate_trainer.validation.dynamics.control import teacher_control
 from forcegate_trainer.validation.dynamics.suite_runs import MDResults, run_suite
@@ -147,6 +148,8 @@ def _dynamic_sections(
     results: MDResults = run_suite(subject, suite, molecules, work, tell)
     yield conservation_section(results, controlled, teacher)
     yield survival_section(results, controlled)
+    if suite.charged:
+        yield charged_section(results)
     yield trajectory_section(results.main.runs, suite.main, teacher, tell)
     structures = {molecule.name: molecule.atoms for molecule in molecules}
     yield cost_section(subject.potential, structures, suite.cost_calls)
@@ -195,6 +198,7 @@ def _write_card(
         "suite": suite.name,
         "figures": dict(figures),
         "decided_by": {use: list(verdict.decided_by) for use, verdict in verdicts.items()},
+        "holds_for": {u: verdict.holds_for for u, verdict in verdicts.items() if verdict.holds_for},
     }
     # Written before there were verdicts.
     metrics = {name: value for name, value in card.metrics.items() if name != "dynamics"}

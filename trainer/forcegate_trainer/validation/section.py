@@ -19,8 +19,8 @@ class Section:
 
     ``markdown`` shows each of ``figures`` as ``![…](NAME.png)``; names are unique in a report.
     ``data`` goes into ``report.json``; what is not known is None, with a reason beside it, never
-    NaN. ``figures_for_verdict`` are numbers under the keys of ``verdict.CRITERIA``; a key that is
-    absent was not measured.
+    NaN. ``figures_for_verdict`` are numbers under the keys of ``verdict.CRITERIA``, or
+    ``verdict.LONGEST_TIMESTEP``; a key that is absent was not measured.
 
     Raises:
         ValueError: if ``data`` or a figure for the verdict is no finite JSON.

@@ -60,7 +60,8 @@ class Suite:
     dataset's test split. ``main`` is run for all molecules: its first ``drift_ps`` are judged for
     drift, all of it for survival, its frames are shown to the teacher. ``hot`` is run for all
     molecules, ``variations`` for those named in ``varied``. Verdicts are given if ``judges``.
-    A check whose settings are None is left out.
+    A check whose settings are None is left out. ``charged`` are names of ``suite.CHARGED``, which
+    are run with ``charged_run`` as far as the subject knows them.
     """
 
     name: str
@@ -82,6 +83,8 @@ class Suite:
     binding: BindingSettings | None
     tail: TailSettings | None
     water: WaterSettings | None
+    charged: tuple[str, ...]
+    charged_run: NVESettings
 
 
 _CONTROL_RUN = NVESettings(duration_ps=2.0)
@@ -118,6 +121,8 @@ FULL = Suite(
     binding=BindingSettings(),
     tail=TailSettings(),
     water=WaterSettings(),
+    charged=("acetate", "dopamine's cation", "glycine zwitterion in three waters", "bromhexine"),
+    charged_run=NVESettings(),
 )
 
 QUICK = Suite(
@@ -140,6 +145,8 @@ QUICK = Suite(
     binding=BindingSettings(every=6),
     tail=TailSettings(pairs=PAIRS[::3], points=12),
     water=WaterSettings(sizes=(2, 4, 6), copies=1),
+    charged=("acetate",),
+    charged_run=NVESettings(duration_ps=1.0),
 )
 
 SUITES = {suite.name: suite for suite in (QUICK, FULL)}

@@ -11,13 +11,17 @@ from ase import Atoms
 from forcegate_client.dataset import Dataset, Split
 from forcegate_trainer.errors import MoleculeError, SettingsError
 from forcegate_trainer.molecules.exclusion import PUBLIC_TEST_MOLECULES
+from forcegate_trainer.sampling.clusters import put_together
 from forcegate_trainer.sampling.distortions import rotatable_bonds
+from forcegate_trainer.sampling.randomness import generator
 from forcegate_trainer.sampling.structures import conformers, hydrogenated, structure_of
 from forcegate_trainer.validation.settings import Suite
 
 __all__ = [
+    "CHARGED",
     "PUBLIC",
     "SuiteMolecule",
+    "charged_molecules",
     "flexible_molecules",
     "in_markdown",
     "molecule_from_smiles",
@@ -31,6 +35,13 @@ PUBLIC = {
     "methane": "C",
     "alanine": "C[C@H](N)C(=O)O",
     **PUBLIC_TEST_MOLECULES,
+}
+# They are about dynamics too, whether they were trained on or not.
+CHARGED = {
+    "acetate": "CC(=O)[O-]",
+    "dopamine's cation": "[NH3+]CCc1ccc(O)c(O)c1",
+    "glycine zwitterion in three waters": "[NH3+]CC(=O)[O-].O.O.O",
+    "bromhexine": "CN(Cc1cc(Br)cc(Br)c1N)C1CCCCC1",
 }
 _FEWEST_ATOMS, _MOST_ATOMS = 15, 60
 
@@ -48,15 +59,19 @@ class SuiteMolecule:
 def molecule_from_smiles(smiles: str) -> Atoms:
     """One conformer with all hydrogens and its net charge, relaxed by a classical force field.
 
+    Several molecules are put to each other by hydrogen bonds.
+
     Raises:
         MoleculeError: if no geometry can be found.
     """
+    if "." in smiles:
+        return put_together(smiles, generator(1, "validation suite", smiles))
     molecule = hydrogenated(smiles)
     return structure_of(molecule, conformers(molecule, 1, seed=1)[0])
 
 
 def suite_molecules(suite: Suite, dataset: Dataset | None) -> list[SuiteMolecule]:
-    """The molecules of ``suite``; without a ``dataset`` the public ones alone.
+    """The molecules of ``suite`` but for ``CHARGED``; without a ``dataset`` public ones alone.
 
     Raises:
         SettingsError: if the suite names a molecule that is not in ``PUBLIC``.
@@ -69,6 +84,21 @@ def suite_molecules(suite: Suite, dataset: Dataset | None) -> list[SuiteMolecule
         for name in suite.molecules
     ]
     return found if dataset is None else found + split_molecules(dataset, suite.test_molecules)
+
+
+def charged_molecules(names: Sequence[str]) -> list[SuiteMolecule]:
+    """Those of ``CHARGED``, in order.
+
+    Raises:
+        SettingsError: if there is none of that name.
+    """
+    unknown = sorted(set(names) - set(CHARGED))
+    if unknown:
+        raise SettingsError(f"received molecules {unknown}; expected some of {sorted(CHARGED)}")
+    return [
+        SuiteMolecule(name, CHARGED[name], molecule_from_smiles(CHARGED[name]), False)
+        for name in names
+    ]
 
 
 def split_molecules(dataset: Dataset, count: int) -> list[SuiteMolecule]:
@@ -110,4 +140,4 @@ def _spread(smiles: Sequence[str], count: int) -> list[str]:
 
 def in_markdown(name: str) -> str:
     """A molecule's name in a report; SMILES would be taken for links where they are not code."""
-    return name if name in PUBLIC else f"`{name}`"
+    return name if name in PUBLIC or name in CHARGED else f"`{name}`"

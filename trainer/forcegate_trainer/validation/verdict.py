@@ -15,7 +15,16 @@ from typing import Any
 from forcegate_client.drift import DRIFT_LIMIT_MEV_PER_ATOM_PER_PS
 from forcegate_service.card import Approval
 
-__all__ = ["CRITERIA", "USES", "Criterion", "Judgement", "Verdict", "judge", "limit_of"]
+__all__ = [
+    "CRITERIA",
+    "LONGEST_TIMESTEP",
+    "USES",
+    "Criterion",
+    "Judgement",
+    "Verdict",
+    "judge",
+    "limit_of",
+]
 
 
 @dataclass(frozen=True)
@@ -106,10 +115,26 @@ CRITERIA = (
         "between an ion and a neutral molecule 12 Å away, beyond their multipoles, kcal/mol",
         0.05,
     ),
+    Criterion(
+        "ions",
+        "charged_drift_bound_max",
+        "largest |drift| + 2 SE of 10 ps NVE of ions, meV/atom/ps",
+        DRIFT_LIMIT_MEV_PER_ATOM_PER_PS,
+    ),
+    Criterion("ions", "charged_lost", "ions that did not survive 10 ps at 300 K", 0.0),
+    Criterion(
+        "ions",
+        "charged_net_charge_error_max",
+        "what charges miss the net charge by at most along these runs, e",
+        0.03,
+    ),
 )
 
 # Periodic systems were not trained on: nothing is measured that could approve them.
 USES = ("md", "relax", "screening", "torsion", "binding", "ions", "periodic")
+
+# A figure that judges nothing: up to which step (fs) the verdict ``md`` holds.
+LONGEST_TIMESTEP = "md_longest_timestep_fs"
 
 _FEW = "this suite is too short to judge by"
 _UNTRAINED = "students are not trained on periodic systems, and nothing about them was measured"
@@ -130,18 +155,23 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a subject may be used for; ``decided_by`` are figures, or a reason without any."""
+    """What a subject may be used for; ``decided_by`` are figures, or a reason without any.
+
+    ``holds_for`` says in words what the verdict is restricted to, None if nothing.
+    """
 
     use: str
     status: Approval
     judgements: tuple[Judgement, ...]
     decided_by: tuple[str, ...]
+    holds_for: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {
             "status": self.status,
             "decided_by": list(self.decided_by),
+            "holds_for": self.holds_for,
             "criteria": [judgement.to_json() for judgement in self.judgements],
         }
 
@@ -172,7 +202,14 @@ def _judge(use: str, figures: Mapping[str, float], judges: bool) -> Verdict:
     decisive = tuple(
         judgement.criterion.figure for judgement in judgements if judgement.status == status
     )
-    return Verdict(use, status, judgements, decisive)
+    return Verdict(use, status, judgements, decisive, _holds_for(use, status, figures))
+
+
+def _holds_for(use: str, status: Approval, figures: Mapping[str, float]) -> str | None:
+    longest = figures.get(LONGEST_TIMESTEP)
+    if use != "md" or longest is None or status not in ("approved", "caution"):
+        return None
+    return f"timesteps up to {longest:g} fs"
 
 
 def _judgement(criterion: Criterion, value: float | None) -> Judgement:

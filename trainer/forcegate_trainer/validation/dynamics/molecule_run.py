@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from forcegate_client.drift import MIN_BLOCKS, Drift, energy_drift
 from forcegate_client.monitor import MDReport, MDSamples
@@ -14,6 +15,7 @@ from forcegate_trainer.reports.tables import or_none
 
 __all__ = ["MoleculeRun", "md_report", "moment"]
 
+Float = npt.NDArray[np.float64]
 Pair = tuple[int, int]
 
 _LESS_THAN_A_STEP_PS = 1e-9
@@ -25,6 +27,8 @@ class MoleculeRun:
 
     ``bonds_changed_ps`` is when the first bond broke or formed, ``lost_ps`` when the molecule
     blew up or came apart; negative before the recording began, None if it never happened.
+    ``net_charge_errors`` [S] in e is what the charges' sum misses the net charge by at each sample
+    of the report, NaN where the method tells no charges.
     """
 
     name: str
@@ -32,6 +36,13 @@ class MoleculeRun:
     asked_ps: float
     bonds_changed_ps: float | None
     lost_ps: float | None
+    net_charge_errors: Float
+
+    @property
+    def largest_net_charge_error(self) -> float | None:
+        """In e, over the whole run; None where the method tells no charges."""
+        known = np.abs(self.net_charge_errors[np.isfinite(self.net_charge_errors)])
+        return float(known.max()) if len(known) else None
 
     @property
     def survived(self) -> bool:
@@ -74,6 +85,7 @@ class MoleculeRun:
             asked_ps=duration_ps,
             bonds_changed_ps=self.bonds_changed_ps if changed else None,
             lost_ps=self.lost_ps if lost else None,
+            net_charge_errors=self.net_charge_errors[part],
         )
 
     def summary(self) -> dict[str, Any]:
@@ -101,6 +113,7 @@ class MoleculeRun:
             "half_temperatures_k": [or_none(half) for half in halves],
             "temperature_sigma_k": report.temperature_sigma_k,
             "temperature_ok": report.temperature_ok,
+            "largest_net_charge_error_e": self.largest_net_charge_error,
             "bonds_changed_ps": self.bonds_changed_ps,
             "bonds_broken": sorted(map(list, report.md.bonds_broken)),
             "bonds_formed": sorted(map(list, report.md.bonds_formed)),

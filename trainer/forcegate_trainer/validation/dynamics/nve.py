@@ -124,6 +124,7 @@ class _Run:
         total = steps_in(settings.duration_ps, settings.timestep_fs)
         self.recording = Recording(len(molecules), total, settings.record_every)
         batch = StructureBatch.from_atoms([molecule.atoms for molecule in molecules])
+        self._net_charges = batch.charges
         self.motion = begin(batch, potential, _velocities(molecules, settings))
         sane = self.motion.sane()
         self._note_lost(self.motion, ~sane, -settings.settle_ps, _BLEW_UP)
@@ -173,6 +174,7 @@ class _Run:
             "energies": motion.energies,
             "forces": motion.forces,
             "novelty": motion.novelty,
+            **({} if motion.charges is None else {"charges": motion.charges}),
         }
         for member, atoms in self._final.items():
             arrays[f"final_{member}"] = np.stack([atoms.positions, atoms.get_momenta()])
@@ -197,6 +199,7 @@ class _Run:
             novelty=arrays["novelty"],
             members=members,
             masses=np.asarray(atomic_masses[batch.atomic_numbers], dtype=np.float64),
+            charges=arrays.get("charges"),
         )
         self._final = {}
         for member, molecule in enumerate(self._molecules):
@@ -257,6 +260,7 @@ class _Run:
             asked_ps=settings.duration_ps,
             bonds_changed_ps=None if np.isnan(changed) else changed,
             lost_ps=self._lost_ps.get(member),
+            net_charge_errors=self.recording.net_charges(member) - self._net_charges[member],
         )
 
 

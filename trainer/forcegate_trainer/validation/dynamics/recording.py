@@ -1,4 +1,4 @@
-"""What is kept of a run of many molecules: energies at every n-th step, and a few frames."""
+"""What is kept of a run of many molecules: energies and charges in time, and a few frames."""
 
 from __future__ import annotations
 
@@ -24,21 +24,24 @@ class KeptFrame(NamedTuple):
 
 
 class Recording:
-    """Energies of ``molecules`` molecules at steps 0, ``every``, 2 ``every``, … up to ``steps``."""
+    """Energies and net charges of ``molecules`` molecules at every ``every``-th of ``steps``."""
 
     def __init__(self, molecules: int, steps: int, every: int) -> None:
         self._every = every
         shape = (steps // every + 1, molecules)
         self._potential = np.full(shape, np.nan)
         self._kinetic = np.full(shape, np.nan)
+        self._net_charge = np.full(shape, np.nan)
         self._frames: dict[int, list[KeptFrame]] = {}
 
     def note(self, step: int, motion: Motion) -> None:
-        """Keep the energies of all molecules of ``motion`` if this step is to be recorded."""
+        """Keep what all molecules of ``motion`` have if this step is to be recorded."""
         row, rest = divmod(step, self._every)
         if not rest:
             self._potential[row, motion.members] = motion.energies
             self._kinetic[row, motion.members] = motion.kinetic_energies
+            if motion.net_charges is not None:
+                self._net_charge[row, motion.members] = motion.net_charges
 
     def keep_frames(self, motion: Motion) -> None:
         """Keep where all molecules of ``motion`` are."""
@@ -59,6 +62,11 @@ class Recording:
         times: Float = np.flatnonzero(there).astype(np.float64) * self._every * timestep_fs / 1000.0
         return times, self._potential[there, member], self._kinetic[there, member]
 
+    def net_charges(self, member: int) -> Float:
+        """What its charges sum to, in e, at the times of ``series`` [S]; NaN where not told."""
+        there = np.isfinite(self._potential[:, member])
+        return np.asarray(self._net_charge[there, member])
+
     def frames_of(self, member: int) -> Sequence[KeptFrame]:
         """The frames of one molecule, in order."""
         return self._frames.get(member, [])
@@ -68,6 +76,7 @@ class Recording:
         arrays: dict[str, npt.NDArray[Any]] = {
             "potential": self._potential,
             "kinetic": self._kinetic,
+            "net_charge": self._net_charge,
         }
         for member, frames in self._frames.items():
             for name, values in zip(KeptFrame._fields, zip(*frames, strict=True), strict=True):
@@ -78,6 +87,7 @@ class Recording:
         """Take over what ``state`` gave."""
         self._potential[...] = arrays["potential"]
         self._kinetic[...] = arrays["kinetic"]
+        self._net_charge[...] = arrays["net_charge"]
         self._frames = {}
         for member in range(self._potential.shape[1]):
             if f"frame_energy_{member}" in arrays:

@@ -12,7 +12,7 @@ from forcegate_trainer.validation.dynamics.nve import Prepared, prepare, run_nve
 from forcegate_trainer.validation.dynamics.saved_run import SavedRun
 from forcegate_trainer.validation.settings import NVESettings, Suite
 from forcegate_trainer.validation.subject import Subject
-from forcegate_trainer.validation.suite import SuiteMolecule
+from forcegate_trainer.validation.suite import SuiteMolecule, charged_molecules
 
 __all__ = ["MDResults", "MDSeries", "run_suite"]
 
@@ -27,12 +27,16 @@ class MDSeries:
 
 @dataclass(frozen=True)
 class MDResults:
-    """The runs of a suite; ``judged`` is the part of ``main`` whose drift is judged."""
+    """The runs of a suite; ``judged`` is the part of ``main`` whose drift is judged.
+
+    ``charged`` is None where the subject knows none of the suite's ions.
+    """
 
     suite: Suite
     main: MDSeries
     hot: MDSeries
     variations: tuple[MDSeries, ...]
+    charged: MDSeries | None
 
     @property
     def judged(self) -> tuple[MoleculeRun, ...]:
@@ -41,8 +45,31 @@ class MDResults:
 
     @property
     def all_series(self) -> tuple[MDSeries, ...]:
-        """In the order in which they were run."""
+        """Those of the suite's molecules, in the order in which they were run."""
         return (self.main, self.hot, *self.variations)
+
+    def longest_timestep_fs(self, drift_limit: float) -> float:
+        """Up to which timestep all of the runs at the main temperature keep within the limit.
+
+        Those with longer steps than the main run are of fewer molecules; the main run's own step is
+        the least that is told, whatever its verdict.
+        """
+        main = self.main.settings
+        longest = main.timestep_fs
+        longer = [
+            one
+            for one in self.variations
+            if one.settings.temperature_k == main.temperature_k
+            and one.settings.timestep_fs > main.timestep_fs
+        ]
+        for one in sorted(longer, key=lambda one: one.settings.timestep_fs):
+            drifts = [run.drift for run in one.runs]
+            if any(
+                drift is None or drift.bound_mev_per_atom_per_ps > drift_limit for drift in drifts
+            ):
+                break
+            longest = one.settings.timestep_fs
+        return longest
 
 
 def run_suite(
@@ -56,18 +83,9 @@ def run_suite(
 
     Runs are saved in folder ``work`` as they go, and go on from there.
     """
-    prepared = []
-    for done, molecule in enumerate(molecules):
-        prepared.append(
-            prepare(
-                molecule.name,
-                molecule.atoms,
-                subject.calculator(),
-                fmax=suite.main.relax_fmax,
-                steps=suite.main.relax_steps,
-            )
-        )
-        tell("relaxed for dynamics", done + 1, len(molecules))
+    prepared = _prepared(subject, molecules, suite.main, tell)
+    ions = [one for one in charged_molecules(suite.charged) if subject.knows(one.atoms)]
+    charged = _prepared(subject, ions, suite.charged_run, tell)
     varied = [molecule for molecule in prepared if molecule.name in suite.varied]
 
     def series(name: str, settings: NVESettings, members: Sequence[Prepared]) -> MDSeries:
@@ -91,4 +109,23 @@ def run_suite(
             for number, settings in enumerate(suite.variations)
             if varied
         ),
+        charged=series("charged", suite.charged_run, charged) if charged else None,
     )
+
+
+def _prepared(
+    subject: Subject, molecules: Sequence[SuiteMolecule], settings: NVESettings, tell: Tell
+) -> list[Prepared]:
+    found = []
+    for done, molecule in enumerate(molecules):
+        found.append(
+            prepare(
+                molecule.name,
+                molecule.atoms,
+                subject.calculator(),
+                fmax=settings.relax_fmax,
+                steps=settings.relax_steps,
+            )
+        )
+        tell("relaxed for dynamics", done + 1, len(molecules))
+    return found

@@ -14,6 +14,7 @@ from forcegate_trainer.validation.dynamics.plots import plot_survival
 from forcegate_trainer.validation.dynamics.suite_runs import MDResults, MDSeries
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.suite import in_markdown
+from forcegate_trainer.validation.verdict import LONGEST_TIMESTEP, limit_of
 
 __all__ = ["survival_section", "unphysical"]
 
@@ -63,6 +64,13 @@ def survival_section(results: MDResults, control: Mapping[str, Mapping[str, Any]
         if troubles
         else "No molecule was lost, and no bond changed, in any run.",
     ]
+    longest = results.longest_timestep_fs(limit_of("nve_drift_bound_max"))
+    varied = len(results.variations[0].runs) if results.variations else 0
+    text.append(
+        f"**`md` holds for timesteps up to {longest:g} fs**: all molecules are judged at "
+        f"{results.main.settings.timestep_fs:g} fs, and longer steps count while the drift of each "
+        f"of the {varied} molecules that are run with them stays within the limit."
+    )
     coarse = [one for one in series if one.settings.timestep_fs >= 2.0]
     if coarse:
         text.append(
@@ -76,6 +84,7 @@ def survival_section(results: MDResults, control: Mapping[str, Mapping[str, Any]
         data={
             "unphysical_bond_changes": [run.name for run in changed],
             "controlled": compared,
+            "longest_timestep_fs": longest,
             "runs": [
                 {
                     "temperature_k": one.settings.temperature_k,
@@ -86,7 +95,11 @@ def survival_section(results: MDResults, control: Mapping[str, Mapping[str, Any]
                 for one in series
             ],
         },
-        figures_for_verdict={"unphysical_bond_changes": len(changed), **lost},
+        figures_for_verdict={
+            "unphysical_bond_changes": len(changed),
+            **lost,
+            LONGEST_TIMESTEP: longest,
+        },
     )
 
 

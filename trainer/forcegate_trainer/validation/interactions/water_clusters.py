@@ -11,13 +11,12 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.units import kcal, mol
 from matplotlib.figure import Figure
-from rdkit import Chem
 
 from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.reports.styles import STUDENT, TEACHER, clean
 from forcegate_trainer.reports.tables import number, table
-from forcegate_trainer.sampling.clusters import grow
+from forcegate_trainer.sampling.clusters import put_together
 from forcegate_trainer.sampling.randomness import generator
 from forcegate_trainer.sampling.structures import conformers, hydrogenated, structure_of
 from forcegate_trainer.validation.section import Section
@@ -28,7 +27,6 @@ __all__ = ["WaterCluster", "WaterSettings", "measure_water", "water_cluster", "w
 
 _KCAL_PER_EV = mol / kcal
 _FIGURE = "water_clusters"
-_MOST_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -70,19 +68,10 @@ def water_cluster(size: int, copy: int, seed: int) -> Atoms:
     """``size`` molecules put to each other by hydrogen bonds: the same at every call.
 
     Raises:
-        ValueError: if no room is found, which more than a dozen molecules may not have.
+        MoleculeError: if no room is found, which more than a dozen molecules may not have.
     """
-    mols = [hydrogenated("O")] * size
-    alone = conformers(mols[0], 1, seed)[0]
     rng = generator(seed, "water cluster", str(size), str(copy))
-    for _ in range(_MOST_TRIES):
-        positions = grow(mols, [alone] * size, rng)
-        if positions is not None:
-            whole = mols[0]
-            for mol_ in mols[1:]:
-                whole = Chem.CombineMols(whole, mol_)
-            return structure_of(whole, positions)
-    raise ValueError(f"received {size} molecules of water, for which no room was found")
+    return put_together(".".join(["O"] * size), rng, seed)
 
 
 def measure_water(
