@@ -55,8 +55,37 @@ def _refusal(*arguments: object) -> str:
     return done.stderr
 
 
-def test_a_dataset_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    assert "missing.h5" in _refusal("fit", tmp_path / "missing.h5", "--out", tmp_path / "run")
+# What is asked for, what is not there, and the command that makes it.
+NOT_THERE = {
+    "no dataset": (("fit", "no.h5", "--out", "run"), "no.h5", "forcegate-train label"),
+    "no dataset to label": (("label", "no.h5", "--out", "l.h5"), "no.h5", "forcegate-train sample"),
+    "no dataset to count": (("describe", "no.h5", "--out", "d"), "no.h5", "forcegate-train sample"),
+    "no dataset, but its recipe": (("fit", "made.h5", "--out", "run"), "made.h5", "/made.sh"),
+    "no dataset yet": (("fit", "begun.h5", "--out", "run"), "begun.h5.parts", "run the command"),
+    "no table": (("sample", "no.csv", "--out", "s.h5"), "no.csv", "forcegate-train molecules"),
+    "no list": (("molecules", "no.smi", "--out", "m.csv"), "no.smi", "forcegate-train molecules"),
+    "no frames": (("import", "no.xyz", "--out", "i.h5"), "no.xyz", "check the path"),
+    "no run": (("export", "no"), "no", "forcegate-train fit"),
+    "no run to extend": (
+        ("fit", "labelled.h5", "--extend", "no", "--out", "run"),
+        "--extend no",
+        "forcegate-train fit",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOT_THERE)
+def test_of_what_is_not_there_the_command_is_told_that_makes_it(
+    tmp_path: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labelled.h5").hardlink_to(labelled)
+    (tmp_path / "made.sh").write_text("true")
+    (tmp_path / "begun.h5.parts").mkdir()
+    arguments, named, command = NOT_THERE[case]
+    said = _refusal(*arguments)
+    assert named in said
+    assert command in said
 
 
 def test_a_model_that_does_not_exist_is_refused(labelled: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def load_student(run: Path) -> tuple[Student, FitConfig]:
     if not weights.is_file():
         raise SettingsError(
             f"received {run}, which has no {WEIGHTS_NAME} yet; expected a run with at least one "
-            "finished epoch"
+            f"finished epoch: run `forcegate-train fit` with --out {run} again, which goes on"
         )
     model = student(config.architecture)
     model.load_state_dict(load_checkpoint(weights))

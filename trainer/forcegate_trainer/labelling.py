@@ -95,7 +95,9 @@ def label_dataset(
             "labels, as `forcegate-train sample` writes them; --relabel labels them anew"
         )
     if not len(frames):
-        raise SettingsError(f"received {source}, which holds no frames; sample some first")
+        raise SettingsError(
+            f"received {source}, which holds no frames; run `forcegate-train sample` first"
+        )
     if any(smiles.startswith(UNIDENTIFIED) for smiles in frames.molecules.smiles):
         raise SettingsError(
             f"received {source}, whose molecules nobody has identified; expected sampled frames: "

@@ -196,7 +196,10 @@ def _chosen(inputs: list[Input], frame: int) -> Record:
     try:
         place = frame + library.size if frame < 0 else frame
         if not 0 <= place < library.size:
-            raise CommandError(f"the input holds {library.size} frames, there is no frame {frame}")
+            raise CommandError(
+                f"the input holds {library.size} frames, there is no frame {frame}; give --frame "
+                f"from 0 to {library.size - 1}, or from the end, -1 for the last"
+            )
         (record,) = library.read(place, place + 1)
     finally:
         library.close()

@@ -33,7 +33,9 @@ def check_folder(folder: Path, overwrite: bool, marker: str) -> None:
                 "it, or --overwrite"
             )
         if not (folder / marker).is_file():
-            raise CommandError(f"{folder} holds no {marker}, so it is not replaced")
+            raise CommandError(
+                f"{folder} holds no {marker}, so it is not replaced; choose another --out"
+            )
     elif folder.exists() and not folder.is_dir():
         raise CommandError(f"{folder} is a file; choose another --out")
     elif folder.parent.is_dir():

@@ -97,7 +97,7 @@ def load_dataset(path: str | Path) -> Dataset:
     """
     path = Path(path)
     if not path.is_file():
-        raise DatasetNotFoundError(f"received {path}", expected="an existing HDF5 dataset")
+        raise _not_found(path)
     try:
         with h5py.File(path, "r") as file:
             attributes = dict(file.attrs)
@@ -246,11 +246,30 @@ def _attributes(dataset: Dataset) -> dict[str, Any]:
     return attributes
 
 
+def _not_found(path: Path) -> DatasetNotFoundError:
+    """That there is no file at ``path``, and which command makes it, as far as anybody knows."""
+    recipe, parts = path.with_suffix(".sh"), path.with_name(f"{path.name}.parts")
+    if parts.is_dir():
+        action = f"run the command again that was making it: {parts} holds what it has done"
+    elif recipe.is_file():
+        action = f"run its recipe in an empty folder: sh {recipe.resolve()}"
+    else:
+        action = (
+            "check the path; forcegate-train sample makes frames of molecules, and forcegate-train "
+            "label labels them"
+        )
+    return DatasetNotFoundError(
+        f"{path}, where no file is", expected="an existing HDF5 dataset", action=action
+    )
+
+
 def _check_version(path: Path, attributes: dict[str, Any]) -> None:
     version = attributes.get("schema_version")
     if version is None:
         raise DatasetCorruptError(
-            f"{path} is HDF5 but has no schema_version", expected="a dataset written by forcegate"
+            f"{path} is HDF5 but has no schema_version",
+            expected="a dataset written by forcegate",
+            action="forcegate-train import makes one of other people's labelled frames",
         )
     if version not in READABLE_VERSIONS:
         raise DatasetMismatchError(

@@ -39,7 +39,8 @@ def calibrate_forces_command(
     if not len(chosen):
         raise SettingsError(
             f"received {len(dataset)} frames, none of a validation molecule; expected some: a "
-            "student's errors on what it was trained on are no measure of others"
+            "student's errors on what it was trained on are no measure of others: give the file "
+            "that `forcegate-train sample` and `label` made of all splits"
         )
     with (
         serving(version, compiled=compiled) as own,

@@ -128,7 +128,7 @@ def asking_seconds(settings: Distillation, folder: Path) -> float:
     if known is None or not set(questions) <= set(known["asked_s"]):
         raise SettingsError(
             f"received {folder} without the mentor's answers about {' and '.join(questions)}; "
-            "expected a folder in which they were prepared"
+            "expected a folder in which they were prepared: run `forcegate-train fit` with --mentor"
         )
     return float(sum(known["asked_s"][question] for question in questions))
 

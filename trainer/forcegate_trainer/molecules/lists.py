@@ -29,7 +29,10 @@ def read_list(path: str | Path) -> list[Molecule]:
     """
     path = Path(path)
     if not path.is_file():
-        raise MoleculeError(f"received {path}; expected an existing list of 'SMILES name' lines")
+        raise MoleculeError(
+            f"received {path}, where no file is; expected a list of 'SMILES name' lines: check the "
+            "path, or let `forcegate-train molecules` make molecules"
+        )
     return parse_list(path.read_text(encoding="utf-8"), str(path))
 
 

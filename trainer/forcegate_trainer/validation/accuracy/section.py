@@ -75,7 +75,8 @@ def judged_frames(dataset: Dataset) -> tuple[Dataset, str]:
     if not len(tested):
         raise SettingsError(
             "received a dataset without frames of the test split; expected one file with all "
-            "splits, as `forcegate-train sample` and `label` write it"
+            "splits, as `forcegate-train sample` and `label` write it: give the file of test "
+            "frames as a further --data"
         )
     thermal = (tested.source == Source.TEACHER_MD) & np.isin(tested.temperature, TEMPERATURES_K)
     if thermal.any():
