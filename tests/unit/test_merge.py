@@ -1,8 +1,11 @@
 """Published data are put together once, and say what they were made of."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
+from rdkit import Chem
 from tests.support.datasets import labelled_dataset
 from typer.testing import CliRunner
 
@@ -10,6 +13,7 @@ from forcegate_client.dataset import load_dataset
 from forcegate_client.dataset.store import write_dataset
 from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.molecules.unlikely import unlikely
 
 
 def test_merged_files_hold_all_frames_and_name_their_origins(tmp_path: Path) -> None:
@@ -34,3 +38,67 @@ def test_what_was_published_is_not_written_again(tmp_path: Path) -> None:
     result = CliRunner().invoke(create_app(), ["merge", str(path), "--out", str(path)])
     assert isinstance(result.exception, SettingsError)
     assert path.read_bytes() == before
+
+
+def test_rounded_forces_take_less_room_and_are_off_by_less_than_any_teacher(tmp_path: Path) -> None:
+    dataset = labelled_dataset()
+    write_dataset(tmp_path / "one.h5", dataset)
+    merge(tmp_path, "whole.h5")
+    merge(tmp_path, "small.h5", "--round-forces")
+    small = load_dataset(tmp_path / "small.h5")
+    assert small.forces is not None
+    assert dataset.forces is not None
+    assert 0.0 < abs(small.forces - dataset.forces).max() <= 5.1e-4
+    sizes = {name: (tmp_path / name).stat().st_size for name in ("whole.h5", "small.h5")}
+    assert sizes["small.h5"] < sizes["whole.h5"]
+    # Written again it stays what it is.
+    write_dataset(tmp_path / "again.h5", small)
+    assert load_dataset(tmp_path / "again.h5").content_hash() == small.content_hash()
+
+
+def test_frames_of_unlikely_ions_are_left_out_on_request_and_counted(tmp_path: Path) -> None:
+    dataset = labelled_dataset()
+    smiles = list(dataset.molecules.smiles)
+    smiles[0] = "CC[OH+]CC"
+    odd = replace(dataset, molecules=replace(dataset.molecules, smiles=tuple(smiles)))
+    write_dataset(tmp_path / "one.h5", odd)
+    merge(tmp_path, "all.h5")
+    merge(tmp_path, "likely.h5", "--likely-only")
+    whole, likely = load_dataset(tmp_path / "all.h5"), load_dataset(tmp_path / "likely.h5")
+    gone = int(np.sum(odd.molecule_id == 0))
+    assert gone > 0
+    assert (len(whole), len(likely)) == (len(odd), len(odd) - gone)
+    assert likely.dropped["unlikely_ion"] == gone
+    assert smiles[0] not in likely.molecules.smiles
+
+
+@pytest.mark.parametrize(
+    ("smiles", "usual"),
+    [
+        ("C[C+](C)C", False),
+        ("CC[OH+]CC", False),
+        ("O=[N+]=S", False),
+        ("S=O", False),
+        ("C[CH-]C", False),
+        ("[OH3+]", True),
+        ("c1ccc[cH+]cc1", True),
+        ("CC(=O)[O-]", True),
+        ("C[NH3+]", True),
+        ("CC(=O)[CH-]C(C)=O", True),
+        ("C[N+](=O)[O-]", True),
+        ("C[S+](C)C", True),
+        ("C[P+](C)(C)[CH-]C", True),
+        ("[C-]#N", True),
+        ("O=C=O", True),
+        ("CS(C)=O", True),
+    ],
+)
+def test_ions_of_solutions_are_told_from_those_of_random_edits(smiles: str, usual: bool) -> None:
+    assert (unlikely(Chem.MolFromSmiles(smiles)) is None) == usual
+
+
+def merge(folder: Path, out: str, *options: str) -> None:
+    """``one.h5`` merged to ``out``."""
+    command = ["merge", str(folder / "one.h5"), "--out", str(folder / out), *options]
+    result = CliRunner().invoke(create_app(), command)
+    assert result.exit_code == 0, result.output

@@ -9,7 +9,8 @@ One file holds F frames with N atoms in total, of M molecules. On disk:
 ``cells``               f64 [F,3,3]     Å, rows are lattice vectors; zeros along open axes
 ``pbc``                 bool [F,3]
 ``energies``            f64 [F]         eV; absent in an unlabelled file
-``forces``              i32 [N,3]       in units of 1e-5 eV/Å; absent in an unlabelled file
+``forces``              i32 [N,3]       in units of 1e-5 eV/Å; i16 in units of 1e-3 where all of
+                                        them are whole numbers of it; absent in an unlabelled file
 ``virials``             f64 [F,3,3]     eV, -dE/dstrain; optional
 ``charge``              i8  [F]         net charge in e, that of the frame's molecule
 ``charges``             i16 [N]         atomic charges in units of 1e-4 e; optional
@@ -49,7 +50,7 @@ UNITS = {
     "temperature": "K",
     "charge": "e",
     "positions": "1e-4 Å",
-    "forces": "1e-5 eV/Å",
+    "forces": "1e-5 eV/Å, or 1e-3 eV/Å in 16 bits",
     "charges": "1e-4 e",
 }
 
@@ -57,6 +58,7 @@ UNITS = {
 # so that a position survives any number of round trips bit for bit.
 POSITION_STEPS_PER_ANGSTROM = 10_000
 FORCE_STEPS_PER_EV_PER_ANGSTROM = 100_000
+COARSE_FORCE_STEPS = 1_000
 CHARGE_STEPS_PER_E = 10_000
 # How a charge that is not known is stored; far beyond any that an atom can have.
 UNKNOWN_CHARGE_STEPS = -32_768
@@ -134,6 +136,28 @@ def quantise_forces(forces: NDArray[np.float64]) -> NDArray[np.float64]:
 def quantise_charges(charges: NDArray[np.float64]) -> NDArray[np.float64]:
     """Atomic charges (e) rounded to what a file can hold; NaN, not known, stays."""
     return from_charge_steps(to_charge_steps(charges))
+
+
+def to_force_steps(forces: NDArray[np.float64]) -> NDArray[np.int32] | NDArray[np.int16]:
+    """Forces (eV/Å) as whole numbers of 1e-5 eV/Å, or in half the bytes of 1e-3 if they are such.
+
+    Raises:
+        ValueError: if one is not finite or too large for 32 bits.
+    """
+    coarse = np.rint(forces * COARSE_FORCE_STEPS)
+    fits = bool(np.all(np.abs(coarse) <= np.iinfo(np.int16).max))
+    if fits and np.array_equal(coarse / COARSE_FORCE_STEPS, forces):
+        return coarse.astype(np.int16)
+    return to_steps(forces, FORCE_STEPS_PER_EV_PER_ANGSTROM)
+
+
+def from_force_steps(steps: NDArray[np.int32] | NDArray[np.int16]) -> NDArray[np.float64]:
+    """The inverse of :func:`to_force_steps`."""
+    coarse = steps.dtype == np.int16
+    forces: NDArray[np.float64] = steps / (
+        COARSE_FORCE_STEPS if coarse else FORCE_STEPS_PER_EV_PER_ANGSTROM
+    )
+    return forces
 
 
 def to_charge_steps(charges: NDArray[np.float64]) -> NDArray[np.int16]:

@@ -26,7 +26,6 @@ from forcegate_client.dataset.errors import (
 from forcegate_client.dataset.frames import Dataset, concatenate
 from forcegate_client.dataset.molecules import MoleculeTable
 from forcegate_client.dataset.schema import (
-    FORCE_STEPS_PER_EV_PER_ANGSTROM,
     POSITION_STEPS_PER_ANGSTROM,
     READABLE_VERSIONS,
     SCHEMA_VERSION,
@@ -35,7 +34,9 @@ from forcegate_client.dataset.schema import (
     Split,
     TeacherRecord,
     from_charge_steps,
+    from_force_steps,
     to_charge_steps,
+    to_force_steps,
     to_steps,
 )
 
@@ -168,7 +169,7 @@ def _to_columns(dataset: Dataset) -> Columns:
     }
     if dataset.energies is not None and dataset.forces is not None:
         columns["energies"] = dataset.energies
-        columns["forces"] = to_steps(dataset.forces, FORCE_STEPS_PER_EV_PER_ANGSTROM)
+        columns["forces"] = to_force_steps(dataset.forces)
     if dataset.virials is not None:
         columns["virials"] = dataset.virials
     if dataset.charges is not None:
@@ -215,7 +216,7 @@ def _from_columns(columns: Columns, attributes: dict[str, Any]) -> Dataset:
             columns["molecules/split"].astype(np.int64),
         ),
         energies=columns.get("energies"),
-        forces=None if forces is None else forces / FORCE_STEPS_PER_EV_PER_ANGSTROM,
+        forces=None if forces is None else from_force_steps(forces),
         virials=columns.get("virials"),
         fragment=columns.get("fragment", whole).astype(np.int64),
         charges=None if charges is None else from_charge_steps(charges),

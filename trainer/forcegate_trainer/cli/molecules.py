@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rdkit import Chem
 from rich.console import Console
 from rich.status import Status
 
@@ -25,6 +26,7 @@ from forcegate_trainer.molecules.mutation import mutate
 from forcegate_trainer.molecules.peptides import peptides
 from forcegate_trainer.molecules.recombination import recombine
 from forcegate_trainer.molecules.table import write_table
+from forcegate_trainer.molecules.unlikely import unlikely
 
 # From the molecules that there are so far, a count, a seed, and what hears how many there are.
 Maker = Callable[[list[Molecule], int, int, Callable[[int], None]], list[Molecule]]
@@ -69,7 +71,10 @@ def molecules(
     ] = False,
     split_seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
 ) -> None:
-    """Check, recombine, mutate, ionise and split molecules; public test molecules are left out."""
+    """Check, recombine, mutate, ionise and split molecules.
+
+    Public test molecules are left out, and ions that hardly any flask holds.
+    """
     console = Console(stderr=True)
     listed: list[Molecule] = []
     for path in lists or []:
@@ -96,6 +101,7 @@ def molecules(
             with console.status(kind) as status:
                 made += make(kept + made, count, seed, _counting(status, kind, count))
     kept = made if only_made else kept + made
+    kept = [molecule for molecule in kept if unlikely(Chem.MolFromSmiles(molecule.smiles)) is None]
     if without_charges:
         kept = [molecule for molecule in kept if is_neutral_organic(molecule)]
     write_table(out, kept, split_seed)
