@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -16,27 +15,11 @@ from rdkit.Chem import rdDistGeom
 from typer.testing import CliRunner, Result
 
 from forcegate_client.cli.app import app
-from forcegate_service.fake import write_fake_model
-from support.server_process import started
 
 WATER = "3\nwater\nO 0.0 0.0 0.1173\nH 0.0 0.7572 -0.4692\nH 0.0 -0.7572 -0.4692\n"
 BAD = "3\nbad\nO 0.0 0.0\nH 0.0 0.76\nH 0.0 -0.76\n"
 
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    repository = tmp_path_factory.mktemp("models")
-    write_fake_model(repository, "toy")
-    with started(repository) as (_, address):
-        yield address
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("FORCEGATE_URL", url)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("beside_toy")
 
 
 def forcegate(*arguments: str, stdin: bytes | None = None, ends_with: int = 0) -> Result:

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -21,23 +20,11 @@ from ase.io import read, write
 from typer.testing import CliRunner, Result
 
 from forcegate_client.cli.app import app
-from forcegate_client.testing import FakeServer, serve
+from forcegate_client.testing import FakeServer
 
 FORCEGATE = str(Path(sys.executable).with_name("forcegate"))
 
-
-@pytest.fixture
-def server() -> FakeServer:
-    return FakeServer()
-
-
-@pytest.fixture(autouse=True)
-def url(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)
-    with serve(server) as address:
-        monkeypatch.setenv("FORCEGATE_URL", address)
-        yield address
+pytestmark = pytest.mark.usefixtures("beside_server")
 
 
 def forcegate(*arguments: str) -> Result:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,29 +29,13 @@ from forcegate_client.dataset import (
 )
 from forcegate_client.reading.library import open_library
 from forcegate_client.structures import StructureBatch
-from forcegate_service.fake import write_fake_model
-from support.server_process import started
 
 NAMES = ["H2O", "CH4", "CH3OH", "NH3", "C2H6", "CH3Cl", "H2CO"]
 # The toy pushes atoms apart: forces of some hundredths of eV/Å fade as they go.
 FMAX = 0.005
 DONE, INCOMPLETE = 0, 3
 
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    repository = tmp_path_factory.mktemp("models")
-    write_fake_model(repository, "toy")
-    with started(repository) as (_, address):
-        yield address
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FORCEGATE_URL", url)
-    monkeypatch.setenv("COLUMNS", "200")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("beside_toy")
 
 
 def forcegate(*arguments: str, ends_with: int = DONE) -> Result:
@@ -103,7 +86,7 @@ def sdf(path: str, *molecules: Chem.Mol) -> None:
             writer.write(one)
 
 
-def test_each_sdf_record_keeps_its_place_its_title_and_its_charge(url: str) -> None:
+def test_each_sdf_record_keeps_its_place_its_title_and_its_charge(toy_gateway: str) -> None:
     drawing = Chem.MolFromSmiles("CCC")
     drawing.SetProp("_Name", "drawn")
     sdf(
@@ -128,10 +111,10 @@ def test_each_sdf_record_keeps_its_place_its_title_and_its_charge(url: str) -> N
     assert "charge -1" in found["failures/detail"][2]
     read_again = open_library(["in.sdf"]).chunk(0, 5).structures
     assert read_again.charges.tolist() == [0, 1, -1, 0]
-    assert found["rows/energy"] == pytest.approx(energies(url, read_again.select([0, 3])))
+    assert found["rows/energy"] == pytest.approx(energies(toy_gateway, read_again.select([0, 3])))
 
 
-def test_each_smiles_gets_hydrogens_coordinates_and_its_name(url: str) -> None:
+def test_each_smiles_gets_hydrogens_coordinates_and_its_name(toy_gateway: str) -> None:
     Path("in.smi").write_text("CCO ethanol\nC\nnot-a-smiles broken\n[OH-] hydroxide\nCl acid\n")
     found = screened("in.smi", "--export", "csv", ends_with=INCOMPLETE)
     assert found["rows/index"].tolist() == [0, 1, 4]
@@ -140,7 +123,7 @@ def test_each_smiles_gets_hydrogens_coordinates_and_its_name(url: str) -> None:
     assert found["failures/index"].tolist() == [2, 3]
     assert found["failures/code"] == ["smiles_invalid", "charge_unsupported"]
     made = open_library(["in.smi"]).chunk(0, 5).structures
-    assert found["rows/energy"] == pytest.approx(energies(url, made.select([0, 1, 3])))
+    assert found["rows/energy"] == pytest.approx(energies(toy_gateway, made.select([0, 1, 3])))
     lines = Path("out/selected.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in lines[1:]] == [
         ["0", "ethanol"],
@@ -149,7 +132,7 @@ def test_each_smiles_gets_hydrogens_coordinates_and_its_name(url: str) -> None:
     ]
 
 
-def test_all_frames_of_a_dataset_are_computed_in_order(url: str) -> None:
+def test_all_frames_of_a_dataset_are_computed_in_order(toy_gateway: str) -> None:
     frames = [
         Frame(
             atomic_numbers=(atoms := molecule(name)).numbers.astype(np.int64),
@@ -166,7 +149,7 @@ def test_all_frames_of_a_dataset_are_computed_in_order(url: str) -> None:
     assert found["rows/index"].tolist() == list(range(len(frames)))
     dataset = load_dataset(Path("in.h5"))
     batch = StructureBatch.from_arrays(dataset.n_atoms, dataset.atomic_numbers, dataset.positions)
-    assert found["rows/energy"] == pytest.approx(energies(url, batch))
+    assert found["rows/energy"] == pytest.approx(energies(toy_gateway, batch))
     assert found["atoms/forces"].shape == (batch.total_atoms, 3)
     assert set(found["rows/label"]) == {""}
 
@@ -181,7 +164,7 @@ def test_several_files_are_one_library_in_the_order_in_which_they_are_named() ->
     assert found["rows/label"] == ["ethane", *[""] * len(NAMES), "water"]
 
 
-def test_relaxed_structures_are_where_ase_brings_them(url: str) -> None:
+def test_relaxed_structures_are_where_ase_brings_them(toy_gateway: str) -> None:
     frames = [molecule(name) for name in NAMES]
     frames[3] = molecule("SiH4")
     write("in.extxyz", frames)
@@ -194,13 +177,15 @@ def test_relaxed_structures_are_where_ase_brings_them(url: str) -> None:
     assert found["rows/converged"].all()
     assert (found["rows/max_force"] < FMAX).all()
     starts = read("in.extxyz", ":")
-    assert found["rows/start_energy"] == pytest.approx(energies(url, [starts[k] for k in good]))
+    assert found["rows/start_energy"] == pytest.approx(
+        energies(toy_gateway, [starts[k] for k in good])
+    )
     relaxed = read("out/selected.extxyz", ":")
     assert [frame.info["index"] for frame in relaxed] == good
     assert found["atoms/positions"] == pytest.approx(
         np.concatenate([frame.positions for frame in relaxed]), abs=1e-7
     )
-    with Client(url) as client:
+    with Client(toy_gateway) as client:
         for row, (index, frame) in enumerate(zip(good, relaxed, strict=True)):
             alone = starts[index]
             alone.calc = RemoteCalculator(model="toy", client=client)
