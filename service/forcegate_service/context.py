@@ -127,6 +127,8 @@ def _account(
         "caller": None if caller is None else caller.id,
         "client": None if client is None else client[0],
         "problem": None if record is None else record.problem,
+        # Of a body that was read whole: by it a caller's answer is found, or an answer's question.
+        "digest": None if record is None or record.digest is None else record.digest.decode(),
     }
     told = route
     if route == _UNMATCHED:

@@ -256,7 +256,7 @@ async def test_each_request_leaves_one_line_with_its_caller(
     handler.setFormatter(make_formatter(Settings(log_format="json")))
     with captured(handler):
         named = bearer(key) | {"X-Request-ID": "run-7"}
-        await client.post(f"{PREDICT}?trace=1", json=request_body, headers=named)
+        answer = await client.post(f"{PREDICT}?trace=1", json=request_body, headers=named)
         await client.get("/v1/models/secret-project")
         await client.get("/nowhere", headers=bearer(key))
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -270,6 +270,7 @@ async def test_each_request_leaves_one_line_with_its_caller(
         ("GET", "unmatched", 404, None),
     ]
     assert lines[0]["request_id"] == "run-7"
+    assert [line["digest"] for line in lines] == [answer.headers["X-Request-Digest"], None, None]
     assert len({line["request_id"] for line in lines}) == 3
     assert all(0 <= line["duration_s"] < 600 for line in lines)
     assert "trace" not in stream.getvalue()

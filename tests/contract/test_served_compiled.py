@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.compilation.build import Built
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.graph import build_graph
+from support.models import newest_version
 
 # Compiles programs with g++ for a minute.
 pytestmark = pytest.mark.system
@@ -151,14 +153,52 @@ def test_without_a_compiler_torchscript_goes_on(compiled_version: Path, tmp_path
         assert process.wait(120) == 0
 
 
-def test_a_cache_that_cannot_be_trusted_is_not_used(compiled_version: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o777, 0o755])
+def test_a_cache_that_cannot_be_trusted_is_not_used(
+    compiled_version: Path, tmp_path: Path, mode: int
+) -> None:
     log = tmp_path / "log"
-    (tmp_path / "cache").mkdir(mode=0o777)
-    (tmp_path / "cache").chmod(0o777)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(mode)
     with serving(compiled_version, log, FORCEGATE_CACHE_DIR=str(tmp_path / "cache")) as (_, client):
+        reason = f"mode {mode:o}"
+        wait_until(lambda: reason in log.read_text(), "the reason in the log")
         assert metric(client, IN_USE) == 0
         assert forces(client).shape == (3, 3)
-    assert "mode 777" in log.read_text()
+    assert not list((tmp_path / "cache").rglob("*.*"))
+
+
+def test_a_shipped_model_is_served_by_compiled_code_where_there_is_a_compiler(
+    tmp_path: Path,
+) -> None:
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no C++ compiler {compiler!r}")
+    # The smallest, which takes a minute of a core.
+    shipped = newest_version("painn_ultra_tiny")
+    version = tmp_path / "models" / shipped.parent.name / shipped.name
+    shutil.copytree(shipped, version)
+    body = BODY | {"model": shipped.parent.name}
+    in_use = f'forcegate_model_compiled{{model="{shipped.parent.name}",version="{shipped.name}"}}'
+
+    def asked(client: httpx.Client) -> np.ndarray[Any, Any]:
+        response = client.post("/v1/predict", json=body)
+        assert response.status_code == 200, response.text
+        return np.array(response.json()["results"][0]["forces"])
+
+    with serving(version, tmp_path / "log", FORCEGATE_CACHE_DIR=str(tmp_path / "cache")) as (
+        process,
+        client,
+    ):
+
+        def taken_over() -> bool:
+            assert "TorchScript serves:" not in (tmp_path / "log").read_text()
+            return metric(client, in_use) == 1
+
+        wait_until(taken_over, "compiled code in use")
+        np.testing.assert_allclose(asked(client), scripted(version), atol=1e-5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == 0
 
 
 def test_a_stopping_server_ends_the_build_that_runs(compiled_version: Path, tmp_path: Path) -> None:

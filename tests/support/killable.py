@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,7 @@ class KillableGateway:
     log: Path
     settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=lambda: free_port())
+    _births: list[int] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -62,6 +65,7 @@ class KillableGateway:
         command += ["--port", str(self.port), "--torch-threads", "1"]
         command += ["--model-repository", str(self.repository)]
         with self.log.open("ab") as log:
+            self._births.append(log.tell())
             self.process = subprocess.Popen(
                 command,
                 stdout=subprocess.PIPE,
@@ -108,6 +112,26 @@ class KillableGateway:
     def answered(self) -> int:
         """Predictions that were answered in this life."""
         return int(self.metric("forcegate_requests_total", route="/v1/predict", code="200"))
+
+    def questions(self, since: int = 0) -> list[list[str]]:
+        """Digests of the predictions that were answered, in their order, one list for each life.
+
+        ``since`` is a size that the log has had. The log has to tell every request, in JSON.
+        """
+        # A line is written once its answer is on its way.
+        self.has_taken_in()
+        text, lives = self.log.read_bytes(), []
+        bounds = [since, *(birth for birth in self._births if birth > since), len(text)]
+        for first, last in pairwise(bounds):
+            lines = [json.loads(line) for line in text[first:last].splitlines() if line[:1] == b"{"]
+            lives.append(
+                [
+                    line["digest"]
+                    for line in lines
+                    if (line.get("route"), line.get("status")) == ("/v1/predict", 200)
+                ]
+            )
+        return lives
 
     def inference_pid(self) -> int | None:
         """The process beside it that evaluates; none while there is none."""
