@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.build import molecule as ase_molecule
+from ase import Atoms
 
 from forcegate_client.dataset import (
     Dataset,
@@ -26,13 +26,18 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.fake import load_fake, write_fake_model
 from forcegate_trainer.complexes import part_charges
 from forcegate_trainer.dynamics.potential import CalculatorPotential, RuntimePotential
-from forcegate_trainer.sampling.structures import atomic_numbers, hydrogenated
+from forcegate_trainer.sampling.structures import (
+    atomic_numbers,
+    conformers,
+    hydrogenated,
+    structure_of,
+)
 from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.validation.accuracy.heldout import HeldOut, predict_with
 from forcegate_trainer.validation.accuracy.kinds import Kind, frames_by_kind
 from forcegate_trainer.validation.accuracy.net_charges import net_charge_errors
 from forcegate_trainer.validation.accuracy.section import heldout_section, judged_frames
-from forcegate_trainer.validation.statics.points import members_of, teacher_points, with_charge
+from forcegate_trainer.validation.statics.points import members_of, teacher_points
 
 TEACHER = "tblite:GFN2-xTB"
 KINDS = {
@@ -171,12 +176,13 @@ def test_a_served_student_tells_its_charges(tmp_path: Path) -> None:
 
 
 def test_a_calculator_knows_the_net_charge_of_what_it_evaluates() -> None:
-    ammonium = with_charge(ase_molecule("NH3") + ase_molecule("H"), 1)
-    ammonium.positions[4] = (0.0, 0.0, 1.1)
+    molecule = hydrogenated("[NH4+]")
+    ammonium = structure_of(molecule, conformers(molecule, 1, seed=1)[0])
     (point,) = teacher_points(TEACHER, [ammonium])
     potential = CalculatorPotential(lambda: make_teacher(TEACHER))
     for charge in (1, -1, 1):
-        batch = StructureBatch.from_atoms([with_charge(ammonium, charge)])
+        charged = Atoms(ammonium.numbers, ammonium.positions, info={"charge": charge})
+        batch = StructureBatch.from_atoms([charged])
         found = potential(batch, members_of(batch))
         assert found.charges is not None
         assert found.charges.sum() == pytest.approx(charge, abs=1e-6)

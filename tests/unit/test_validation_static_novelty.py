@@ -14,6 +14,7 @@ from scipy.stats import norm
 
 from forcegate_client.bonds import bonded_pairs
 from forcegate_client.dataset import Dataset
+from forcegate_client.electrons import electrons_of
 from forcegate_client.structures import StructureBatch
 from forcegate_service.composition import composition_warnings
 from forcegate_service.fake import FakeRuntime, load_fake, write_fake_model
@@ -31,6 +32,7 @@ from forcegate_trainer.validation.confidence.novelty import NoveltySettings, nov
 from forcegate_trainer.validation.confidence.ranks import auroc, rank_correlation
 from forcegate_trainer.validation.confidence.strange import DESCRIPTIONS, make_strange
 from forcegate_trainer.validation.confidence.uncertainty import uncertainty_section
+from forcegate_trainer.validation.suite import molecule_from_smiles
 from support.datasets import labelled_dataset
 
 TEACHER = "tblite:GFN2-xTB"
@@ -39,6 +41,14 @@ TEACHER = "tblite:GFN2-xTB"
 @pytest.fixture(scope="module")
 def frames() -> Dataset:
     return labelled_dataset(frames_per_molecule=2)
+
+
+def test_what_is_made_of_an_ion_has_its_charge() -> None:
+    acetate = molecule_from_smiles("CC(=O)[O-]")
+    bare = Atoms(acetate.numbers, acetate.positions, info={"charge": -1})
+    made = make_strange([bare], np.random.default_rng(1), ions=False)
+    assert {entry.kind for entry in made} >= {"stretched bond", "radical", "random gas"}
+    assert {electrons_of(entry.atoms)[0] for entry in made} == {-1}
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +208,7 @@ def test_the_atoms_of_the_gas_are_those_of_the_molecule_and_apart() -> None:
 def test_ions_are_charged_zwitterions_are_not_and_the_gateway_counts_electrons() -> None:
     strange = make_strange([], np.random.default_rng(0))
     charges = {
-        kind: [s.atoms.info["charge"] for s in strange if s.kind == kind]
+        kind: [electrons_of(s.atoms)[0] for s in strange if s.kind == kind]
         for kind in ("ion", "zwitterion")
     }
     assert set(charges["ion"]) == {-1, 1}

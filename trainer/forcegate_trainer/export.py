@@ -33,13 +33,13 @@ from forcegate_trainer.training.evaluation import evaluate
 from forcegate_trainer.training.files import CONFIG_NAME, WEIGHTS_NAME, load_all
 from forcegate_trainer.training.frames import structures_of
 from forcegate_trainer.uncertainty import calibrate
+from forcegate_trainer.validation.verdict import USES
 
 __all__ = ["export", "load_student"]
 
 # Å; atoms closer than this are not chemistry, and no teacher was asked about them.
 _MINIMUM_DISTANCE = 0.5
 _REFERENCE_ATOMS = 8
-_USES = ("md", "relax", "screening", "binding", "periodic")
 # Fields of the settings that have a place of their own in the card.
 _RECORDED_ELSEWHERE = frozenset({"architecture", "datasets", "dataset_hash"})
 
@@ -115,7 +115,7 @@ def export(
         dataset=_dataset(dataset, config),
         training=_plain(config, leave_out=_RECORDED_ELSEWHERE),
         metrics={"validation": metrics, "uncertainty": _plain(calibration)},
-        status=dict.fromkeys(_USES, "not_validated"),
+        status=dict.fromkeys(USES, "not_validated"),
         reference=_reference(model, dataset, validation, reach),
         interface=2 if config.architecture.charges else 1,
         files={name: file_digest(aside / name) for name in (MODEL_NAME, PROGRAM_NAME)},

@@ -16,6 +16,7 @@ from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.reports.tables import number, table
 from forcegate_trainer.sampling.randomness import generator
+from forcegate_trainer.training.graphs import structures_of
 from forcegate_trainer.validation.accuracy.heldout import HeldOut
 from forcegate_trainer.validation.confidence.novelty_plots import plot_novelty
 from forcegate_trainer.validation.confidence.ranks import auroc, rank_correlation
@@ -167,12 +168,7 @@ def _bases(held_out: HeldOut, settings: NoveltySettings) -> list[Atoms]:
     dataset = held_out.dataset
     count = min(settings.structures, len(dataset))
     rows = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(np.int64))
-    return [
-        Atoms(
-            dataset.atomic_numbers[dataset.atoms_of(row)], dataset.positions[dataset.atoms_of(row)]
-        )
-        for row in rows.tolist()
-    ]
+    return structures_of(dataset.select(rows)).to_atoms()
 
 
 def _text(data: dict[str, Any]) -> str:

@@ -11,8 +11,7 @@ from ase import Atoms
 from scipy.sparse.csgraph import connected_components
 
 from forcegate_client.bonds import bonded_pairs
-from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
-from forcegate_trainer.validation.statics.points import with_charge
+from forcegate_trainer.sampling.structures import conformers, hydrogenated, structure_of
 
 __all__ = ["DESCRIPTIONS", "IONS", "ZWITTERIONS", "Strange", "make_strange"]
 
@@ -145,7 +144,7 @@ def _gas(atoms: Atoms, rng: np.random.Generator) -> Atoms | None:
         point = rng.uniform(0.0, side, 3)
         if all(np.linalg.norm(point - other) >= _GAS_SHORTEST for other in placed):
             placed.append(point)
-    return Atoms(atoms.numbers, np.array(placed))
+    return Atoms(atoms.numbers, np.array(placed), info=atoms.info)
 
 
 def _open_bonds(atoms: Atoms) -> list[tuple[Pair, npt.NDArray[np.bool_]]]:
@@ -188,7 +187,5 @@ def _from_smiles(smiles: Mapping[str, str]) -> list[Atoms]:
     found = []
     for text in smiles.values():
         molecule = hydrogenated(text)
-        charge = sum(atom.GetFormalCharge() for atom in molecule.GetAtoms())
-        positions = conformers(molecule, 1, seed=3)[0]
-        found.append(with_charge(Atoms(atomic_numbers(molecule), positions), charge))
+        found.append(structure_of(molecule, conformers(molecule, 1, seed=3)[0]))
     return found

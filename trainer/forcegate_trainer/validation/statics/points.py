@@ -22,7 +22,6 @@ __all__ = [
     "members_of",
     "student_points",
     "teacher_points",
-    "with_charge",
 ]
 
 Float = npt.NDArray[np.float64]
@@ -84,14 +83,6 @@ def teacher_points(
 def force_rmse(predicted: Float, reference: Float) -> float:
     """Component RMSE in eV/Å of forces [n, 3]."""
     return float(np.sqrt(np.mean((predicted - reference) ** 2)))
-
-
-def with_charge(atoms: Atoms, charge: int) -> Atoms:
-    """A copy that carries ``charge`` (e) in both places where calculators look for it."""
-    copy = atoms.copy()
-    copy.set_initial_charges(np.full(len(copy), charge / len(copy)))
-    copy.info["charge"] = charge
-    return copy
 
 
 def members_of(batch: StructureBatch) -> Int:
