@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -73,7 +73,11 @@ Int = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """What is asked: which model, which properties, of which structures."""
+    """What is asked: which model, which properties, of which structures.
+
+    ``remarks`` are what whoever read the structures has to say of them, by index. They are not
+    sent; a server that reads a file itself adds them to the warnings of its answer.
+    """
 
     structures: StructureBatch
     model: str
@@ -81,6 +85,7 @@ class PredictRequest:
     properties: tuple[str, ...] = ("energy", "forces")
     on_error: OnError = "raise"
     ids: tuple[str, ...] | None = None
+    remarks: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

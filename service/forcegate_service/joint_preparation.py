@@ -98,13 +98,14 @@ class JointPreparation:
 
 
 def _plain(request: PredictRequest, settings: Settings) -> bool:
-    """Whether nothing but elements, coordinates and distances can be wrong with it."""
+    """Whether nothing but elements, coordinates and distances can be wrong with it, or odd."""
     batch = request.structures
     return (
         0 < batch.total_atoms <= min(_MOST_ATOMS // 8, settings.max_atoms)
         and len(batch) <= settings.max_structures
         and not np.count_nonzero(batch.pbc)
         and bool(request.properties)
+        and not request.remarks
         and _PLAIN_PROPERTIES.issuperset(request.properties)
     )
 

@@ -162,6 +162,10 @@ class Preparation:
         warnings = composition_warnings(self._usable)
         for k, remark in self._remarks.items():
             warnings.setdefault(k, []).append(remark)
+        told = self._request.remarks
+        for k, b in enumerate(index.tolist() if told else ()):
+            if b in told:
+                warnings.setdefault(k, []).append(told[b])
         return Prepared(
             request=self._request,
             index=index[keep],

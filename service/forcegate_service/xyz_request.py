@@ -60,11 +60,14 @@ def read_xyz(body: bytes, query: bytes, settings: Settings) -> tuple[PredictRequ
     problems: Problems = {}
     structures: list[Atoms] = []
     ids: list[str] = []
+    remarks: dict[int, str] = {}
     for index, (start, stop) in enumerate(bounds.tolist()):
         frame = body[start:stop]
         record = read_record("the body", index, lambda frame=frame: parse_frame(frame))  # type: ignore[misc]
         structures.append(_structure(record))
         ids.append(record.label)
+        if record.origin.remark:
+            remarks[index] = record.origin.remark
         if record.problem is not None:
             problems[index] = InvalidStructure(
                 record.problem.detail,
@@ -83,6 +86,7 @@ def read_xyz(body: bytes, query: bytes, settings: Settings) -> tuple[PredictRequ
         properties=tuple(name.strip() for name in properties.split(",")),
         on_error="partial" if asked.get("on_error") == "partial" else "raise",
         ids=tuple(ids),
+        remarks=remarks,
     )
     return request, problems
 

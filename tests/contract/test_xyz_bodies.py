@@ -106,3 +106,14 @@ async def test_whoever_sends_no_content_type_hears_which_header_to_add(
     assert (answer.status_code, problem["code"]) == (415, "unsupported_media_type")
     assert "-H 'Content-Type: application/json'" in problem["action"]
     assert ("curl -d" in problem["received"]) == (kind is not None)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+async def test_what_only_looks_like_a_charge_is_warned_of(
+    frames: int, client: httpx.AsyncClient
+) -> None:
+    doubtful = WATER.replace("water", "charge 3rd try")
+    answer = await post(client, WATER * (frames - 1) + doubtful)
+    results = answer.json()["results"]
+    assert [bool(result.get("warnings")) for result in results] == [False] * (frames - 1) + [True]
+    assert "charge" in results[-1]["warnings"][0]
