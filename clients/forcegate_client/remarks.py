@@ -42,7 +42,7 @@ class Judge:
             return False
         return not novelty <= self.novelty_limit
 
-    def remarks(self, *, periodic: bool, novelty: float | None = None) -> list[str]:
+    def remarks(self, *, periodic: bool, charged: bool, novelty: float | None = None) -> list[str]:
         """What a reader has to know of one answer."""
         found = []
         if self.is_novel(novelty):
@@ -53,6 +53,8 @@ class Judge:
             )
         if periodic and (text := verdict_remark(self.status, "periodic")):
             found.append(f"periodic: {text}")
+        if charged and (text := verdict_remark(self.status, "ions")):
+            found.append(f"charged: {text}")
         return found
 
 
@@ -83,6 +85,9 @@ _USES = {
     "md": "molecular dynamics",
     "relax": "relaxation",
     "screening": "screening",
+    "torsion": "torsion barriers",
+    "binding": "molecules that bind each other",
+    "ions": "ions",
     "periodic": "periodic structures",
 }
 

@@ -29,6 +29,7 @@ __all__ = [
     "MODEL_NAME",
     "PROGRAM_NAME",
     "USES",
+    "VERDICTS",
     "Approval",
     "Digest",
     "Limits",
@@ -44,8 +45,10 @@ PROGRAM_NAME = "model.pt2"
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-# What a version is validated for.
+# What a version is used for.
 USES = ("md", "relax", "screening", "periodic")
+# What validation decides: the uses, and what a use of some structures needs.
+VERDICTS = ("md", "relax", "screening", "torsion", "binding", "ions", "periodic")
 
 # What is found out about a version once it is made, and may change while it is served.
 MEASURED = ("status", "metrics", "histograms")

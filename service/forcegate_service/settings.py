@@ -19,7 +19,7 @@ __all__ = ["Settings", "is_loopback"]
 MIB = 1024 * 1024
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Use = Literal["md", "relax", "screening", "periodic"]
+Verdict = Literal["md", "relax", "screening", "torsion", "binding", "ions", "periodic"]
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?")
@@ -219,7 +219,7 @@ class Settings(BaseSettings):
         return tuple(origin.lower() for origin in _items(self.cors_origins or ""))
 
     @property
-    def required_approvals(self) -> frozenset[Use]:
+    def required_approvals(self) -> frozenset[Verdict]:
         """``require_approval`` taken apart."""
         return _uses(self.require_approval or "")
 
@@ -341,8 +341,8 @@ def _pins(text: str) -> Mapping[str, str]:
     return pins
 
 
-def _uses(text: str) -> frozenset[Use]:
-    known = {use: use for use in get_args(Use)}
+def _uses(text: str) -> frozenset[Verdict]:
+    known = {use: use for use in get_args(Verdict)}
     strange = [item for item in _items(text) if item not in known]
     if strange:
         raise ValueError(

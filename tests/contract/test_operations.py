@@ -107,8 +107,9 @@ async def test_metrics_count_requests_batches_and_rejections(
         'forcegate_rejected_structures_total{reason="charge_unsupported"} 1.0',
         'forcegate_structures_total{model="fake"} 1.0',
         "forcegate_batch_structures_count 1.0",
-        f'forcegate_model_info{{digest="{digest}",md="approved",model="fake",'
-        'periodic="not_validated",relax="approved",screening="approved",version="1"} 1.0',
+        f'forcegate_model_info{{binding="not_validated",digest="{digest}",ions="not_validated",'
+        'md="approved",model="fake",periodic="not_validated",relax="approved",'
+        'screening="approved",torsion="not_validated",version="1"} 1.0',
     ):
         assert line in text
     for phase in ("queue", "graph", "inference", "serialise"):

@@ -152,6 +152,16 @@ def test_periodic_structures_are_not_validated_and_it_is_said(server: FakeServer
     assert "periodic" not in forcegate("predict", "c.cif").stdout
 
 
+@pytest.mark.parametrize("command", ["predict", "relax"])
+def test_ions_are_not_validated_and_it_is_said(command: str, server: FakeServer) -> None:
+    Path("water.xyz").write_text("3\nwater\nO 0 0 0.12\nH 0 0.76 -0.47\nH 0 -0.76 -0.47\n")
+    Path("ion.xyz").write_text("2\ncharge=-1\nO 0 0 0\nH 0 0 0.96\n")
+    assert "charged: this model is not validated for ions" in forcegate(command, "ion.xyz").stdout
+    assert "charged" not in forcegate(command, "water.xyz").stdout
+    server.approval = server.approval | {"ions": "approved"}
+    assert "charged" not in forcegate(command, "ion.xyz").stdout
+
+
 def test_what_is_written_can_be_read_again() -> None:
     lines = ("  1  O           1       1.000   1.000   1.117  1.00  0.00           O",)
     Path("blank.pdb").write_text("".join(f"HETATM  {line}\n" for line in lines) + "END\n")

@@ -90,15 +90,19 @@ def test_one_structure_is_not_structures() -> None:
 
 def test_novelty_and_periodicity_are_remarks_of_rows_and_summary(server: FakeServer) -> None:
     server.novelty = 614.9
-    write("a.extxyz", [molecule("H2O"), bulk("C", "diamond", a=3.57)])
+    hydroxide = molecule("OH")
+    hydroxide.info["charge"] = -1
+    write("a.extxyz", [molecule("H2O"), bulk("C", "diamond", a=3.57), hydroxide])
     done = screen("a.extxyz", "--out", "out", "--export", "csv")
-    assert "2 structures with remarks" in done.stderr
+    assert "3 structures with remarks" in done.stderr
     assert "likely to be wrong" in done.stderr
     found = summary()
-    assert (found["novel"], found["novelty_limit"], found["warned"]) == (2, 5.0, 2)
-    water, diamond = (row["remarks"] for row in rows("out/selected.csv"))
+    assert (found["novel"], found["novelty_limit"], found["warned"]) == (3, 5.0, 3)
+    water, diamond, ion = (row["remarks"] for row in rows("out/selected.csv"))
     assert "likely to be wrong" in water
     assert "periodic" not in water
+    assert "charged" not in water + diamond
+    assert "charged: this model is not validated for ions" in ion
     assert "periodic: this model is not validated" in diamond
     assert "likely to be wrong" in Path("out/summary.md").read_text()
 

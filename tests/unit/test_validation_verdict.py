@@ -12,7 +12,7 @@ from forcegate_trainer.validation.section import Section, plain
 from forcegate_trainer.validation.verdict import (
     CRITERIA,
     LONGEST_TIMESTEP,
-    USES,
+    VERDICTS,
     judge,
     limit_of,
 )
@@ -58,7 +58,7 @@ def test_a_perfect_student_is_approved_for_all_that_was_measured_and_never_for_c
         "ions": "approved",
         "periodic": "not_validated",
     }
-    assert tuple(verdicts) == USES
+    assert tuple(verdicts) == VERDICTS
 
 
 @pytest.mark.parametrize("criterion", CRITERIA, ids=lambda criterion: criterion.figure)

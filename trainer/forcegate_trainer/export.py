@@ -16,7 +16,14 @@ import torch
 
 from forcegate_client.dataset import Dataset
 from forcegate_client.messages import UNITS
-from forcegate_service.card import MODEL_NAME, PROGRAM_NAME, ModelCard, Reference, file_digest
+from forcegate_service.card import (
+    MODEL_NAME,
+    PROGRAM_NAME,
+    VERDICTS,
+    ModelCard,
+    Reference,
+    file_digest,
+)
 from forcegate_service.embedded import EmbeddedRuntime, tensors_of
 from forcegate_service.graph import build_graph
 from forcegate_service.plausible import atomic_energies
@@ -33,7 +40,6 @@ from forcegate_trainer.training.evaluation import evaluate
 from forcegate_trainer.training.files import CONFIG_NAME, WEIGHTS_NAME, load_all
 from forcegate_trainer.training.frames import structures_of
 from forcegate_trainer.uncertainty import calibrate
-from forcegate_trainer.validation.verdict import USES
 
 __all__ = ["export", "load_student"]
 
@@ -115,7 +121,7 @@ def export(
         dataset=_dataset(dataset, config),
         training=_plain(config, leave_out=_RECORDED_ELSEWHERE),
         metrics={"validation": metrics, "uncertainty": _plain(calibration)},
-        status=dict.fromkeys(USES, "not_validated"),
+        status=dict.fromkeys(VERDICTS, "not_validated"),
         reference=_reference(model, dataset, validation, reach),
         interface=2 if config.architecture.charges else 1,
         files={name: file_digest(aside / name) for name in (MODEL_NAME, PROGRAM_NAME)},

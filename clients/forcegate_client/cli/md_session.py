@@ -18,6 +18,7 @@ from forcegate_client.cli.md_run import Prepared, new_monitor, prepare, record
 from forcegate_client.cli.md_settings import MDSettings
 from forcegate_client.cli.signals import undisturbed
 from forcegate_client.client import Client
+from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import OutputUnwritable
 from forcegate_client.md.checkpoint import CHECKPOINT, Checkpoint, Checkpointer
 from forcegate_client.md.novelty_watch import NoveltyWatch
@@ -133,6 +134,7 @@ class MDSession:
 
     def _summary(self, monitor: MDMonitor) -> dict[str, Any]:
         periodic = bool(self._atoms.pbc.any())
+        charged = electrons_of(self._atoms)[0] != 0
         return (
             self._served()
             | {name: self._origin[name] for name in ("file", "frame")}
@@ -140,7 +142,7 @@ class MDSession:
             | asdict(self._settings)
             | {"interrupted": self.stop is not None}
             | summary_of(monitor.report(), self._settings.conserves_energy, self._novelty)
-            | {"remarks": self._novelty.remarks(periodic=periodic)}
+            | {"remarks": self._novelty.remarks(periodic=periodic, charged=charged)}
         )
 
     def _title(self) -> str:

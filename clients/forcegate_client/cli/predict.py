@@ -44,6 +44,7 @@ from forcegate_client.cli.options import (
 from forcegate_client.cli.signals import undisturbed
 from forcegate_client.cli.tables import ResultTable
 from forcegate_client.client import Client
+from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import DigestChanged, ForcegateError
 from forcegate_client.messages import Predictions, PredictResponse, rows_of
 from forcegate_client.reading.library import open_library
@@ -207,7 +208,11 @@ def _fill(results: list[FrameResult], atoms: list[Atoms], found: Predictions, ju
             result.dipole = float(np.linalg.norm(found.dipole[row]))
         result.warnings += [
             *found.warnings.get(place, []),
-            *judge.remarks(periodic=bool(frame.pbc.any()), novelty=result.max_novelty),
+            *judge.remarks(
+                periodic=bool(frame.pbc.any()),
+                charged=electrons_of(frame)[0] != 0,
+                novelty=result.max_novelty,
+            ),
         ]
 
 

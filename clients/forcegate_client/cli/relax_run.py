@@ -13,6 +13,7 @@ from forcegate_client.bonds import bond_changes, bonded_pairs
 from forcegate_client.calculator import RemoteCalculator
 from forcegate_client.cli.frame_results import FrameResult
 from forcegate_client.client import Client
+from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import UnprocessableRequest
 from forcegate_client.nve import snapshot
 from forcegate_client.reading.record import Problem
@@ -89,7 +90,11 @@ def judge_results(results: Sequence[FrameResult], client: Client, judge: Judge) 
                 result.max_novelty = float(found.max_novelty[row])
             result.warnings += [
                 *found.warnings.get(place, []),
-                *judge.remarks(periodic=bool(atoms[place].pbc.any()), novelty=result.max_novelty),
+                *judge.remarks(
+                    periodic=bool(atoms[place].pbc.any()),
+                    charged=electrons_of(atoms[place])[0] != 0,
+                    novelty=result.max_novelty,
+                ),
             ]
 
 

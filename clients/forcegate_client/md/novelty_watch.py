@@ -38,9 +38,9 @@ class NoveltyWatch:
         self.largest = novelty if self.largest is None else max(self.largest, novelty)
         return novelty
 
-    def remarks(self, *, periodic: bool) -> list[str]:
+    def remarks(self, *, periodic: bool, charged: bool) -> list[str]:
         """What is to be said of the run."""
-        found = self.judge.remarks(periodic=periodic, novelty=self.largest)
+        found = self.judge.remarks(periodic=periodic, charged=charged, novelty=self.largest)
         if self.novel_frames:
             found[0] = f"{self.novel_frames} of {self.frames} frames have a {found[0]}"
         return found

@@ -127,10 +127,11 @@ def part_of(chunk: Chunk, computed: Computed, judge: Judge | None = None) -> Par
     ]
     if judge is not None:
         periodic = np.any(chunk.structures.pbc[computed.index], axis=1).tolist()
+        charged = (chunk.structures.charges[computed.index] != 0).tolist()
         novelty = columns["max_novelty"].tolist() if "max_novelty" in columns else None
         for row, index in enumerate(columns["index"].tolist()):
             known = None if novelty is None else novelty[row]
-            remarks = judge.remarks(periodic=periodic[row], novelty=known)
+            remarks = judge.remarks(periodic=periodic[row], charged=charged[row], novelty=known)
             warnings += [(index, text) for text in remarks]
     return Part(
         chunk.start,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from forcegate_monitoring.panels import Board, Panel, Query, Section
+from forcegate_service.card import VERDICTS
 
 __all__ = ["HEALTH"]
 
@@ -51,7 +52,7 @@ HEALTH = Board(
                     "none",
                     [
                         Query(
-                            "count by (model, version, digest, md, relax, screening, periodic) "
+                            f"count by (model, version, digest, {', '.join(VERDICTS)}) "
                             f"(forcegate_model_info{{{_HERE}}})",
                             "",
                         )

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from forcegate_service.card import USES, ModelCard
+from forcegate_service.card import VERDICTS, ModelCard
 
 __all__ = ["ModelMetrics"]
 
@@ -19,7 +19,7 @@ class ModelMetrics:
             "forcegate_model_info",
             "Always 1; the labels name each version that is served, and what validation says of "
             "each use: approved, caution, rejected or not_validated.",
-            ["model", "version", "digest", *USES],
+            ["model", "version", "digest", *VERDICTS],
             registry=registry,
         )
         self._compiled = Gauge(
@@ -44,7 +44,7 @@ class ModelMetrics:
     def loaded(self, card: ModelCard) -> None:
         """Announce a version that is served, or that its card has changed."""
         key = card.name, card.version
-        status = (card.status.get(use, "not_validated") for use in USES)
+        status = (card.status.get(use, "not_validated") for use in VERDICTS)
         labels = (*key, card.digest, *status)
         before = self._announced.get(key)
         if before is not None and before != labels:

@@ -13,12 +13,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from forcegate_client.drift import DRIFT_LIMIT_MEV_PER_ATOM_PER_PS
-from forcegate_service.card import Approval
+from forcegate_service.card import VERDICTS, Approval
 
 __all__ = [
     "CRITERIA",
     "LONGEST_TIMESTEP",
-    "USES",
     "Criterion",
     "Judgement",
     "Verdict",
@@ -131,7 +130,6 @@ CRITERIA = (
 )
 
 # Periodic systems were not trained on: nothing is measured that could approve them.
-USES = ("md", "relax", "screening", "torsion", "binding", "ions", "periodic")
 
 # A figure that judges nothing: up to which step (fs) the verdict ``md`` holds.
 LONGEST_TIMESTEP = "md_longest_timestep_fs"
@@ -182,13 +180,13 @@ def limit_of(figure: str) -> float:
 
 
 def judge(figures: Mapping[str, float], *, judges: bool = True) -> dict[str, Verdict]:
-    """A verdict for each of ``USES`` from measured ``figures``.
+    """A verdict for each of ``VERDICTS`` from measured ``figures``.
 
     One rejecting figure rejects, whatever else was measured; otherwise a figure that is missing
     leaves the use not validated; otherwise the worst figure decides. With ``judges`` False the
     figures come from runs that are too short for the limits, and nothing is judged.
     """
-    return {use: _judge(use, figures, judges) for use in USES}
+    return {use: _judge(use, figures, judges) for use in VERDICTS}
 
 
 def _judge(use: str, figures: Mapping[str, float], judges: bool) -> Verdict:
