@@ -111,14 +111,15 @@ def test_of_a_request_only_the_structures_that_take_too_long_are_refused(
 async def test_a_structure_whose_evaluation_would_fill_the_memory_is_refused_alone(
     settings: Settings, water: dict[str, Any]
 ) -> None:
-    # 400 atoms, none of which has a neighbour: nothing of it takes long.
-    sparse = {"atomic_numbers": [8] * 400, "positions": [[6.0 * k, 0.0, 0.0] for k in range(400)]}
-    async with gateway_client(settings.model_copy(update={"max_structure_mib": 8})) as client:
+    # Atoms without a neighbour: nothing of it takes long.
+    places = [[6.0 * k, 0.0, 0.0] for k in range(4000)]
+    sparse = {"atomic_numbers": [8] * len(places), "positions": places}
+    async with gateway_client(settings.model_copy(update={"max_structure_mib": 2})) as client:
         both = (await post(client, sparse, water, on_error="partial")).json()["results"]
         assert "energy" in both[1]
         assert both[0]["problem"]["code"] == "structure_too_large"
         assert "MiB of memory" in both[0]["problem"]["received"]
-        assert both[0]["problem"]["expected"] == "at most 8 MiB"
+        assert both[0]["problem"]["expected"] == "at most 2 MiB"
         assert "FORCEGATE_MAX_STRUCTURE_MIB" in both[0]["problem"]["action"]
     async with gateway_client(settings.model_copy(update={"max_structure_mib": 64})) as client:
         assert (await post(client, sparse)).status_code == 200

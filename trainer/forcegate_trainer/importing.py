@@ -143,8 +143,9 @@ def import_files(paths: Sequence[Path], out: Path, settings: ImportSettings) -> 
 def _read(path: Path) -> Iterator[Atoms]:
     if not path.is_file():
         raise SettingsError(
-            f"received {path}, where no file is; expected labelled frames that ASE reads: check "
-            "the path; frames without labels are those of `forcegate-train sample` and `label`"
+            f"received {path}, where no file is; expected an existing file of labelled frames that "
+            "ASE reads: check the path; frames without labels are those of `forcegate-train "
+            "sample` and `label`"
         )
     try:
         yield from iread(path, index=":")
