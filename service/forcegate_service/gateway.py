@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
@@ -228,9 +228,12 @@ class Gateway:
         note_structures(len(request.structures))
         version = self.models.find(request.model, request.version)
         self.models.policy.require_approved(version.card)
+        # Before anything is evaluated: without it there would be no answer.
+        wanted = "force_uncertainty" in request.properties
+        partner = self.models.partner(version.card) if wanted else None
         # A few atoms in a small cell may have many thousand images.
         quick = small and not np.count_nonzero(request.structures.pbc)
-        with version.in_use():
+        with version.in_use(), nullcontext() if partner is None else partner.in_use():
             with Asked(self._dispatcher, version, flow) as asked:
                 if quick:
 
@@ -250,11 +253,18 @@ class Gateway:
                     prepared, seconds = preparation.prepared(), preparation.expected_s
                 self._guess.learn(form, len(body), seconds)
                 answers = await asked.answers(reservation)
-            partner = await self._asked_of_partner(version.card, prepared, flow, reservation)
-            failed = failures(prepared, answers, version, partner)
+            second = await self._asked_of(partner, prepared, flow, reservation)
+            failed = failures(prepared, answers, version, second)
             remarks = self._remarks(request, version.card)
             answer = partial(
-                self._answer, version.card, prepared, answers, partner, failed, remarks, answer_form
+                self._answer,
+                version.card,
+                prepared,
+                answers,
+                second,
+                failed,
+                remarks,
+                answer_form,
             )
             # What is counted is counted in the next turn of the loop: the answer leaves first.
             soon = asyncio.get_running_loop().call_soon
@@ -267,18 +277,19 @@ class Gateway:
                 if self.observers:
                     soon(self._observe, Served(version.card, prepared, answers, failed, flow.key))
 
-    async def _asked_of_partner(
-        self, card: ModelCard, prepared: Prepared, flow: Flow, reservation: Reservation
+    async def _asked_of(
+        self,
+        partner: ServedVersion | None,
+        prepared: Prepared,
+        flow: Flow,
+        reservation: Reservation,
     ) -> list[Answer]:
-        """What the version of ``card`` is compared with, in the order of ``prepared``; none unless
-        the uncertainty of forces is wanted.
-        """
-        if "force_uncertainty" not in prepared.request.properties:
+        """What answers are compared with, in the order of ``prepared``; none without a partner."""
+        if partner is None:
             return []
-        partner = self.models.partner(card)
         pieces = [cut for piece in prepared.pieces for cut in partner.limit.pieces(piece.graph)]
         reservation.change_to(sum(piece.seconds for piece in pieces))
-        with partner.in_use(), Asked(self._dispatcher, partner, flow) as asked:
+        with Asked(self._dispatcher, partner, flow) as asked:
             asked.submit(pieces)
             return await asked.answers(reservation)
 

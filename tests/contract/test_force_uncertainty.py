@@ -43,8 +43,12 @@ def pull(graph: Graph, output: ModelOutput) -> None:
 
 
 async def asked(settings: Settings, spoil: Any, *structures: Any, **options: Any) -> Any:
+    """The answer; among its ``extensions`` is how many batches were ``evaluated`` for it."""
+    loaded: list[StagedRuntime] = []
+
     def load(folder: Path) -> StagedRuntime:
         runtime = StagedRuntime(folder)
+        loaded.append(runtime)
         if folder.parent.name == "other":
             runtime.after = spoil
         return runtime
@@ -52,7 +56,11 @@ async def asked(settings: Settings, spoil: Any, *structures: Any, **options: Any
     async with in_process(create_app(settings, load_runtime=load)) as (client, gateway):
         assert gateway.loading is not None
         await gateway.loading
-        return await post(client, *structures, **(ASKED | options))
+        before = sum(len(runtime.batches) for runtime in loaded)
+        answer = await post(client, *structures, **(ASKED | options))
+        evaluated = sum(len(runtime.batches) for runtime in loaded) - before
+        answer.extensions["evaluated"] = evaluated
+        return answer
 
 
 async def test_where_two_students_agree_the_floor_is_left(
@@ -109,3 +117,5 @@ async def test_without_the_partner_there_is_no_number(
     answer = await asked(settings, lambda graph, output: None, water)
     assert (answer.status_code, answer.json()["code"]) == (422, "property_unsupported")
     assert "force_uncertainty" in answer.json()["detail"]
+    # Nobody's time was spent on what could not be answered.
+    assert answer.extensions["evaluated"] == 0
