@@ -17,6 +17,7 @@ from forcegate_trainer.validation.accuracy.section import (
     predict,
     refuse_leaks,
 )
+from forcegate_trainer.validation.confidence.force_uncertainty import force_uncertainty_section
 from forcegate_trainer.validation.confidence.novelty import novelty_section
 from forcegate_trainer.validation.confidence.uncertainty import uncertainty_section
 from forcegate_trainer.validation.cost import cost_section
@@ -107,6 +108,7 @@ def _static_sections(
     training = dataset.select(dataset.frame_indices("train")).molecules.smiles
     yield heldout_section(held_out, training, which, failed)
     yield uncertainty_section(held_out)
+    yield force_uncertainty_section(subject, held_out, tell)
     teacher, potential = subject.teacher, subject.potential
     if suite.novelty is not None:
         yield novelty_section(potential, teacher, held_out, suite.novelty, tell)
