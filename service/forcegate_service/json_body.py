@@ -96,6 +96,15 @@ def _malformed(received: str) -> MalformedBody:
     )
 
 
+def _is_text(name: str) -> bool:
+    """Whether it could be written in UTF-8: an escape may name one half of a pair."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(pairs) > _MOST_FIELDS:
         raise UnprocessableRequest(
@@ -105,6 +114,13 @@ def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             code="field_unknown",
         )
     fields = dict(pairs)
+    if (half := next((name for name in fields if not _is_text(name)), None)) is not None:
+        raise UnprocessableRequest(
+            f"a field named {shown(half)}, with half of a character",
+            expected="the documented fields",
+            action="leave it out; GET /docs shows every field",
+            code="field_unknown",
+        )
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)

@@ -156,6 +156,20 @@ async def test_a_field_that_is_given_twice_is_refused(name: str, client: httpx.A
         assert field in refused(response, 422, "field_repeated")["received"]
 
 
+@pytest.mark.parametrize("half", ["\\ud800", "\\udffd", "a\\ude00b", "\\ude00\\ud83d"])
+async def test_a_name_with_half_of_a_character_is_no_field(
+    half: str, client: httpx.AsyncClient
+) -> None:
+    inside = f'{{"atomic_numbers": [1], "positions": [[0, 0, 0]], "{half}": 1}}'
+    for body in (
+        f'{{"{half}": 1, "model": "fake", "structures": []}}',
+        f'{{"model": "fake", "structures": [{inside}]}}',
+    ):
+        for path in (PREDICT, "/v1/md/reports", "/v1/shadow/results"):
+            response = await client.post(path, content=body, headers={"content-type": JSON})
+            refused(response, 422, "field_unknown")
+
+
 async def test_an_unknown_element_is_named_beside_the_known_ones(
     client: httpx.AsyncClient, water: dict[str, Any]
 ) -> None:
