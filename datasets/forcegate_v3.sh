@@ -1,7 +1,7 @@
 #!/bin/sh
 # How forcegate_v3 was made: run it in an empty folder beside forcegate_v1.h5 and forcegate_v2.h5,
-# with forcegate installed. Each command continues where it was stopped. Two and a half hours on two
-# cores.
+# with forcegate installed. Each command continues where it was stopped. It was not run as a whole:
+# each command was, beside other work, in some hours on two cores.
 #
 # When it was made, `molecules` still made the ions that `merge --likely-only` leaves out, so that its
 # first command gives other molecules today; those of forcegate_v3 are in its tables.
@@ -63,7 +63,8 @@ forcegate-train label dynamics_test.h5 --teacher aimnet2 --out dynamics_test_lab
 forcegate-train merge dynamics_test_labelled.h5 contact_frames_test_labelled.h5 \
     --out forcegate_v3_test.h5 --likely-only --round-forces
 
-# The training frames of the force field were published in two files, drawn at random.
+# The force field's frames were published in two files, which together are what the last command
+# makes, in another order.
 forcegate-train merge forcegate_v1_labelled.h5 forcegate_v2_labelled.h5 \
     rare_frames_labelled.h5 contact_frames_labelled.h5 \
     --out forcegate_v3_1.h5 --likely-only --round-forces

@@ -10,7 +10,7 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -32,6 +32,7 @@ __all__ = [
     "VERDICTS",
     "Approval",
     "Digest",
+    "Judged",
     "Limits",
     "ModelCard",
     "Reference",
@@ -48,7 +49,8 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 # What a version is used for.
 USES = ("md", "relax", "screening", "periodic")
 # What validation decides: the uses, and what a use of some structures needs.
-VERDICTS = ("md", "relax", "screening", "torsion", "binding", "ions", "periodic")
+Judged = Literal["md", "relax", "screening", "torsion", "binding", "ions", "periodic"]
+VERDICTS: tuple[Judged, ...] = get_args(Judged)
 
 # What is found out about a version once it is made, and may change while it is served.
 MEASURED = ("status", "metrics", "histograms")

@@ -6,11 +6,12 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from forcegate_service.card import VERDICTS, Judged
 from forcegate_service.compilation.cache import default_cache_dir
 from forcegate_service.cores import usable_cores
 
@@ -19,7 +20,6 @@ __all__ = ["Settings", "is_loopback"]
 MIB = 1024 * 1024
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Verdict = Literal["md", "relax", "screening", "torsion", "binding", "ions", "periodic"]
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?")
@@ -219,7 +219,7 @@ class Settings(BaseSettings):
         return tuple(origin.lower() for origin in _items(self.cors_origins or ""))
 
     @property
-    def required_approvals(self) -> frozenset[Verdict]:
+    def required_approvals(self) -> frozenset[Judged]:
         """``require_approval`` taken apart."""
         return _uses(self.require_approval or "")
 
@@ -341,8 +341,8 @@ def _pins(text: str) -> Mapping[str, str]:
     return pins
 
 
-def _uses(text: str) -> frozenset[Verdict]:
-    known = {use: use for use in get_args(Verdict)}
+def _uses(text: str) -> frozenset[Judged]:
+    known: dict[str, Judged] = {use: use for use in VERDICTS}
     strange = [item for item in _items(text) if item not in known]
     if strange:
         raise ValueError(
