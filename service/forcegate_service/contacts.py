@@ -91,13 +91,13 @@ class ShortestDistances:
         # No matrix product: for so many rows it would wake threads that inference needs.
         squared = vectors[:, 0] + vectors[:, 1]
         squared += vectors[:, 2]
-        near = np.flatnonzero(squared < self._farthest**2)
-        centers, neighbors = graph.edge_index.take(near, axis=1)
+        (near,) = (squared < self._farthest**2).nonzero()
+        centers = graph.edge_index[0].take(near)
         first = graph.atomic_numbers.take(centers)
-        second = graph.atomic_numbers.take(neighbors)
+        second = graph.atomic_numbers.take(graph.edge_index[1].take(near))
         distances = np.sqrt(squared.take(near))
-        ratios = distances / self._shortest[first, second]
-        close = np.flatnonzero(ratios < _REMARKED / _REFUSED)
+        ratios = distances / self._shortest.take(first * len(self._shortest) + second)
+        (close,) = (ratios < _REMARKED / _REFUSED).nonzero()
         found = Contacts({}, {})
         if not len(close):
             return found

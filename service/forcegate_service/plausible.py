@@ -43,15 +43,16 @@ def implausible(
 
     ``atoms_alone`` are the ``atomic_energies``.
     """
-    first = np.cumsum(graph.n_atoms) - graph.n_atoms
+    first = graph.n_atoms.cumsum()
+    first -= graph.n_atoms
     apart = np.add.reduceat(atoms_alone.take(graph.atomic_numbers), first)
     bound = np.abs(output.energy - apart)
     bound /= graph.n_atoms
-    components = np.abs(output.forces)
+    largest = np.maximum.reduce(np.abs(output.forces), axis=None)
     # No force is longer than √3 times its largest component: mostly nothing more is to be done.
-    if bound.max() <= limits.energy_per_atom and components.max() <= limits.force / 2.0:
+    if np.maximum.reduce(bound) <= limits.energy_per_atom and largest <= limits.force / 2.0:
         return {}
-    forces = np.maximum.reduceat(np.sqrt((components**2).sum(axis=1)), first)
+    forces = np.maximum.reduceat(np.sqrt((output.forces**2).sum(axis=1)), first)
     return {
         b: _error(float(output.energy[b]), float(bound[b]), float(forces[b]), limits)
         for b in np.flatnonzero((bound > limits.energy_per_atom) | (forces > limits.force)).tolist()

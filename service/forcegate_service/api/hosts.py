@@ -73,10 +73,10 @@ class Hosts:
         if not self._any_name and hosts[0] not in self._known:
             self._look_at(hosts[0])
         if self._own_pages_only:
-            for name, value in headers:
+            for origin in [value for name, value in headers if name == b"origin"]:
                 own = b"%s://%s" % (scheme.encode("ascii"), hosts[0].lower())
-                if name == b"origin" and value.lower() not in (own, *self._origins):
-                    raise _foreign(f"a request of a page from {value[:80].decode('latin-1')!r}")
+                if origin.lower() not in (own, *self._origins):
+                    raise _foreign(f"a request of a page from {origin[:80].decode('latin-1')!r}")
 
     def _look_at(self, host: bytes) -> None:
         text = host.decode("latin-1").lower()

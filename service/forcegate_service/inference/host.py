@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -68,6 +69,13 @@ class _Held:
     rests: int = 0
     # False after a restart at which its files could not be read; tried again when it is asked for.
     opened: bool = True
+
+    @cached_property
+    def needs(self) -> tuple[MemoryNeed, MemoryNeed]:
+        """Of TorchScript, and of what takes its place."""
+        shape = self.card.architecture
+        compiled = compiled_need if KernelShape.of(shape) is None else kernel_need
+        return torchscript_need(shape), compiled(shape)
 
 
 class InferenceHost:
@@ -172,12 +180,8 @@ class InferenceHost:
     def memory(self, number: int) -> MemoryNeed:
         """What the code takes that evaluates a model now."""
         held = self._models[number]
-        architecture = held.card.architecture
-        if held.package is None:
-            return torchscript_need(architecture)
-        if KernelShape.of(architecture) is None:
-            return compiled_need(architecture)
-        return kernel_need(architecture)
+        interpreted, compiled = held.needs
+        return interpreted if held.package is None else compiled
 
     def adopt(self, number: int, package: Package) -> None:
         """Evaluate a model by compiled code from the next batch on, if that gives its answers.
