@@ -70,3 +70,13 @@ forcegate-train merge forcegate_v1_labelled.h5 forcegate_v2_labelled.h5 \
     --out forcegate_v3_1.h5 --likely-only --round-forces
 forcegate-train merge force_field_frames_labelled.h5 \
     --out forcegate_v3_2_and_3.h5 --likely-only --round-forces
+
+# One more frame of each molecule, from another conformer; of what could be labelled, as many as a
+# small file holds.
+forcegate-train sample molecules.csv --out more_frames.h5 --splits train \
+    --temperatures 300,1000,500,100 --frames-per-molecule 1 --conformers 1 \
+    --equilibration-steps 100 --decorrelation-steps 20 \
+    --distorted-share 0.25 --dimer-share 0 --seed 92
+forcegate-train label more_frames.h5 --teacher aimnet2 --out more_frames_labelled.h5
+forcegate-train merge more_frames_labelled.h5 \
+    --out forcegate_v3_4.h5 --likely-only --most 20000 --round-forces

@@ -72,6 +72,22 @@ def test_frames_of_unlikely_ions_are_left_out_on_request_and_counted(tmp_path: P
     assert smiles[0] not in likely.molecules.smiles
 
 
+def test_a_file_that_would_be_too_large_is_a_random_part_of_all_frames(tmp_path: Path) -> None:
+    dataset = labelled_dataset()
+    write_dataset(tmp_path / "one.h5", dataset)
+    for out in ("some.h5", "again.h5"):
+        merge(tmp_path, out, "--most", "5")
+    some = load_dataset(tmp_path / "some.h5")
+    assert len(some) == 5 < len(dataset)
+    assert some.dropped["not_drawn"] == len(dataset) - 5
+    energies = dataset.energies.tolist()
+    positions = [energies.index(energy) for energy in some.energies.tolist()]
+    assert positions == sorted(positions) != list(range(5))
+    assert some.content_hash() == load_dataset(tmp_path / "again.h5").content_hash()
+    merge(tmp_path, "all.h5", "--most", "1000")
+    assert len(load_dataset(tmp_path / "all.h5")) == len(dataset)
+
+
 @pytest.mark.parametrize(
     ("smiles", "usual"),
     [

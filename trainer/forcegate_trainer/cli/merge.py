@@ -36,6 +36,10 @@ def merge(
             help="Drop and count frames with ions that `molecules` makes no more.",
         ),
     ] = False,
+    most: Annotated[
+        int | None,
+        typer.Option(min=1, help="Keep so many frames at most, drawn at random: a file's size."),
+    ] = None,
 ) -> None:
     """Put datasets together; the settings that made each are kept."""
     if out.exists():
@@ -47,6 +51,8 @@ def merge(
     whole = concatenate(parts)
     if likely_only:
         whole = _without_unlikely(whole)
+    if most is not None and most < len(whole):
+        whole = _part(whole, most)
     if round_forces:
         whole = _rounded(whole)
     whole = replace(
@@ -72,6 +78,13 @@ def _without_unlikely(dataset: Dataset) -> Dataset:
     dropped = Counter(dataset.dropped)
     dropped["unlikely_ion"] += int(np.count_nonzero(~kept))
     return replace(dataset.select(np.flatnonzero(kept)), dropped=dict(+dropped))
+
+
+def _part(dataset: Dataset, most: int) -> Dataset:
+    drawn = np.sort(np.random.default_rng(0).permutation(len(dataset))[:most])
+    dropped = Counter(dataset.dropped)
+    dropped["not_drawn"] += len(dataset) - most
+    return replace(dataset.select(drawn), dropped=dict(dropped))
 
 
 def _rounded(dataset: Dataset) -> Dataset:
