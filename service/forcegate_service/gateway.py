@@ -335,8 +335,6 @@ class Gateway:
             return await self._jointly.prepare(request, version, alone, ready)
         prepared = alone()
         ready(prepared)
-        # Nobody else is about to submit anything.
-        self._dispatcher.hand_over()
         return prepared
 
     def _begin(
