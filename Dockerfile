@@ -47,8 +47,12 @@ RUN pip install --no-deps --no-build-isolation ./clients .
 
 
 FROM build-embedded AS build-trainer
+# Compiles the engine, for every processor of this architecture.
+RUN apt-get update && apt-get install --yes --no-install-recommends g++
 COPY requirements/trainer.txt requirements/
 RUN pip install --require-hashes --requirement requirements/trainer.txt
+COPY engine/ engine/
+RUN pip install --no-deps --no-build-isolation ./engine
 
 
 FROM ${PYTHON_IMAGE} AS base

@@ -19,15 +19,22 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # Everything by version and hash but torch, whose build is chosen by PIP_ARGS (docs/supply-chain.md).
-$(VENV)/.installed: pyproject.toml clients/pyproject.toml constraints.txt requirements/dev.txt
+$(VENV)/.installed: pyproject.toml clients/pyproject.toml engine/pyproject.toml constraints.txt requirements/dev.txt
 	@$(PYTHON) -c 'import sys; (3, 11, 5) <= sys.version_info < (3, 15) or sys.exit("$(PYTHON) is Python %d.%d.%d, and 3.11 (from 3.11.5 on) to 3.14 are supported; name another one: make install PYTHON=/path/to/python" % sys.version_info[:3])'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
 	$(PIP_INSTALL) -c constraints.txt torch
-	$(PIP_INSTALL) --no-deps --no-build-isolation -e clients -e .
+	$(PIP_INSTALL) --no-deps --no-build-isolation -e clients -e engine -e .
 	@touch $@
 
-install: $(VENV)/.installed ## make .venv with everything in it
+# Without the library there is nothing to evaluate students with, and a change of its sources is one
+# of the engine.
+ENGINE_SOURCES := $(shell find engine -name '*.cpp' -o -name '*.h' -o -name hatch_build.py)
+$(VENV)/.engine: $(VENV)/.installed $(ENGINE_SOURCES)
+	$(BIN)/python engine/hatch_build.py --if-possible
+	@touch $@
+
+install: $(VENV)/.installed $(VENV)/.engine ## make .venv with everything in it
 
 demo: install ## serve painn_base and run molecular dynamics of three molecules against it
 	$(BIN)/python -m forcegate_trainer.demo --out demo
@@ -78,7 +85,7 @@ format: install ## rewrite files to the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-typing: install ## mypy --strict over the three packages
+typing: install ## mypy --strict over all packages
 	$(BIN)/mypy
 
 monitoring: install ## write alert rules, dashboards and docs/metrics.md anew
@@ -94,10 +101,11 @@ extra_of_gateway := triton
 extra_of_gateway-embedded := embedded
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11.5 --generate-hashes \
 	--no-annotate --constraints constraints.txt --custom-compile-command 'make lock' \
-	--no-emit-package forcegate --no-emit-package forcegate-client --no-emit-package torch
+	--no-emit-package forcegate --no-emit-package forcegate-client \
+	--no-emit-package forcegate-engine --no-emit-package torch
 
 $(LOCKS): requirements-of-%:
-	printf '%s\n' './clients[data]' '.[$(call extra,$*)]' hatchling editables \
+	printf '%s\n' './clients[data]' './engine' '.[$(call extra,$*)]' hatchling editables \
 		| $(COMPILE) - --output-file requirements/$*.txt
 
 .PHONY: $(LOCKS) $(SBOMS)

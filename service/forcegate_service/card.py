@@ -25,6 +25,7 @@ from forcegate_service.pairs import PAIR_CUTOFF
 
 __all__ = [
     "CARD_NAME",
+    "ENGINE_NAME",
     "MEASURED",
     "MODEL_NAME",
     "PROGRAM_NAME",
@@ -43,6 +44,7 @@ __all__ = [
 CARD_NAME = "model_card.json"
 MODEL_NAME = "model.pt"
 PROGRAM_NAME = "model.pt2"
+ENGINE_NAME = "model.safetensors"
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]

@@ -20,12 +20,14 @@ from forcegate_trainer.cli.app import create_app
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "forcegate_client": ROOT / "clients" / "forcegate_client",
+    "forcegate_engine": ROOT / "engine" / "forcegate_engine",
     "forcegate_service": ROOT / "service" / "forcegate_service",
     "forcegate_trainer": ROOT / "trainer" / "forcegate_trainer",
 }
-# What each floor must not stand on: clients are the ground, the trainer stands on both others.
+# What each floor must not stand on: clients and engine are the ground, the trainer stands on all.
 FORBIDDEN = {
-    "forcegate_client": {"forcegate_service", "forcegate_trainer", "torch"},
+    "forcegate_client": {"forcegate_engine", "forcegate_service", "forcegate_trainer", "torch"},
+    "forcegate_engine": {"forcegate_client", "forcegate_service", "forcegate_trainer", "torch"},
     "forcegate_service": {"forcegate_trainer"},
 }
 MOST_LINES = 400
@@ -38,6 +40,7 @@ DOCUMENTS = sorted(
         ROOT / "SECURITY.md",
         ROOT / "benchmarks" / "README.md",
         ROOT / "clients" / "README.md",
+        ROOT / "engine" / "README.md",
         ROOT / "deploy" / "README.md",
         *(ROOT / "docs").rglob("*.md"),
     ]
@@ -51,8 +54,9 @@ def name_of(path: Path) -> str:
 
 
 def sources() -> Iterator[Path]:
-    for folder in ("clients", "service", "trainer", "tests", "benchmarks"):
-        yield from (ROOT / folder).rglob("*.py")
+    for folder in ("clients", "engine", "service", "trainer", "tests", "benchmarks"):
+        for kind in ("*.py", "*.h", "*.cpp"):
+            yield from (ROOT / folder).rglob(kind)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
@@ -174,16 +178,18 @@ def project(folder: Path) -> dict[str, str]:
     return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-def test_both_distributions_and_the_changelog_agree_on_the_version() -> None:
+def test_all_distributions_and_the_changelog_agree_on_the_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     newest = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", changelog, re.MULTILINE)[0]
-    assert project(ROOT)["version"] == project(ROOT / "clients")["version"] == newest
+    for folder in (ROOT, ROOT / "clients", ROOT / "engine"):
+        assert project(folder)["version"] == newest, folder
 
 
 def test_the_license_is_the_one_that_the_packages_declare() -> None:
     first = (ROOT / "LICENSE").read_text(encoding="utf-8").splitlines()[0]
     assert first == f"{project(ROOT)['license']} License"
-    assert project(ROOT / "clients")["license"] == project(ROOT)["license"]
+    for name in ("clients", "engine"):
+        assert project(ROOT / name)["license"] == project(ROOT)["license"]
 
 
 def recipe(target: str) -> list[str]:

@@ -28,12 +28,13 @@ def programs(tmp_path: Path) -> Path:
     """A folder with what make needs besides Python, and a checkout beside it."""
     folder = tmp_path / "programs"
     folder.mkdir()
-    for name in ("mkdir", "cp", "touch"):
+    for name in ("mkdir", "cp", "touch", "find"):
         (folder / name).symlink_to(shutil.which(name) or name)
-    (tmp_path / "clients").mkdir()
+    for name in ("clients", "engine"):
+        (tmp_path / name).mkdir()
     (tmp_path / "requirements").mkdir()
-    names = ("Makefile", "pyproject.toml", "clients/pyproject.toml", "constraints.txt")
-    for name in (*names, "requirements/dev.txt"):
+    names = ("Makefile", "pyproject.toml", "clients/pyproject.toml", "engine/pyproject.toml")
+    for name in (*names, "constraints.txt", "requirements/dev.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
     return folder
 

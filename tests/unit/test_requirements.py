@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 # The extra that each file is made from, and what it leaves to whoever chooses the build of torch.
 EXTRAS = {"gateway": "triton", "gateway-embedded": "embedded", "trainer": "trainer", "dev": "dev"}
 IMAGES = [name for name in EXTRAS if name != "dev"]
-OWN = {"forcegate", "forcegate-client"}
+OWN = {"forcegate": ROOT, "forcegate-client": ROOT / "clients", "forcegate-engine": ROOT / "engine"}
 WITHOUT_HASH = {"torch"}
 # Reading and testing, not serving.
 OF_TESTS = {"pytest", "ruff", "mypy", "hypothesis", "mkdocs", "ipykernel", "uv", "pip-audit"}
@@ -65,8 +65,7 @@ def test_every_constraint_is_installed_by_somebody() -> None:
 def needed(requirement: Requirement) -> Iterator[Requirement]:
     """What it needs here, its extras included; of this checkout and of what is installed."""
     if requirement.name in OWN:
-        folder = ROOT if requirement.name == "forcegate" else ROOT / "clients"
-        yield from of_this_checkout(folder, requirement.extras)
+        yield from of_this_checkout(OWN[requirement.name], requirement.extras)
         return
     environments = [{"extra": extra} for extra in requirement.extras or {""}]
     for line in requires(requirement.name) or []:
@@ -93,7 +92,7 @@ def closure(extra: str) -> set[str]:
         if key not in seen:
             seen.add(key)
             waiting += needed(requirement)
-    return {name for name, _ in seen} - OWN
+    return {name for name, _ in seen} - set(OWN)
 
 
 @pytest.mark.parametrize(("name", "extra"), EXTRAS.items())
@@ -116,7 +115,8 @@ def test_no_file_brings_a_build_of_torch() -> None:
 
 def make(*words: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run make with the environment that runs these tests, and without installing it anew."""
-    command = ["make", "--old-file", ".venv/.installed", f"BIN={Path(sys.executable).parent}"]
+    made = [word for file in (".installed", ".engine") for word in ("--old-file", f".venv/{file}")]
+    command = ["make", *made, f"BIN={Path(sys.executable).parent}"]
     return subprocess.run(
         [*command, *words],
         capture_output=True,

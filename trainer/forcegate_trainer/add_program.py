@@ -56,7 +56,12 @@ def potential_of(card: ModelCard, script: torch.jit.ScriptModule) -> Student:
         settings = dict(card.architecture)
         settings["elements"] = tuple(settings["elements"])
         model = student(PaiNNConfig(**settings))
-        model.load_state_dict(script.state_dict())
+        state = script.state_dict()
+        # A script keeps the constants of the code too, which are no weights: they must be today's.
+        for name in set(dict(model.named_buffers())) - set(model.state_dict()):
+            if not torch.equal(state.pop(name), model.get_buffer(name)):
+                raise RuntimeError(f"another {name}")
+        model.load_state_dict(state)
     except (KeyError, TypeError, RuntimeError) as error:
         raise SettingsError(
             f"received {card.name} version {card.version}, whose weights do not fit today's "

@@ -17,6 +17,7 @@ import torch
 from forcegate_client.dataset import Dataset
 from forcegate_client.messages import UNITS
 from forcegate_service.card import (
+    ENGINE_NAME,
     MODEL_NAME,
     PROGRAM_NAME,
     VERDICTS,
@@ -26,10 +27,13 @@ from forcegate_service.card import (
 )
 from forcegate_service.embedded import EmbeddedRuntime, tensors_of
 from forcegate_service.graph import build_graph
+from forcegate_service.pairs import PAIR_CUTOFF
 from forcegate_service.plausible import atomic_energies
 from forcegate_service.program import export_program
 from forcegate_service.triton.repository import update_triton_files
+from forcegate_trainer.add_weights import check_weights
 from forcegate_trainer.card_limits import limits_of
+from forcegate_trainer.engine_weights import engine_weights
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.histograms import count_training_set
 from forcegate_trainer.painn import Student, student
@@ -105,6 +109,7 @@ def export(
     aside.mkdir(parents=True)
     _save_script(model, aside / MODEL_NAME)
     (aside / PROGRAM_NAME).write_bytes(export_program(model))
+    (aside / ENGINE_NAME).write_bytes(engine_weights(model, config.architecture, PAIR_CUTOFF))
     card = ModelCard(
         name=config.model,
         version=number,
@@ -124,9 +129,10 @@ def export(
         status=dict.fromkeys(VERDICTS, "not_validated"),
         reference=_reference(model, dataset, validation, reach),
         interface=2 if config.architecture.charges else 1,
-        files={name: file_digest(aside / name) for name in (MODEL_NAME, PROGRAM_NAME)},
+        files={name: file_digest(aside / name) for name in (MODEL_NAME, PROGRAM_NAME, ENGINE_NAME)},
     )
     card.save(aside)
+    check_weights(aside)
     runtime = EmbeddedRuntime(aside)
     measured = {
         "histograms": count_training_set(runtime, dataset, tell),

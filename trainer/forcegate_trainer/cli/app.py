@@ -14,6 +14,7 @@ from forcegate_trainer.cli.explore import explore
 from forcegate_trainer.cli.export import export_command
 from forcegate_trainer.cli.export_histograms import export_histograms_command
 from forcegate_trainer.cli.export_program import export_program_command
+from forcegate_trainer.cli.export_weights import export_weights_command
 from forcegate_trainer.cli.fit import fit_command
 from forcegate_trainer.cli.import_frames import import_command
 from forcegate_trainer.cli.label import label
@@ -48,6 +49,7 @@ def create_app() -> typer.Typer:
     app.command("fit")(fit_command)
     app.command("export")(export_command)
     app.command("export-program")(export_program_command)
+    app.command("export-weights")(export_weights_command)
     app.command("export-histograms")(export_histograms_command)
     app.command("calibrate-forces")(calibrate_forces_command)
     app.command("validate")(validate_command)

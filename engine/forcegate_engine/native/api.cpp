@@ -1,0 +1,90 @@
+// The border: from here on out there are codes, and no exceptions.
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "evaluate.h"
+#include "failure.h"
+#include "forcegate.h"
+#include "model.h"
+
+using namespace forcegate;
+
+namespace {
+
+int32_t tell(forcegate_error* error, forcegate_code code, const char* text, int64_t structure) {
+  if (error) {
+    error->code = code;
+    error->reserved = 0;
+    error->structure = structure;
+    const size_t length = std::min(std::strlen(text), sizeof error->text - 1);
+    std::memcpy(error->text, text, length);
+    std::memset(error->text + length, 0, sizeof error->text - length);
+  }
+  return code;
+}
+
+template <typename Work>
+int32_t guarded(forcegate_error* error, const Work& work) {
+  try {
+    work();
+    return tell(error, FORCEGATE_OK, "", -1);
+  } catch (const Failure& failure) {
+    return tell(error, failure.code, failure.text.c_str(), failure.structure);
+  } catch (const std::bad_alloc&) {
+    return tell(error, FORCEGATE_OUT_OF_MEMORY, "no memory left", -1);
+  } catch (const std::exception& other) {
+    return tell(error, FORCEGATE_INTERNAL, other.what(), -1);
+  } catch (...) {
+    return tell(error, FORCEGATE_INTERNAL, "an unknown failure", -1);
+  }
+}
+
+}  // namespace
+
+int32_t forcegate_abi(void) { return FORCEGATE_ABI; }
+
+const char* forcegate_kernel(int32_t index) {
+  const Kernel* kernel = kernel_here(index);
+  return kernel ? kernel->name : nullptr;
+}
+
+int32_t forcegate_open(const void* bytes, size_t size, const char* kernel, forcegate_model** model,
+                       forcegate_error* error) {
+  return guarded(error, [&] {
+    if (!bytes || !model) fail(FORCEGATE_BAD_ARGUMENT, "no bytes, or no place for the model");
+    *model = nullptr;
+    *model = new forcegate_model(bytes, size, kernel_named(kernel));
+  });
+}
+
+int32_t forcegate_describe(const forcegate_model* model, forcegate_info* info,
+                           forcegate_error* error) {
+  return guarded(error, [&] {
+    if (!model || !info) fail(FORCEGATE_BAD_ARGUMENT, "no model, or no place for what it is");
+    const Student& student = model->student;
+    *info = {student.physics ? 2 : 1,
+             model->width,
+             student.shape.depth,
+             model->n_radial,
+             student.shape.features,
+             student.shape.elements,
+             student.cutoff,
+             student.physics ? student.physics->cutoff : 0.0,
+             model->elements.data(),
+             model->kernel.name};
+  });
+}
+
+void forcegate_close(forcegate_model* model) { delete model; }
+
+int32_t forcegate_evaluate(const forcegate_model* model, const forcegate_structures* structures,
+                           const forcegate_answers* answers, int32_t threads,
+                           forcegate_error* error) {
+  return guarded(error, [&] {
+    if (!model || !structures || !answers)
+      fail(FORCEGATE_BAD_ARGUMENT, "no model, structures or answers; expected all three");
+    evaluate(*model, *structures, *answers, threads);
+  });
+}

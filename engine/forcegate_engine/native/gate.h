@@ -1,0 +1,21 @@
+// What arrives at the border, looked at once: behind this gate every index is in bounds.
+#pragma once
+
+#include <vector>
+
+#include "forcegate.h"
+#include "model.h"
+
+namespace forcegate {
+
+// Throws Failure. Returns where the atoms of each structure begin, [n_structures + 1]; `element`
+// [N] becomes the index of each atom's element.
+std::vector<int64_t> check(const forcegate_model& model, const forcegate_structures& structures,
+                           const forcegate_answers& answers, int32_t threads,
+                           std::vector<int32_t>& element);
+
+// Throws Failure if an answer is not finite.
+void check_answers(const forcegate_structures& structures, const forcegate_answers& answers,
+                   const std::vector<int64_t>& first_atom);
+
+}  // namespace forcegate
