@@ -79,8 +79,10 @@ void search(const Space& space, const double* positions, double cutoff, int64_t 
       [](void* context, int64_t b, int) { (*static_cast<decltype(task)*>(context))(b); }, &task);
   for (const Edges& part : found) {
     edges.count.insert(edges.count.end(), part.count.begin(), part.count.end());
-    edges.neighbor.insert(edges.neighbor.end(), part.neighbor.begin(), part.neighbor.end());
-    edges.vector.insert(edges.vector.end(), part.vector.begin(), part.vector.end());
+    edges.make_room(part.size);
+    std::copy_n(part.neighbor.begin(), part.size, edges.neighbor.begin() + edges.size);
+    std::copy_n(part.vector.begin(), 3 * part.size, edges.vector.begin() + 3 * edges.size);
+    edges.size += part.size;
   }
 }
 
@@ -117,9 +119,7 @@ void evaluate_chunk(const Batch& batch, int64_t begin, int64_t end, Team& team) 
   work.positions.resize(3 * atoms);
   work.first_atom.assign(1, 0);
   work.pairs.clear();
-  work.edges.count.clear();
-  work.edges.neighbor.clear();
-  work.edges.vector.clear();
+  work.edges.clear();
   for (int64_t b = begin; b < end; ++b) {
     try {
       add_structure(batch, b, work, team);

@@ -176,34 +176,45 @@ PairSpace Space::view() const {
 void find_edges(const Space& space, const double* positions, double cutoff, int64_t begin,
                 int64_t end, int64_t first, Edges& edges) {
   const double most = cutoff * cutoff, loose = (cutoff + kLoose) * (cutoff + kLoose);
+  // Copies that may be near one atom; with room for one that is not.
+  int64_t near[kMostNeighbors + 3];
   for (int64_t i = begin; i < end; ++i) {
     const double* home = positions + 3 * i;
     const int32_t box = space.box.empty() ? 0 : space.box[i];
-    const size_t before = edges.neighbor.size();
+    int64_t count = 0;
     for (int64_t k = space.first_range[box]; k < space.first_range[box + 1]; ++k)
       for (int64_t c = space.ranges[k].begin; c < space.ranges[k].end; ++c) {
         const double dx = space.x[c] - home[0], dy = space.y[c] - home[1],
                      dz = space.z[c] - home[2];
-        if (dx * dx + dy * dy + dz * dz >= loose || c == space.self[i]) continue;
-        // The same again, rounded alike in both directions.
-        const int32_t j = space.atom[c];
-        double d[3], squared = 0.0;
-        for (int a = 0; a < 3; ++a) {
-          d[a] = positions[3 * j + a] - home[a];
-          if (space.periodic) d[a] += space.shift[3 * c + a];
-          squared += d[a] * d[a];
-        }
-        if (squared >= most) continue;
-        edges.neighbor.push_back(static_cast<int32_t>(first + j));
-        edges.vector.insert(edges.vector.end(), d, d + 3);
+        // No branch: whether an atom is near is as good as random.
+        near[count] = c;
+        count += dx * dx + dy * dy + dz * dz < loose;
+        if (count > kMostNeighbors + 1)
+          fail(FORCEGATE_TOO_LARGE, "atom %lld has more than %lld neighbors within %g Å",
+               static_cast<long long>(i), static_cast<long long>(kMostNeighbors), cutoff);
       }
-    edges.count.push_back(static_cast<int64_t>(edges.neighbor.size() - before));
-    if (edges.count.back() > kMostNeighbors)
-      fail(FORCEGATE_TOO_LARGE, "atom %lld has more than %lld neighbors within %g Å",
-           static_cast<long long>(i), static_cast<long long>(kMostNeighbors), cutoff);
-    if (static_cast<int64_t>(edges.neighbor.size()) > kMostEdges)
+    const int64_t before = edges.size;
+    if (before + count > kMostEdges)
       fail(FORCEGATE_TOO_LARGE, "more than %lld neighbors of all atoms together",
            static_cast<long long>(kMostEdges));
+    edges.make_room(count);
+    for (int64_t k = 0; k < count; ++k) {
+      const int64_t c = near[k];
+      if (c == space.self[i]) continue;
+      // The same again, rounded alike in both directions.
+      const int32_t j = space.atom[c];
+      double d[3], squared = 0.0;
+      for (int a = 0; a < 3; ++a) {
+        d[a] = positions[3 * j + a] - home[a];
+        if (space.periodic) d[a] += space.shift[3 * c + a];
+        squared += d[a] * d[a];
+      }
+      if (squared >= most) continue;
+      edges.neighbor[edges.size] = static_cast<int32_t>(first + j);
+      for (int a = 0; a < 3; ++a) edges.vector[3 * edges.size + a] = d[a];
+      ++edges.size;
+    }
+    edges.count.push_back(edges.size - before);
   }
 }
 

@@ -35,11 +35,23 @@ class Space {
 };
 
 // Directed edges of some atoms, sorted by center; of one pair both directions are listed, each with
-// exactly the opposite vector.
+// exactly the opposite vector. The arrays are longer than what is in them.
 struct Edges {
-  std::vector<int64_t> count;    // of each center
-  std::vector<int32_t> neighbor;
-  std::vector<double> vector;    // [edges, 3] in Å, from center to neighbor
+  int64_t size = 0;
+  std::vector<int64_t> count;     // of each center
+  std::vector<int32_t> neighbor;  // [size …]
+  std::vector<double> vector;     // [size …, 3] in Å, from center to neighbor
+
+  void clear() {
+    size = 0;
+    count.clear();
+  }
+  void make_room(int64_t more) {
+    if (size + more <= static_cast<int64_t>(neighbor.size())) return;
+    const int64_t room = 2 * size + more;
+    neighbor.resize(room);
+    vector.resize(3 * room);
+  }
 };
 
 // Adds the edges of the atoms begin … end, whose neighbors count from `first`.

@@ -20,24 +20,41 @@ namespace {
 
 constexpr int kMostThreads = 256;
 
-// Workers wait for a round of work, take indices from one counter, and report.
+// Rounds of work follow each other within some microseconds while a call is running, and then for a
+// long time there is none: whoever waits looks for the next one this often before it goes to sleep.
+constexpr int kLooks = 4000;
+
+void look_away() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+// Workers wait for a round of work, take indices from one counter, and report. The round and how
+// many of them it wants are one number: who is wanted is waited for, so that all else that belongs
+// to the round stays what it is while they read it, and nobody else reads it.
 class Pool {
  public:
   void run(int workers, int64_t count, void (*task)(void*, int64_t, int), void* context) {
+    const int wanted = std::min(workers - 1, threads_);
+    task_ = task;
+    context_ = context;
+    count_ = count;
+    next_.store(0, std::memory_order_relaxed);
+    busy_.store(wanted, std::memory_order_relaxed);
     {
       const std::lock_guard lock(mutex_);
-      task_ = task;
-      context_ = context;
-      count_ = count;
-      next_.store(0, std::memory_order_relaxed);
-      wanted_ = std::min(workers - 1, static_cast<int>(threads_));
-      busy_ = wanted_;
-      ++round_;
+      round_.store((number_of(round_.load()) + 1) << kBits | wanted);
     }
     wake_.notify_all();
     work(0);
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, [&] { return busy_ == 0; });
+    for (int look = 0; busy_.load() && look < kLooks; ++look) look_away();
+    if (busy_.load()) {
+      std::unique_lock lock(mutex_);
+      done_.wait(lock, [&] { return busy_.load() == 0; });
+    }
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
@@ -45,7 +62,7 @@ class Pool {
   int grow(int workers) {
     while (threads_ + 1 < workers) {
       try {
-        std::thread([this, number = threads_ + 1, round = round_] {
+        std::thread([this, number = threads_ + 1, round = round_.load()] {
           serve(number, round);
         }).detach();
       } catch (const std::system_error&) {
@@ -59,16 +76,23 @@ class Pool {
   std::mutex owner;  // of the whole pool, for one call
 
  private:
+  static constexpr int kBits = 16;
+  static int64_t number_of(int64_t round) { return round >> kBits; }
+
   void serve(int number, int64_t seen) {
     for (;;) {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] { return round_ != seen; });
-      seen = round_;
-      if (number > wanted_) continue;
-      lock.unlock();
+      for (int look = 0; round_.load() == seen && look < kLooks; ++look) look_away();
+      if (round_.load() == seen) {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [&] { return round_.load() != seen; });
+      }
+      seen = round_.load();
+      if (number > (seen & ((1 << kBits) - 1))) continue;
       work(number);
-      lock.lock();
-      if (--busy_ == 0) done_.notify_one();
+      if (busy_.fetch_sub(1) == 1) {
+        const std::lock_guard lock(mutex_);
+        done_.notify_one();
+      }
     }
   }
 
@@ -88,11 +112,12 @@ class Pool {
 
   std::mutex mutex_;
   std::condition_variable wake_, done_;
-  std::atomic<int64_t> next_{0};
+  std::atomic<int64_t> round_{0}, next_{0};
+  std::atomic<int> busy_{0};
   void (*task_)(void*, int64_t, int) = nullptr;
   void* context_ = nullptr;
-  int64_t count_ = 0, round_ = 0;
-  int wanted_ = 0, busy_ = 0, threads_ = 0;
+  int64_t count_ = 0;
+  int threads_ = 0;
   std::exception_ptr failure_;
 };
 
