@@ -1,11 +1,13 @@
 """forcegate's students in this process: a compiled library and numpy, no torch, no server.
 
 ``Model.open(folder)`` reads a version of a model repository, ``evaluate`` gives energies, forces,
-charges and how far to trust them.
+charges and how far to trust them, ``integrate`` moves atoms.
 """
 
+from forcegate_engine.arrays import Evaluation
+from forcegate_engine.dynamics import Motion, integrate
 from forcegate_engine.errors import EngineError
 from forcegate_engine.library import kernels
-from forcegate_engine.model import Evaluation, Model
+from forcegate_engine.model import Model
 
-__all__ = ["EngineError", "Evaluation", "Model", "kernels"]
+__all__ = ["EngineError", "Evaluation", "Model", "Motion", "integrate", "kernels"]

@@ -13,6 +13,7 @@ from ctypes import (
     c_int32,
     c_int64,
     c_size_t,
+    c_uint64,
     c_void_p,
 )
 from functools import cache
@@ -34,9 +35,18 @@ from forcegate_engine.errors import (
     WeightsRefused,
 )
 
-__all__ = ["Answers", "Info", "Structures", "call", "kernels", "library"]
+__all__ = [
+    "Answers",
+    "Dynamics",
+    "Info",
+    "Motion",
+    "Structures",
+    "call",
+    "kernels",
+    "library",
+]
 
-_ABI = 1
+_ABI = 2
 _PATH = Path(__file__).with_name("libforcegate.so")
 _TEXT_BYTES = 496
 
@@ -108,6 +118,31 @@ class Answers(Structure):
     ]
 
 
+class Dynamics(Structure):
+    """``forcegate_dynamics``."""
+
+    _fields_: ClassVar[list[tuple[str, Any]]] = [
+        ("steps", c_int64),
+        ("start_step", c_int64),
+        ("timestep", c_double),
+        ("friction", c_double),
+        ("temperature", c_double),
+        ("seed", c_uint64),
+        ("streams", c_void_p),
+        ("masses", c_void_p),
+    ]
+
+
+class Motion(Structure):
+    """``forcegate_motion``."""
+
+    _fields_: ClassVar[list[tuple[str, Any]]] = [
+        ("positions", c_void_p),
+        ("velocities", c_void_p),
+        ("steps_done", c_int64),
+    ]
+
+
 @cache
 def library() -> ctypes.CDLL:
     """The library, loaded once. Its functions release the interpreter's lock.
@@ -141,6 +176,10 @@ def library() -> ctypes.CDLL:
     loaded.forcegate_evaluate.argtypes = [
         *(c_void_p, POINTER(Structures), POINTER(Answers)),
         *(c_int32, error_pointer),
+    ]
+    loaded.forcegate_integrate.argtypes = [
+        *(c_void_p, POINTER(Structures), POINTER(Dynamics), POINTER(Motion)),
+        *(POINTER(Answers), c_int32, error_pointer),
     ]
     return loaded
 

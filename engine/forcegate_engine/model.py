@@ -6,15 +6,15 @@ import ctypes
 import hashlib
 import json
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_engine.errors import BadArgument, ChargeMismatch, EngineError, WeightsRefused
-from forcegate_engine.library import Answers, Info, Structures, call, library
+from forcegate_engine.arrays import Batch, Evaluation, array, outputs_of
+from forcegate_engine.errors import ChargeMismatch, EngineError, WeightsRefused
+from forcegate_engine.library import Info, call, library
 
 __all__ = ["WEIGHTS_NAME", "Evaluation", "Model"]
 
@@ -31,29 +31,13 @@ _MOST_MISSING = 0.4
 _TOLERANCE_EV = 2e-3
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The answers for ``B`` structures with ``N`` atoms in all.
-
-    ``energy`` [B] in eV; ``forces`` [N, 3] in eV/Å; ``virial`` [B, 3, 3] in eV, which is −stress
-    times volume; ``energy_uncertainty`` [B] in eV; ``atom_novelty`` [N], 1 for a typical atom of
-    the training set; ``charges`` [N] in e, None if the student knows none.
-    """
-
-    energy: Float
-    forces: Float
-    virial: Float
-    energy_uncertainty: Float
-    atom_novelty: Float
-    charges: Float | None
-
-
 class Model:
     """A student, read from its weights once and used by any number of threads.
 
     ``interface`` 1 knows neutral structures alone, 2 charges too; ``elements`` are the atomic
     numbers that it knows, ``cutoff`` in Å is how far its network sees, ``pair_cutoff`` in Å where
-    pairs of periodic structures end (0 for interface 1), ``kernel`` the code that evaluates it.
+    pairs of periodic structures end (0 for interface 1), ``kernel`` the code that evaluates it;
+    ``handle`` is what the C interface knows it by.
     """
 
     def __init__(self, weights: bytes, *, kernel: str | None = None) -> None:
@@ -69,7 +53,7 @@ class Model:
         handle = ctypes.c_void_p()
         name = None if kernel is None else kernel.encode()
         call("forcegate_open", weights, len(weights), name, ctypes.byref(handle))
-        self._handle = handle
+        self.handle = handle
         weakref.finalize(self, library().forcegate_close, handle)
         info = Info()
         call("forcegate_describe", handle, ctypes.byref(info))
@@ -137,64 +121,17 @@ class Model:
             ChargeMismatch: for one whose atomic charges sum to something else.
             NotFinite: for one that has no finite answer.
         """
-        numbers = _array("atomic_numbers", atomic_numbers, np.int64, (None,))
-        total = len(numbers)
-        places = _array("positions", positions, np.float64, (total, 3))
-        counts = _array("n_atoms", [total] if n_atoms is None else n_atoms, np.int64, (None,))
-        size = len(counts)
-        boxes = None if cells is None else _array("cells", cells, np.float64, (size, 3, 3))
-        periodic = None if pbc is None else _array("pbc", pbc, np.bool_, (size, 3))
-        told = None if charges is None else _array("charges", charges, np.float64, (size,))
-        structures = Structures(
-            size, total, *map(_address, (counts, numbers, places, boxes, periodic, told))
-        )
-        answer = Evaluation(
-            energy=np.empty(size),
-            forces=np.empty((total, 3)),
-            virial=np.empty((size, 3, 3)),
-            energy_uncertainty=np.empty(size),
-            atom_novelty=np.empty(total),
-            charges=np.empty(total) if self.interface == 2 else None,
-        )
-        outputs = Answers(
-            *map(_address, (answer.energy, answer.forces, answer.virial, answer.charges)),
-            *map(_address, (answer.energy_uncertainty, answer.atom_novelty)),
-        )
+        batch = Batch.of(atomic_numbers, positions, n_atoms, cells, pbc, charges)
+        answer = batch.empty_answer(self.interface == 2)
+        structures, outputs = batch.structures(), outputs_of(answer)
         call(
             "forcegate_evaluate",
-            *(self._handle, ctypes.byref(structures), ctypes.byref(outputs)),
+            *(self.handle, ctypes.byref(structures), ctypes.byref(outputs)),
             threads,
         )
-        if told is not None and answer.charges is not None:
-            _hold_charges(answer.charges, counts, told)
+        if batch.charges is not None and answer.charges is not None:
+            _hold_charges(answer.charges, batch.n_atoms, batch.charges)
         return answer
-
-
-def _array(
-    name: str, values: npt.ArrayLike, dtype: type[np.generic], shape: tuple[int | None, ...]
-) -> npt.NDArray[Any]:
-    """Contiguous and of that type, ``values`` themselves if they are; None in a shape is any."""
-    try:
-        given = np.asarray(values)
-        # A cast that cannot be undone would change what was asked.
-        if given.size and not np.can_cast(given.dtype, dtype, casting="same_kind"):
-            exact = given.astype(dtype)
-            if not (exact == given).all():
-                raise ValueError(f"{given.dtype} values that are no {np.dtype(dtype)}")
-        array = np.ascontiguousarray(given, dtype=dtype)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise BadArgument(f"{name}: {error}") from error
-    fits = array.ndim == len(shape) and all(
-        known is None or known == got for known, got in zip(shape, array.shape, strict=True)
-    )
-    if not fits:
-        told = ", ".join("any" if extent is None else str(extent) for extent in shape)
-        raise BadArgument(f"{name} of shape {array.shape}; expected [{told}]")
-    return array
-
-
-def _address(array: npt.NDArray[Any] | None) -> int | None:
-    return None if array is None else array.ctypes.data
 
 
 def _hold_charges(charges: Float, counts: Int, told: Float) -> None:
@@ -235,7 +172,7 @@ def _hold_against_reference(model: Model, card: dict[str, Any], file: Path) -> N
         reference = card["reference"]
         answer = model.evaluate(reference["atomic_numbers"], reference["positions"])
         energy_error = abs(float(answer.energy[0]) - float(reference["energy"]))
-        forces = _array("forces", reference["forces"], np.float64, answer.forces.shape)
+        forces = array("forces", reference["forces"], np.float64, answer.forces.shape)
         force_error = float(np.abs(answer.forces - forces).max(initial=0.0))
     except (KeyError, TypeError, EngineError) as error:
         raise WeightsRefused(f"{file}: no answer for the card's reference ({error})") from error

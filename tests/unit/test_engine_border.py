@@ -131,7 +131,7 @@ import ctypes, random, sys
 from pathlib import Path
 import numpy as np
 from forcegate_engine import EngineError, Model
-from forcegate_engine.library import Answers, Info, Structures, library
+from forcegate_engine.library import Answers, Dynamics, Motion, Structures, library
 
 content = Path(sys.argv[1]).read_bytes()
 rng = np.random.default_rng(int(sys.argv[2]))
@@ -192,12 +192,23 @@ for _ in range(rounds):
     outputs = [np.empty(size) for size in (b, 3 * n, 9 * b, n, b, n)]
     answers = Answers(*map(address, outputs))
     code = library().forcegate_evaluate(
-        good._handle if rng.random() < 0.98 else None,
+        good.handle if rng.random() < 0.98 else None,
         ctypes.byref(structures) if rng.random() < 0.98 else None,
         ctypes.byref(answers) if rng.random() < 0.98 else None,
         pick(0, 1, 2, 3, -7), None,
     )
     codes.add(code)
+    if rng.random() < 0.3:
+        speeds, masses = tensor(n, 3), rng.uniform(-1.0, 9.0, n)
+        dynamics = Dynamics(
+            pick(0, 1, 3, -1), pick(0, 5, -1, 2**62), pick(0.5, 0.0, np.nan), pick(0.0, 0.1, -1.0),
+            pick(300.0, np.inf), 7, None, address(masses),
+        )
+        motion = Motion(address(positions), address(speeds), 0)
+        codes.add(library().forcegate_integrate(
+            good.handle, ctypes.byref(structures), ctypes.byref(dynamics), ctypes.byref(motion),
+            ctypes.byref(answers), 1, None,
+        ))
 print(sorted(map(str, codes)))
 """
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 
+#include "dynamics.h"
 #include "evaluate.h"
 #include "failure.h"
 #include "forcegate.h"
@@ -86,5 +87,17 @@ int32_t forcegate_evaluate(const forcegate_model* model, const forcegate_structu
     if (!model || !structures || !answers)
       fail(FORCEGATE_BAD_ARGUMENT, "no model, structures or answers; expected all three");
     evaluate(*model, *structures, *answers, threads);
+  });
+}
+
+int32_t forcegate_integrate(const forcegate_model* model, const forcegate_structures* structures,
+                            const forcegate_dynamics* dynamics, forcegate_motion* motion,
+                            const forcegate_answers* answers, int32_t threads,
+                            forcegate_error* error) {
+  return guarded(error, [&] {
+    if (!model || !structures || !dynamics || !motion || !answers)
+      fail(FORCEGATE_BAD_ARGUMENT,
+           "no model, structures, dynamics, motion or answers; expected all five");
+    integrate(*model, *structures, *dynamics, *motion, *answers, threads);
   });
 }

@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* Grows with every change of a structure or function below. */
-#define FORCEGATE_ABI 1
+#define FORCEGATE_ABI 2
 
 enum forcegate_code {
   FORCEGATE_OK = 0,
@@ -81,6 +81,25 @@ typedef struct {
   double* atom_novelty;       /* [N] */
 } forcegate_answers;
 
+/* Times in fs, masses in u, temperatures in K. */
+typedef struct {
+  int64_t steps;
+  int64_t start_step; /* of the first one: a run that goes on has the noise of one that never ended */
+  double timestep;
+  double friction;    /* of the Langevin thermostat (BAOAB), 1/fs; 0: none, velocity Verlet */
+  double temperature; /* of the thermostat */
+  uint64_t seed;
+  const uint32_t* streams; /* [B]: which noise a structure has, wherever it lies; NULL: its index */
+  const double* masses;    /* [N] */
+} forcegate_dynamics;
+
+/* What moves: read at the start, and written after each step. */
+typedef struct {
+  double* positions;  /* [N, 3] in Å, never wrapped into a cell */
+  double* velocities; /* [N, 3] in Å/fs */
+  int64_t steps_done;
+} forcegate_motion;
+
 FORCEGATE_API int32_t forcegate_abi(void);
 
 /* The kernels of this library that this processor runs, best first; NULL from `index` on that there
@@ -103,6 +122,15 @@ FORCEGATE_API int32_t forcegate_evaluate(const forcegate_model* model,
                                          const forcegate_structures* structures,
                                          const forcegate_answers* answers, int32_t threads,
                                          forcegate_error* error);
+
+/* Moves all structures by some steps; `answers` are those of the last. The positions in `structures`
+ * are not read. `motion` and nothing else is written when a step fails: the state before it. */
+FORCEGATE_API int32_t forcegate_integrate(const forcegate_model* model,
+                                          const forcegate_structures* structures,
+                                          const forcegate_dynamics* dynamics,
+                                          forcegate_motion* motion,
+                                          const forcegate_answers* answers, int32_t threads,
+                                          forcegate_error* error);
 
 #ifdef __cplusplus
 }

@@ -16,7 +16,9 @@ constexpr double kMostCharge = 1e6;
 
 using Long = long long;
 
-void check_arrays(const forcegate_structures& s) {
+}  // namespace
+
+void check_sizes(const forcegate_structures& s) {
   const int64_t b = s.n_structures, n = s.total_atoms;
   if (b < 0 || b > kMostAtoms || n < 0 || n > kMostAtoms)
     fail(FORCEGATE_BAD_ARGUMENT, "%lld structures of %lld atoms; expected 0 to %lld of each",
@@ -25,12 +27,10 @@ void check_arrays(const forcegate_structures& s) {
     fail(FORCEGATE_BAD_ARGUMENT, "no n_atoms, atomic_numbers or positions; expected all three");
 }
 
-}  // namespace
-
 std::vector<int64_t> check(const forcegate_model& model, const forcegate_structures& s,
                            const forcegate_answers& answers, int32_t threads,
                            std::vector<int32_t>& element) {
-  check_arrays(s);
+  check_sizes(s);
   if (threads < 0 || threads > 4096)
     fail(FORCEGATE_BAD_ARGUMENT, "%d threads; expected 0 to 4096", static_cast<int>(threads));
   if (answers.charges && !model.student.physics)

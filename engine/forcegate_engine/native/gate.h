@@ -8,6 +8,9 @@
 
 namespace forcegate {
 
+// Throws Failure if there are too many atoms to look at, or no arrays of them.
+void check_sizes(const forcegate_structures& structures);
+
 // Throws Failure. Returns where the atoms of each structure begin, [n_structures + 1]; `element`
 // [N] becomes the index of each atom's element.
 std::vector<int64_t> check(const forcegate_model& model, const forcegate_structures& structures,
