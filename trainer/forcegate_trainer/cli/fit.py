@@ -19,6 +19,7 @@ __all__ = ["fit_command"]
 _DEFAULT_MODEL = "painn_base"
 _OPTIMISER = "Optimiser"
 _LENGTH = "Length and validation"
+_CHARGES = "Students with charges: what else weighs in the loss"
 _WHERE = "Where it runs"
 _DISTILLATION = "Distillation: what a larger student adds"
 
@@ -91,6 +92,16 @@ def fit_command(
             min=0, help="At the end of a ramp over the last fifth.", rich_help_panel=_OPTIMISER
         ),
     ] = None,
+    charge_weight: Annotated[
+        float, typer.Option(min=0, help="Per e, of an atom's.", rich_help_panel=_CHARGES)
+    ] = 2.0,
+    net_charge_weight: Annotated[
+        float, typer.Option(min=0, help="Per e, of a molecule's.", rich_help_panel=_CHARGES)
+    ] = 0.5,
+    interaction_weight: Annotated[
+        float,
+        typer.Option(min=0, help="Per eV, of complexes.", rich_help_panel=_CHARGES),
+    ] = 5.0,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes; each takes one core.", rich_help_panel=_WHERE)
     ] = 1,
@@ -187,6 +198,9 @@ def fit_command(
         ema_decay=ema_decay,
         energy_weight=energy_weight,
         late_energy_weight=late_energy_weight,
+        charge_weight=charge_weight,
+        net_charge_weight=net_charge_weight,
+        interaction_weight=interaction_weight,
         seed=seed,
         workers=workers,
         compile=compile_step,

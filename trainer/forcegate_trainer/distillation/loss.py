@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from forcegate_trainer.distillation.displacement import STEP
 from forcegate_trainer.distillation.layers import last_layer
 from forcegate_trainer.painn.potential import Potential
-from forcegate_trainer.training.loss import mean_norm
+from forcegate_trainer.training.loss import energy_errors, mean_norm
 
 __all__ = ["distillation_errors"]
 
@@ -37,7 +37,7 @@ def distillation_errors(
     """
     predicted, predicted_forces, _, _, own_features = model.evaluate(*inputs)
     n_atoms, n_frames = forces.shape[0], energies.shape[0]
-    per_atom = ((predicted[:n_frames] - energies) / inputs[5][:n_frames]).abs().sum()
+    per_atom = energy_errors(predicted[:n_frames] - energies, inputs[5][:n_frames]).sum()
     terms = [
         mean_norm(predicted_forces[:n_atoms] - forces, whole[0]),
         per_atom / whole[1],

@@ -20,13 +20,18 @@ from forcegate_service.pairs import PairList, find_pairs
 from forcegate_trainer.painn.charged_potential import ChargedPotential
 from forcegate_trainer.training.frames import ChargeTargets, FrameBatch
 from forcegate_trainer.training.graphs import FrameGraphs
-from forcegate_trainer.training.loss import mean_norm
+from forcegate_trainer.training.loss import energy_errors, mean_norm, robust
 
 __all__ = ["CHARGED_TERMS", "charged_batch", "charged_errors"]
 
 Int = npt.NDArray[np.int64]
 
 CHARGED_TERMS = ("charge", "net_charge", "interaction")
+
+# e: as with energies, all atoms of a molecule have the same say in its net charge.
+_NET_CHARGE_KNEE = 0.2
+# e and eV: beyond it errors count by their logarithm.
+_LARGEST = 1.0
 
 
 def charged_batch(
@@ -109,18 +114,19 @@ def charged_errors(
 ) -> Tensor:
     """Errors of forces and energies as without charges, of charges, net charges, interactions [5].
 
-    Mean |error| of a charge in e, of the net charge of a molecule in e for each frame, and of the
-    interaction energy in eV for each frame; what is not known has no error.
+    Mean robust error of a charge in e, of the net charge of a molecule in e for each frame, and of
+    the interaction energy in eV for each frame; what is not known has no error.
     """
     predicted, predicted_forces, _, charges, _, _ = model.evaluate(*inputs)
     n_frames, n_atoms = energies.shape[0], forces.shape[0]
-    per_atom = ((predicted[:n_frames] - energies) / inputs[5][:n_frames]).abs().sum()
+    per_atom = energy_errors(predicted[:n_frames] - energies, inputs[5][:n_frames]).sum()
     own = charges[:n_atoms]
-    charge_error = torch.nan_to_num(own - targets.charges, nan=0.0).abs().sum()
+    charge_error = robust(torch.nan_to_num(own - targets.charges, nan=0.0), _LARGEST).sum()
     sums = torch.zeros_like(targets.net_charge).index_add(0, targets.molecule, own)
-    net_error = torch.nan_to_num(sums - targets.net_charge, nan=0.0).abs().sum()
+    missed = torch.nan_to_num(sums - targets.net_charge, nan=0.0)
+    net_error = robust(missed, _LARGEST, _NET_CHARGE_KNEE).sum()
     gained = predicted.index_select(0, targets.complex) - predicted[n_frames:]
-    interaction_error = (gained - targets.interaction).abs().sum()
+    interaction_error = robust(gained - targets.interaction, _LARGEST).sum()
     return torch.stack([
         mean_norm(predicted_forces[:n_atoms] - forces, whole[0]),
         per_atom / whole[1],
