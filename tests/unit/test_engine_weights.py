@@ -17,7 +17,8 @@ from forcegate_service.errors import ModelRefused
 from forcegate_service.graph import build_graph
 from forcegate_trainer.add_weights import add_weights, check_weights
 from forcegate_trainer.cli.app import create_app
-from support.engine import evaluated, mixed
+from support.engine import PUBLISHED, evaluated, mixed
+from support.models import newest_version
 from support.versions import write_random_version
 
 
@@ -81,3 +82,11 @@ def test_weights_that_are_not_the_cards_are_refused(bare: Path) -> None:
         Model.open(bare)
     with pytest.raises(ModelRefused, match="weights for the engine"):
         check_weights(bare)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_published_student_opens_in_the_engine(name: str) -> None:
+    folder = newest_version(name)
+    card, model = ModelCard.load(folder), Model.open(folder)
+    assert list(model.elements) == card.elements
+    assert (model.cutoff, model.interface) == (card.cutoff, card.interface)
