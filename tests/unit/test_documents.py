@@ -119,6 +119,11 @@ def test_no_arrow_runs_back_up(package: str) -> None:
         assert imported(path) & FORBIDDEN[package] == set(), name_of(path)
 
 
+def test_one_module_of_the_engine_needs_ase() -> None:
+    package = PACKAGES["forcegate_engine"]
+    assert [path.name for path in package.rglob("*.py") if "ase" in imported(path)] == ["ase.py"]
+
+
 WALK = """
 import importlib, pkgutil, sys, forcegate_client
 for module in pkgutil.walk_packages(forcegate_client.__path__, "forcegate_client."):
