@@ -40,13 +40,14 @@ __all__ = [
     "Dynamics",
     "Info",
     "Motion",
+    "Relaxation",
     "Structures",
     "call",
     "kernels",
     "library",
 ]
 
-_ABI = 2
+_ABI = 3
 _PATH = Path(__file__).with_name("libforcegate.so")
 _TEXT_BYTES = 496
 
@@ -143,6 +144,19 @@ class Motion(Structure):
     ]
 
 
+class Relaxation(Structure):
+    """``forcegate_relaxation``."""
+
+    _fields_: ClassVar[list[tuple[str, Any]]] = [
+        ("force", c_double),
+        ("most_steps", c_int64),
+        ("fixed", c_void_p),
+        ("positions", c_void_p),
+        ("steps", c_void_p),
+        ("converged", c_void_p),
+    ]
+
+
 @cache
 def library() -> ctypes.CDLL:
     """The library, loaded once. Its functions release the interpreter's lock.
@@ -180,6 +194,10 @@ def library() -> ctypes.CDLL:
     loaded.forcegate_integrate.argtypes = [
         *(c_void_p, POINTER(Structures), POINTER(Dynamics), POINTER(Motion)),
         *(POINTER(Answers), c_int32, error_pointer),
+    ]
+    loaded.forcegate_relax.argtypes = [
+        *(c_void_p, POINTER(Structures), POINTER(Relaxation), POINTER(Answers)),
+        *(c_int32, error_pointer),
     ]
     return loaded
 

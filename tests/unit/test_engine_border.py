@@ -131,7 +131,7 @@ import ctypes, random, sys
 from pathlib import Path
 import numpy as np
 from forcegate_engine import EngineError, Model
-from forcegate_engine.library import Answers, Dynamics, Motion, Structures, library
+from forcegate_engine.library import Answers, Dynamics, Motion, Relaxation, Structures, library
 
 content = Path(sys.argv[1]).read_bytes()
 rng = np.random.default_rng(int(sys.argv[2]))
@@ -199,6 +199,16 @@ for _ in range(rounds):
     )
     codes.add(code)
     if rng.random() < 0.3:
+        fixed = rng.integers(0, 2, n).astype(np.uint8)
+        flags = [np.zeros(b, np.int64), np.zeros(b, np.uint8), fixed]
+        relaxation = Relaxation(
+            pick(0.05, 0.0, np.nan), pick(0, 1, 5, -1), address(flags[2]), address(positions),
+            address(flags[0]), address(flags[1]),
+        )
+        codes.add(library().forcegate_relax(
+            good.handle, ctypes.byref(structures), ctypes.byref(relaxation),
+            ctypes.byref(answers), 1, None,
+        ))
         speeds, masses = tensor(n, 3), rng.uniform(-1.0, 9.0, n)
         dynamics = Dynamics(
             pick(0, 1, 3, -1), pick(0, 5, -1, 2**62), pick(0.5, 0.0, np.nan), pick(0.0, 0.1, -1.0),

@@ -9,6 +9,7 @@
 #include "failure.h"
 #include "forcegate.h"
 #include "model.h"
+#include "relaxation.h"
 
 using namespace forcegate;
 
@@ -99,5 +100,16 @@ int32_t forcegate_integrate(const forcegate_model* model, const forcegate_struct
       fail(FORCEGATE_BAD_ARGUMENT,
            "no model, structures, dynamics, motion or answers; expected all five");
     integrate(*model, *structures, *dynamics, *motion, *answers, threads);
+  });
+}
+
+int32_t forcegate_relax(const forcegate_model* model, const forcegate_structures* structures,
+                        forcegate_relaxation* relaxation, const forcegate_answers* answers,
+                        int32_t threads, forcegate_error* error) {
+  return guarded(error, [&] {
+    if (!model || !structures || !relaxation || !answers)
+      fail(FORCEGATE_BAD_ARGUMENT,
+           "no model, structures, relaxation or answers; expected all four");
+    relax(*model, *structures, *relaxation, *answers, threads);
   });
 }

@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* Grows with every change of a structure or function below. */
-#define FORCEGATE_ABI 2
+#define FORCEGATE_ABI 3
 
 enum forcegate_code {
   FORCEGATE_OK = 0,
@@ -100,6 +100,16 @@ typedef struct {
   int64_t steps_done;
 } forcegate_motion;
 
+/* `steps` and `converged` are written for each structure, `positions` with every step. */
+typedef struct {
+  double force;         /* eV/Å; no atom of a converged structure has a larger one */
+  int64_t most_steps;   /* of each structure */
+  const uint8_t* fixed; /* [N]: atoms that stay where they are; may be NULL */
+  double* positions;    /* [N, 3] in Å, never wrapped into a cell */
+  int64_t* steps;       /* [B] */
+  uint8_t* converged;   /* [B] */
+} forcegate_relaxation;
+
 FORCEGATE_API int32_t forcegate_abi(void);
 
 /* The kernels of this library that this processor runs, best first; NULL from `index` on that there
@@ -131,6 +141,15 @@ FORCEGATE_API int32_t forcegate_integrate(const forcegate_model* model,
                                           forcegate_motion* motion,
                                           const forcegate_answers* answers, int32_t threads,
                                           forcegate_error* error);
+
+/* Moves each structure downhill by FIRE until its forces are small or its steps are used up; those
+ * that have arrived are not evaluated again but for `answers`. The positions in `structures` are not
+ * read. */
+FORCEGATE_API int32_t forcegate_relax(const forcegate_model* model,
+                                      const forcegate_structures* structures,
+                                      forcegate_relaxation* relaxation,
+                                      const forcegate_answers* answers, int32_t threads,
+                                      forcegate_error* error);
 
 #ifdef __cplusplus
 }
