@@ -48,8 +48,10 @@ _KERNELS: dict[str, tuple[tuple[str, int, tuple[str, ...]], ...]] = {
 }
 
 
-def compile_library(library: Path = _LIBRARY, flags: tuple[str, ...] = ()) -> None:
-    """Compile every kernel of this machine's kind, and link them into ``library``.
+def compile_library(
+    library: Path = _LIBRARY, flags: tuple[str, ...] = (), machine: str = platform.machine()
+) -> None:
+    """Compile every kernel of a kind of machine, this one by default, and link them.
 
     ``CXX`` names the compiler, ``c++`` by default; ``flags`` are further ones for it.
 
@@ -57,11 +59,11 @@ def compile_library(library: Path = _LIBRARY, flags: tuple[str, ...] = ()) -> No
         SystemExit: with the compiler's words, if it fails or is not there.
     """
     compiler = _compiler()
-    machine = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    kind = {"AMD64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
     with tempfile.TemporaryDirectory() as scratch:
         jobs = [
             (_NATIVE / "kernel" / "kernel.cpp", f"{name}.o", (*more, *_named(name, lanes)))
-            for name, lanes, more in _KERNELS.get(machine, _KERNELS["other"])
+            for name, lanes, more in _KERNELS.get(kind, _KERNELS["other"])
         ]
         jobs += [(source, f"{source.stem}.o", ()) for source in sorted(_NATIVE.glob("*.cpp"))]
 

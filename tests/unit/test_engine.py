@@ -79,10 +79,11 @@ def test_molecules_in_mostly_empty_space_cost_and_answer_as_many_near_ones(sprea
 
 
 @pytest.mark.parametrize("name", ["painn_tiny", CHARGED])
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_a_structure_has_the_same_bits_alone_in_a_batch_and_on_any_number_of_threads(
-    name: str,
+    name: str, kernel: str
 ) -> None:
-    batch, model = mixed(), engine(name)
+    batch, model = mixed(), engine(name, kernel)
     together = evaluated(model, batch, threads=1)
     for threads in (2, 3, 8):
         assert same_bits(evaluated(model, batch, threads=threads), together)

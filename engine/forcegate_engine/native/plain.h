@@ -30,6 +30,9 @@ struct PairTable {
   const double *core_charge, *core_rate;                // COULOMB z z', and 1/screening length
 };
 constexpr int kPairColumns = sizeof(PairTable) / sizeof(const double*);
+// Its first columns: what every pair needs, and what those need that end at a cutoff; the reach of
+// the nuclei follows, and what only those need that are within it.
+constexpr int kOpenColumns = 5, kEndedColumns = 9, kReachColumn = 9, kVectorColumns = 10;
 
 struct Physics {
   double coulomb;  // eV Å / e²

@@ -101,20 +101,23 @@ inline void Network::backward(int l, int64_t begin, int64_t end, int worker) {
 }
 
 inline void Network::gradient(int64_t begin, int64_t end) const {
-  for (int64_t e = chunk_.offset[begin]; e < chunk_.offset[end]; ++e) {
-    const double* vector = chunk_.edge_vector + 3 * e;
-    const double inverse = 1.0 / __builtin_sqrt(vector[0] * vector[0] + vector[1] * vector[1] +
-                                           vector[2] * vector[2] + 1e-10);
-    const float* g = grad_edge_ + 4 * e;
-    double unit[3], along = 0.0;
-    for (int x = 0; x < 3; ++x) {
-      unit[x] = vector[x] * inverse;
-      along += g[x] * unit[x];
+  in_eights(begin, end, [&](int64_t first, int count) {
+    Doubles x[3], g[4];
+    for (int lane = 0; lane < kEdges; ++lane) {
+      const int64_t e = first + (lane < count ? lane : count - 1);
+      for (int a = 0; a < 3; ++a) x[a][lane] = chunk_.edge_vector[3 * e + a];
+      for (int a = 0; a < 4; ++a) g[a][lane] = grad_edge_[4 * e + a];
     }
+    const Doubles inverse = 1.0 / root(x[0] * x[0] + x[1] * x[1] + x[2] * x[2] + 1e-10);
+    for (Doubles& part : x) part *= inverse;
+    const Doubles along = g[0] * x[0] + g[1] * x[1] + g[2] * x[2];
     // unit = x/r: its gradient is what g has across the edge, over r.
-    for (int x = 0; x < 3; ++x)
-      edge_gradient[3 * e + x] = (g[x] - along * unit[x]) * inverse + g[3] * unit[x];
-  }
+    for (int a = 0; a < 3; ++a) {
+      const Doubles by_edge = (g[a] - along * x[a]) * inverse + g[3] * x[a];
+      for (int lane = 0; lane < count; ++lane)
+        edge_gradient[3 * (first + lane) + a] = by_edge[lane];
+    }
+  });
 }
 
 }  // namespace forcegate::FORCEGATE_KERNEL

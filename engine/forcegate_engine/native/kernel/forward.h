@@ -21,11 +21,12 @@ inline void multiply_by_slope(const float* x, int64_t count, float* out) {
 
 inline void Network::edges(int64_t begin, int64_t end) {
   const int functions = shape_.functions;
-  const int64_t first = chunk_.offset[begin], last = chunk_.offset[end];
-  for (int64_t e = first; e < last; e += kEdges)
-    radial(chunk_.edge_vector + 3 * e, static_cast<int>(last - e < kEdges ? last - e : kEdges),
-           cutoff_, functions, unit_ + 4 * e, value_ + e * functions, slope_ + e * functions);
-  clear(grad_edge_ + 4 * first, 4 * (last - first));
+  in_eights(begin, end, [&](int64_t first, int count) {
+    radial(chunk_.edge_vector + 3 * first, count, cutoff_, functions, unit_ + 4 * first,
+           value_ + first * functions, slope_ + first * functions);
+  });
+  const int64_t first = chunk_.offset[begin];
+  clear(grad_edge_ + 4 * first, 4 * (chunk_.offset[end] - first));
 }
 
 inline void Network::embed(int64_t begin, int64_t end, int worker) {

@@ -37,6 +37,16 @@ class Network {
   struct Saved {
     float *v, *before, *phi, *mixed, *norm, *inner, *update, *gate;
   };
+  // Calls work(first, count) for at most eight edges of one atom at a time. Compilers round lanes of
+  // a vector differently where they cut it in two: an edge must have the same lane in every batch.
+  template <typename Work>
+  void in_eights(int64_t begin, int64_t end, const Work& work) const {
+    for (int64_t i = begin; i < end; ++i)
+      for (int64_t first = chunk_.offset[i]; first < chunk_.offset[i + 1]; first += kEdges) {
+        const int64_t rest = chunk_.offset[i + 1] - first;
+        work(first, static_cast<int>(rest < kEdges ? rest : kEdges));
+      }
+  }
   void make_phi(int l, int64_t begin, int64_t end, int worker);
   void update(int l, int64_t begin, int64_t end, int worker);
   void update_back(int l, int64_t begin, int64_t end, int worker);

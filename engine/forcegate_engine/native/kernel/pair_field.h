@@ -46,8 +46,8 @@ struct Block {
   static constexpr int kSize = 64;
   double d[3][kSize];
   double charge[kSize];
-  double column[kPairColumns][kSize];
-  int32_t atom[kSize];
+  double column[kVectorColumns][kSize];  // of PairTable
+  int32_t atom[kSize], element[kSize];
 };
 
 inline PairField::PairField(const Physics& physics, const PairSpace& space, int64_t atoms,
@@ -65,15 +65,15 @@ inline void PairField::prepare(const float* charge) {
 }
 
 // One block: distances, functions, and what they add to both atoms.
-inline void finish(const Physics& physics, Block& block, int count, double charge, bool ended,
-                   Four* sums, Four& own, Doubles total[7]) {
-  const double* columns[kPairColumns];
-  for (int k = 0; k < kPairColumns; ++k) columns[k] = block.column[k];
+inline void finish(const Physics& physics, const PairTable& table, Block& block, int count,
+                   double charge, bool ended, Four* sums, Four& own, Doubles total[7]) {
+  const double* columns[kVectorColumns];
+  for (int k = 0; k < kVectorColumns; ++k) columns[k] = block.column[k];
   // The rest of the last vector: far away, and without charge and dispersion.
   for (int k = count; k % kDoubles; ++k) {
     for (int x = 0; x < 3; ++x) block.d[x][k] = 1e3;
     block.charge[k] = 0.0;
-    for (int c = 0; c < kPairColumns; ++c) block.column[c][k] = 0.0;
+    for (int c = 0; c < kVectorColumns; ++c) block.column[c][k] = 0.0;
     block.column[0][k] = block.column[3][k] = block.column[4][k] = 1.0;
   }
   for (int at = 0; at < count; at += kDoubles) {
@@ -81,14 +81,15 @@ inline void finish(const Physics& physics, Block& block, int count, double charg
     const Doubles dz = load(block.d[2] + at), q = load(block.charge + at);
     const Doubles r = root(dx * dx + dy * dy + dz * dz + kDistanceEpsilon);
     EightPairs p = pair_functions(physics, r, columns, at, ended);
-    const Doubles reach = load(block.column[9] + at);
+    const Doubles reach = load(block.column[kReachColumn] + at);
     const Longs close = r < reach;
     if (close[0] | close[1] | close[2] | close[3] | close[4] | close[5] | close[6] | close[7])
       for (int k = 0; k < kDoubles; ++k)
         if (close[k]) {
           double energy = p.energy[k], slope = p.slope[k];
-          core(physics, r[k], reach[k], block.column[10][at + k], block.column[11][at + k],
-               energy, slope);
+          const int32_t other = block.element[at + k];
+          core(physics, r[k], reach[k], table.core_charge[other], table.core_rate[other], energy,
+               slope);
           p.energy[k] = energy;
           p.slope[k] = slope;
         }
@@ -137,16 +138,20 @@ inline void PairField::row(int64_t i, Four* sums, double* total_out) const {
       block.d[1][count] = dy;
       block.d[2][count] = dz;
       block.charge[count] = charge_[j];
-      for (int column = 0; column < kPairColumns; ++column)
-        block.column[column][count] = from[column][element_[j]];
+      const int32_t other = element_[j];
+      for (int column = 0; column < kOpenColumns; ++column) block.column[column][count] = from[column][other];
+      for (int column = kOpenColumns; space_.periodic && column < kEndedColumns; ++column)
+        block.column[column][count] = from[column][other];
+      block.column[kReachColumn][count] = table.core_reach[other];
       block.atom[count] = j;
+      block.element[count] = other;
       if (++count == Block::kSize) {
-        finish(physics_, block, count, charge_[i], space_.periodic, sums, own, total);
+        finish(physics_, table, block, count, charge_[i], space_.periodic, sums, own, total);
         count = 0;
       }
     }
   }
-  if (count) finish(physics_, block, count, charge_[i], space_.periodic, sums, own, total);
+  if (count) finish(physics_, table, block, count, charge_[i], space_.periodic, sums, own, total);
   sums[i] += own;
   for (int k = 0; k < 7; ++k) total_out[k] += sum(total[k]);
 }

@@ -25,7 +25,8 @@ struct EightPairs {
 };
 
 inline EightPairs pair_functions(const Physics& physics, Doubles r,
-                                 const double* const columns[kPairColumns], int at, bool ended) {
+                                 const double* const columns[kVectorColumns],
+                                 int at, bool ended) {
   const auto column = [&](int k) { return load(columns[k] + at); };
   EightPairs p;
   const Doubles inverse = 1.0 / r, rate = column(0), x = r * rate;
