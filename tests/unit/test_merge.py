@@ -9,7 +9,7 @@ from rdkit import Chem
 from tests.support.datasets import labelled_dataset
 from typer.testing import CliRunner
 
-from forcegate_client.dataset import load_dataset
+from forcegate_client.dataset import Split, load_dataset
 from forcegate_client.dataset.store import write_dataset
 from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.errors import SettingsError
@@ -70,6 +70,22 @@ def test_frames_of_unlikely_ions_are_left_out_on_request_and_counted(tmp_path: P
     assert (len(whole), len(likely)) == (len(odd), len(odd) - gone)
     assert likely.dropped["unlikely_ion"] == gone
     assert smiles[0] not in likely.molecules.smiles
+
+
+def test_molecules_of_one_or_two_heavy_atoms_are_trained_on_wherever_they_came_from(
+    tmp_path: Path,
+) -> None:
+    dataset = labelled_dataset()
+    table = dataset.molecules
+    held_out = np.full(len(table), Split.VALIDATION, dtype=table.split.dtype)
+    smiles = ("N", "N.[NH4+]", "N.CCO", *table.smiles[3:])
+    keys = ("a", "a.a", "a.b", *table.split_key[3:])
+    moved = replace(table, split=held_out, smiles=smiles, split_key=keys)
+    write_dataset(tmp_path / "one.h5", replace(dataset, molecules=moved))
+    merge(tmp_path, "all.h5", "--common-to-training")
+    found = load_dataset(tmp_path / "all.h5").molecules
+    trained = {name for name, s in zip(found.smiles, found.split, strict=True) if s == Split.TRAIN}
+    assert trained == {"N", "N.[NH4+]"}
 
 
 def test_a_file_that_would_be_too_large_is_a_random_part_of_all_frames(tmp_path: Path) -> None:

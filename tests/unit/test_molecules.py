@@ -167,6 +167,12 @@ def test_the_split_of_a_molecule_never_changes() -> None:
     assert {smiles: identify(smiles).split(0) for smiles in known} == known
 
 
+@pytest.mark.parametrize("smiles", ["N", "[NH4+]", "CO", "CN", "C[NH3+]", "[H][H]", "FF", "OO"])
+def test_molecules_that_are_a_group_of_their_own_are_always_trained_on(smiles: str) -> None:
+    found = identify(smiles)
+    assert {found.split(seed) for seed in range(40)} == {Split.TRAIN}
+
+
 def test_the_splits_hold_their_shares() -> None:
     counts = dict.fromkeys(Split, 0)
     for number in range(10_000):

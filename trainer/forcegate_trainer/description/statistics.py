@@ -21,6 +21,7 @@ from forcegate_trainer.description.labels import (
     forces_of,
 )
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.molecules.held_out import keys_to_hold_apart
 
 __all__ = ["NO_THERMOSTAT", "Counts", "Dropped", "Statistics", "describe", "temperature_name"]
 
@@ -208,6 +209,6 @@ def _leaks(dataset: Dataset, composition: Composition) -> int:
     table = dataset.molecules
     splits: dict[str, set[int]] = {}
     for row in composition.rows.tolist():
-        for key in table.split_key[row].split("."):
+        for key in keys_to_hold_apart(table, row):
             splits.setdefault(key, set()).add(int(table.split[row]))
     return sum(len(found) > 1 for found in splits.values())

@@ -8,7 +8,7 @@ from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from forcegate_client.dataset import Split
 from forcegate_trainer.errors import MoleculeError
-from forcegate_trainer.molecules.splits import split_of
+from forcegate_trainer.molecules.splits import COMMON_HEAVY_ATOMS, split_of
 
 ELEMENTS = frozenset({"H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"})
 # Of a molecule; a polyanion alone in the vacuum would lose an electron.
@@ -34,7 +34,9 @@ class Molecule:
     charge: int = 0
 
     def split(self, seed: int) -> Split:
-        """The molecule's split, from nothing but its key and a seed."""
+        """The molecule's split, from nothing but its key, its size and a seed."""
+        if self.heavy_atoms <= COMMON_HEAVY_ATOMS:
+            return Split.TRAIN
         return split_of(self.split_key, seed)
 
 

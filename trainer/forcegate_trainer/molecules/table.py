@@ -12,7 +12,6 @@ from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.molecules.exclusion import public_test_name
 from forcegate_trainer.molecules.identity import Molecule, parse
 from forcegate_trainer.molecules.lists import read_list
-from forcegate_trainer.molecules.splits import split_of
 
 COLUMNS = ("smiles", "name", "inchikey", "split_key", "heavy_atoms", "charge", "split")
 
@@ -82,7 +81,7 @@ def _from_row(row: Sequence[str], where: str, split_seed: int) -> Molecule:
     # Sizes and charges are what the SMILES says, whatever stands beside it.
     heavy_atoms, charge = mol.GetNumHeavyAtoms(), Chem.GetFormalCharge(mol)
     molecule = Molecule(smiles, name, inchikey, split_key, heavy_atoms, charge)
-    expected = split_of(split_key, split_seed)
+    expected = molecule.split(split_seed)
     if split != expected.name.lower():
         raise MoleculeError(
             f"{where}: received split {split!r}; with --split-seed {split_seed} it is "

@@ -9,6 +9,7 @@ import numpy as np
 
 from forcegate_client.dataset import Dataset, Source
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.molecules.held_out import keys_to_hold_apart
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.reports.tables import number, table
 from forcegate_trainer.validation.accuracy.heldout import HeldOut, predict_with
@@ -45,9 +46,12 @@ def refuse_leaks(dataset: Dataset, teacher: str) -> None:
     Raises:
         SettingsError: if they are not.
     """
-    # The key of a dimer is its monomers' keys, joined by a dot.
     trained, tested = (
-        {part for key in found.molecules.split_key for part in key.split(".")}
+        {
+            key
+            for row in range(len(found.molecules))
+            for key in keys_to_hold_apart(found.molecules, row)
+        }
         for found in (dataset.select(dataset.frame_indices(name)) for name in ("train", "test"))
     )
     seen = trained & tested

@@ -1,0 +1,31 @@
+"""Molecules that two splits must not share."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from rdkit import Chem, rdBase
+
+from forcegate_client.dataset import MoleculeTable
+from forcegate_trainer.molecules.splits import COMMON_HEAVY_ATOMS
+
+__all__ = ["is_common", "keys_to_hold_apart"]
+
+
+def keys_to_hold_apart(table: MoleculeTable, row: int) -> list[str]:
+    """Split keys of the molecules in ``row``, but for those that are trained on everywhere."""
+    keys, parts = table.split_key[row].split("."), table.smiles[row].split(".")
+    if len(keys) != len(parts):
+        # Frames of one's own, which may have names that are no SMILES.
+        return keys
+    return [key for key, part in zip(keys, parts, strict=True) if not is_common(part)]
+
+
+@lru_cache(maxsize=65_536)
+def is_common(smiles: str) -> bool:
+    """Whether a molecule is so small that it is trained on whatever its hash says."""
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromSmiles(smiles)
+    if molecule is None or not molecule.GetNumAtoms():
+        return False
+    return molecule.GetNumHeavyAtoms() <= COMMON_HEAVY_ATOMS
