@@ -184,6 +184,25 @@ def test_what_a_teacher_does_not_tell_is_not_learned() -> None:
     assert charge == net_charge == interaction == 0.0
 
 
+def test_energies_that_no_server_would_answer_with_are_not_learned() -> None:
+    model = model_of()
+    data = labelled_by(model, frames_of())
+    assert data.charges is not None
+    assert data.energies is not None
+    wrong = replace(data, energies=data.energies + 50.0)
+    everything = np.arange(len(data))
+    assert terms(model, wrong, everything, everything)[1] > 0.1
+    # Every frame has one electron less than it looks like to the student.
+    first = np.cumsum(data.n_atoms) - data.n_atoms
+    charges = data.charges.copy()
+    charges[first] += 1.0
+    strange = replace(wrong, charges=charges)
+    force, energy, charge, net_charge, interaction = terms(model, strange, everything, everything)
+    assert energy == interaction == 0.0
+    assert min(charge, net_charge) > 0.05
+    assert force < 2e-4
+
+
 def test_training_makes_every_error_smaller(tmp_path: Path) -> None:
     teacher = model_of(replace(SHAPE, width=8))
     write_dataset(tmp_path / "data.h5", labelled_by(teacher, frames_of(8)))

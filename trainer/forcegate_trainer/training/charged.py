@@ -16,6 +16,7 @@ from torch import Tensor
 
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import segments
+from forcegate_service.charges import MOST_MISSING
 from forcegate_service.pairs import PairList, find_pairs
 from forcegate_trainer.painn.charged_potential import ChargedPotential
 from forcegate_trainer.training.frames import ChargeTargets, FrameBatch
@@ -28,8 +29,9 @@ Int = npt.NDArray[np.int64]
 
 CHARGED_TERMS = ("charge", "net_charge", "interaction")
 
-# e: as with energies, all atoms of a molecule have the same say in its net charge.
-_NET_CHARGE_KNEE = 0.2
+# e: a net charge counts by its square. All atoms of a molecule pull it the same way, so that as an
+# absolute error, however small, it drowned the forces.
+_NET_CHARGE_KNEE = 1.0
 # e and eV: beyond it errors count by their logarithm.
 _LARGEST = 1.0
 
@@ -115,22 +117,28 @@ def charged_errors(
     """Errors of forces and energies as without charges, of charges, net charges, interactions [5].
 
     Mean robust error of a charge in e, of the net charge of a molecule in e for each frame, and of
-    the interaction energy in eV for each frame; what is not known has no error.
+    the interaction energy in eV for each frame; what is not known has no error. Nor has the energy
+    of a frame in which the charges of a molecule miss its net charge so far that the server refuses
+    it: in a long dye the charge is spread out further than a student sees, and whatever it learned
+    of such energies, 5 eV off and never nearer, it would lose elsewhere.
     """
     predicted, predicted_forces, _, charges, _, _ = model.evaluate(*inputs)
     n_frames, n_atoms = energies.shape[0], forces.shape[0]
-    per_atom = energy_errors(predicted[:n_frames] - energies, inputs[5][:n_frames]).sum()
     own = charges[:n_atoms]
     charge_error = robust(torch.nan_to_num(own - targets.charges, nan=0.0), _LARGEST).sum()
     sums = torch.zeros_like(targets.net_charge).index_add(0, targets.molecule, own)
     missed = torch.nan_to_num(sums - targets.net_charge, nan=0.0)
     net_error = robust(missed, _LARGEST, _NET_CHARGE_KNEE).sum()
+    refused = (missed.detach().abs() > MOST_MISSING).double().index_select(0, targets.molecule)
+    answered = torch.zeros_like(energies).index_add(0, inputs[4][:n_atoms], refused) == 0.0
+    energy_error = energy_errors(predicted[:n_frames] - energies, inputs[5][:n_frames])
     gained = predicted.index_select(0, targets.complex) - predicted[n_frames:]
-    interaction_error = robust(gained - targets.interaction, _LARGEST).sum()
+    gain_error = robust(gained - targets.interaction, _LARGEST)
+    gain_error = gain_error * answered.index_select(0, targets.complex)
     return torch.stack([
         mean_norm(predicted_forces[:n_atoms] - forces, whole[0]),
-        per_atom / whole[1],
+        (energy_error * answered).sum() / whole[1],
         charge_error / targets.counts[0],
         net_error / targets.counts[1],
-        interaction_error / targets.counts[2],
+        gain_error.sum() / targets.counts[2],
     ])  # fmt: skip
