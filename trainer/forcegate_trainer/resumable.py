@@ -15,12 +15,15 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from forcegate_client.aside import run_aside
 from forcegate_client.dataset import Dataset, load_dataset
 from forcegate_client.dataset.parts import PartedDataset
 from forcegate_trainer.errors import SettingsError, WorkerDiedError
 
 Piece = TypeVar("Piece")
 
+# How long a piece may take before it is asked whether to go on.
+_LOOKS_UP_S = 0.2
 # With two threads a small molecule's xTB is slower than with one, and two workers would fight.
 SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -60,9 +63,17 @@ def run_in_pieces(
     console = console or Console(stderr=True)
     try:
         with _progress_bar(title, len(pieces), len(done), console) as advance:
-            for number, result in _results(pieces, missing, function, workers):
-                parts.add(number, result)
-                advance()
+            stop = threading.Event()
+
+            def work() -> None:
+                for number, result in _results(pieces, missing, function, workers, stop):
+                    parts.add(number, result)
+                    advance()
+
+            if workers:
+                run_aside(work, stop)
+            else:
+                work()
     except KeyboardInterrupt:
         console.print(f"stopped; {parts.folder} keeps what is done: run the command again to go on")
         raise
@@ -74,6 +85,7 @@ def _results(
     missing: Sequence[int],
     function: Callable[[Piece], Dataset],
     workers: int,
+    stop: threading.Event,
 ) -> Iterator[tuple[int, Dataset]]:
     if workers == 0 or not missing:
         for number in missing:
@@ -85,12 +97,12 @@ def _results(
         try:
             waiting: dict[Future[Dataset], int] = {}
             remaining = list(reversed(missing))
-            while remaining or waiting:
+            while (remaining or waiting) and not stop.is_set():
                 # Twice as many as workers: none is idle, and little is lost on Ctrl-C.
                 while remaining and len(waiting) < 2 * workers:
                     number = remaining.pop()
                     waiting[executor.submit(function, pieces[number])] = number
-                finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                finished, _ = wait(waiting, _LOOKS_UP_S, FIRST_COMPLETED)
                 for future in finished:
                     yield waiting.pop(future), future.result()
         except BrokenProcessPool as error:

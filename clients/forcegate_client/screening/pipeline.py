@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from forcegate_client.aside import run_aside
 from forcegate_client.reading.chunk import Chunk
 from forcegate_client.reading.process import Reader
 from forcegate_client.remarks import Judge
@@ -61,8 +62,30 @@ def run_parts(
     """Compute and write every part of ``todo``; ``done`` is told of each, and of its size.
 
     At most ``at_once`` parts are asked about at a time, as many wait to be asked about or written:
-    memory does not grow with the input. The first error ends it, once what is under way has ended.
+    memory does not grow with the input. The first error ends it, once what is under way has ended;
+    so does a signal that raises.
     """
+
+    def work() -> None:
+        _run_parts(
+            todo, reader, task, evaluate, judge, write, at_once=at_once, stop=stop, done=done
+        )
+
+    run_aside(work, stop)
+
+
+def _run_parts(
+    todo: list[Todo],
+    reader: Reader,
+    task: Task,
+    evaluate: Evaluate,
+    judge: Judge,
+    write: Callable[[Part], None],
+    *,
+    at_once: int,
+    stop: threading.Event,
+    done: Callable[[Part, int], None],
+) -> None:
     with (
         ThreadPoolExecutor(1, "forcegate-read") as reading,
         ThreadPoolExecutor(at_once, "forcegate-ask") as asking,
@@ -96,7 +119,7 @@ def run_parts(
         waiting = iter(todo)
         under_way: dict[Future[Any], Iterator[Future[Any]]] = {}
         try:
-            while True:
+            while not stop.is_set():
                 while len(under_way) < 2 * at_once and (item := next(waiting, None)) is not None:
                     steps = through(item)
                     under_way[next(steps)] = steps
@@ -111,9 +134,10 @@ def run_parts(
                         under_way[following] = steps
         except BaseException:
             stop.set()
+            raise
+        finally:
             for future in under_way:
                 future.cancel()
-            raise
 
 
 def writer(manifest: Manifest, folder: Path) -> Callable[[Part], None]:
