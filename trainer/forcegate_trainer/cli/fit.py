@@ -97,7 +97,7 @@ def fit_command(
     ] = 2.0,
     net_charge_weight: Annotated[
         float, typer.Option(min=0, help="Per e, of a molecule's.", rich_help_panel=_CHARGES)
-    ] = 0.5,
+    ] = 0.2,
     interaction_weight: Annotated[
         float,
         typer.Option(min=0, help="Per eV, of complexes.", rich_help_panel=_CHARGES),

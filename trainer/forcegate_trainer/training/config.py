@@ -72,7 +72,7 @@ class FitConfig:
     patience: int = 0
     start: Start | None = None
     charge_weight: float = 2.0
-    net_charge_weight: float = 0.5
+    net_charge_weight: float = 0.2
     interaction_weight: float = 5.0
     extra: ExtraFrames | None = None
     distillation: Distillation | None = None
