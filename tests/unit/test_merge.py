@@ -14,6 +14,7 @@ from forcegate_client.dataset.store import write_dataset
 from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.molecules.unlikely import unlikely
+from forcegate_trainer.training.files import load_all
 
 
 def test_merged_files_hold_all_frames_and_name_their_origins(tmp_path: Path) -> None:
@@ -82,8 +83,9 @@ def test_molecules_of_one_or_two_heavy_atoms_are_trained_on_wherever_they_came_f
     keys = ("a", "a.a", "a.b", *table.split_key[3:])
     moved = replace(table, split=held_out, smiles=smiles, split_key=keys)
     write_dataset(tmp_path / "one.h5", replace(dataset, molecules=moved))
-    merge(tmp_path, "all.h5", "--common-to-training")
+    merge(tmp_path, "all.h5")
     found = load_dataset(tmp_path / "all.h5").molecules
+    assert list(load_all((str(tmp_path / "one.h5"),)).molecules.split) == list(found.split)
     trained = {name for name, s in zip(found.smiles, found.split, strict=True) if s == Split.TRAIN}
     assert trained == {"N", "N.[NH4+]"}
 

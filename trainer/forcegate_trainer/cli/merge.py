@@ -10,12 +10,12 @@ import typer
 from rdkit import Chem, rdBase
 from rich.console import Console
 
-from forcegate_client.dataset import Dataset, Split, concatenate, load_dataset
+from forcegate_client.dataset import Dataset, concatenate, load_dataset
 from forcegate_client.dataset.schema import COARSE_FORCE_STEPS
 from forcegate_client.dataset.store import write_dataset
 from forcegate_trainer.cli.report import describe
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.molecules.held_out import keys_to_hold_apart
+from forcegate_trainer.molecules.held_out import trained_when_common
 from forcegate_trainer.molecules.unlikely import unlikely
 
 
@@ -37,14 +37,6 @@ def merge(
             help="Drop and count frames with ions that `molecules` makes no more.",
         ),
     ] = False,
-    common_to_training: Annotated[
-        bool,
-        typer.Option(
-            "--common-to-training",
-            help="Frames of molecules of one or two heavy atoms alone go to training, where "
-            "`molecules` puts them.",
-        ),
-    ] = False,
     most: Annotated[
         int | None,
         typer.Option(min=1, help="Keep so many frames at most, drawn at random: a file's size."),
@@ -56,12 +48,10 @@ def merge(
             f"received --out {out}, which exists; published data are never rewritten: expected a "
             "new name"
         )
-    parts = [load_dataset(path) for path in datasets]
+    parts = [trained_when_common(load_dataset(path)) for path in datasets]
     whole = concatenate(parts)
     if likely_only:
         whole = _without_unlikely(whole)
-    if common_to_training:
-        whole = _common_trained(whole)
     if most is not None and most < len(whole):
         whole = _part(whole, most)
     if round_forces:
@@ -89,13 +79,6 @@ def _without_unlikely(dataset: Dataset) -> Dataset:
     dropped = Counter(dataset.dropped)
     dropped["unlikely_ion"] += int(np.count_nonzero(~kept))
     return replace(dataset.select(np.flatnonzero(kept)), dropped=dict(+dropped))
-
-
-def _common_trained(dataset: Dataset) -> Dataset:
-    table = dataset.molecules
-    common = [not keys_to_hold_apart(table, row) for row in range(len(table))]
-    split = np.where(common, Split.TRAIN, table.split).astype(table.split.dtype)
-    return replace(dataset, molecules=replace(table, split=split))
 
 
 def _part(dataset: Dataset, most: int) -> Dataset:

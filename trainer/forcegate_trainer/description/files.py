@@ -10,6 +10,7 @@ from forcegate_client.dataset import concatenate, load_dataset
 from forcegate_trainer.description.document import markdown
 from forcegate_trainer.description.plots import draw
 from forcegate_trainer.description.statistics import Statistics, describe
+from forcegate_trainer.molecules.held_out import trained_when_common
 
 __all__ = ["JSON_NAME", "MARKDOWN_NAME", "describe_files"]
 
@@ -26,7 +27,7 @@ def describe_files(paths: Sequence[str | Path], out: str | Path) -> Statistics:
             teachers, labels for a part only, a molecule in two splits.
         SettingsError: if there is no frame.
     """
-    parts = [load_dataset(path) for path in paths]
+    parts = [trained_when_common(load_dataset(path)) for path in paths]
     # A single file is described even if its splits leak, which is what its reader must be told.
     dataset = parts[0] if len(parts) == 1 else concatenate(parts)
     statistics = describe(dataset)

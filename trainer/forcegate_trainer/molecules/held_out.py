@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
+import numpy as np
 from rdkit import Chem, rdBase
 
-from forcegate_client.dataset import MoleculeTable
+from forcegate_client.dataset import Dataset, MoleculeTable, Split
 from forcegate_trainer.molecules.splits import COMMON_HEAVY_ATOMS
 
-__all__ = ["is_common", "keys_to_hold_apart"]
+__all__ = ["is_common", "keys_to_hold_apart", "trained_when_common"]
+
+
+def trained_when_common(dataset: Dataset) -> Dataset:
+    """``dataset`` with the frames of common molecules alone in training, wherever a file has them.
+
+    Files from before the rule have some of them in validation and test.
+    """
+    table = dataset.molecules
+    common = np.array([not keys_to_hold_apart(table, row) for row in range(len(table))], dtype=bool)
+    moved = common & (table.split != Split.TRAIN)
+    if not moved.any():
+        return dataset
+    split = np.where(moved, Split.TRAIN, table.split).astype(table.split.dtype)
+    return replace(dataset, molecules=replace(table, split=split))
 
 
 def keys_to_hold_apart(table: MoleculeTable, row: int) -> list[str]:

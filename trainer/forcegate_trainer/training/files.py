@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from forcegate_client.dataset import Dataset, concatenate, load_dataset
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.molecules.held_out import trained_when_common
 
 __all__ = [
     "CHECKPOINT_NAME",
@@ -27,7 +28,7 @@ def load_all(paths: tuple[str, ...]) -> Dataset:
     Raises:
         SettingsError: if one of them has no labels.
     """
-    datasets = [load_dataset(path) for path in paths]
+    datasets = [trained_when_common(load_dataset(path)) for path in paths]
     for path, dataset in zip(paths, datasets, strict=True):
         if not dataset.is_labelled:
             raise SettingsError(
