@@ -17,12 +17,14 @@ __all__ = ["is_common", "keys_to_hold_apart", "trained_when_common"]
 def trained_when_common(dataset: Dataset) -> Dataset:
     """``dataset`` with the frames of common molecules alone in training, wherever a file has them.
 
-    Files from before the rule have some of them in validation and test.
+    Files from before the rule have some of them in validation and test. Where nothing else is held
+    out, as in frames of one's own of a small molecule, they stay.
     """
     table = dataset.molecules
     common = np.array([not keys_to_hold_apart(table, row) for row in range(len(table))], dtype=bool)
     moved = common & (table.split != Split.TRAIN)
-    if not moved.any():
+    kept = set(table.split[~moved].tolist())
+    if not moved.any() or not set(table.split.tolist()) <= kept:
         return dataset
     split = np.where(moved, Split.TRAIN, table.split).astype(table.split.dtype)
     return replace(dataset, molecules=replace(table, split=split))
