@@ -11,7 +11,7 @@ from rdkit import Chem, rdBase
 from forcegate_client.dataset import Dataset, MoleculeTable, Split
 from forcegate_trainer.molecules.splits import COMMON_HEAVY_ATOMS
 
-__all__ = ["is_common", "keys_to_hold_apart", "trained_when_common"]
+__all__ = ["keys_to_hold_apart", "trained_when_common"]
 
 
 def trained_when_common(dataset: Dataset) -> Dataset:
@@ -36,11 +36,11 @@ def keys_to_hold_apart(table: MoleculeTable, row: int) -> list[str]:
     if len(keys) != len(parts):
         # Frames of one's own, which may have names that are no SMILES.
         return keys
-    return [key for key, part in zip(keys, parts, strict=True) if not is_common(part)]
+    return [key for key, part in zip(keys, parts, strict=True) if not _is_common(part)]
 
 
 @lru_cache(maxsize=65_536)
-def is_common(smiles: str) -> bool:
+def _is_common(smiles: str) -> bool:
     """Whether a molecule is so small that it is trained on whatever its hash says."""
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)

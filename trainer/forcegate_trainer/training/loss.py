@@ -7,7 +7,7 @@ from torch import Tensor
 
 from forcegate_trainer.painn.potential import Potential
 
-__all__ = ["ENERGY_KNEE", "TERMS", "energy_errors", "errors", "mean_norm", "robust"]
+__all__ = ["TERMS", "energy_errors", "errors", "mean_norm", "robust"]
 
 TERMS = ("force", "energy")
 
@@ -15,7 +15,7 @@ TERMS = ("force", "energy")
 _TIP = 1e-8
 # eV per atom. An energy's slope has the same sign for all atoms of a frame, a force's has not: as
 # a plain |error|, at the default weight, it is ten times as long as that of the forces.
-ENERGY_KNEE = 0.1
+_ENERGY_KNEE = 0.1
 # eV/Å, and eV per atom: a frame that a student explodes on is beyond, thermal ones never are.
 _LARGEST_FORCE, _LARGEST_ENERGY = 10.0, 1.0
 
@@ -39,15 +39,17 @@ def errors(
 
 def energy_errors(error: Tensor, n_atoms: Tensor) -> Tensor:
     """Of each frame, per atom, from ``error`` [B] in eV."""
-    return robust(error / n_atoms, _LARGEST_ENERGY, ENERGY_KNEE)
+    return robust(error / n_atoms, _LARGEST_ENERGY, _ENERGY_KNEE)
 
 
-def mean_norm(error: Tensor, count: Tensor, tip: float = _TIP) -> Tensor:
+def mean_norm(
+    error: Tensor, count: Tensor, tip: float = _TIP, largest: float = _LARGEST_FORCE
+) -> Tensor:
     """Sum of the norms of ``error`` [N, 3], over ``count``; ``tip`` keeps its slope finite at 0.
 
-    Beyond 10 eV/Å a norm counts by its logarithm.
+    Beyond ``largest``, 10 eV/Å for forces, a norm counts by its logarithm.
     """
-    return robust(torch.sqrt(error.square().sum(1) + tip), _LARGEST_FORCE).sum() / count
+    return robust(torch.sqrt(error.square().sum(1) + tip), largest).sum() / count
 
 
 def robust(error: Tensor, largest: float, knee: float = 0.0) -> Tensor:
