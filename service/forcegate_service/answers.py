@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from forcegate_client.checks.charges import mismatched
+from forcegate_client.checks.plausible import implausible
+from forcegate_client.columns import columns_of, finite, not_finite
 from forcegate_client.errors import ForcegateError, PredictionNotFinite, RuntimeUnavailable
 from forcegate_client.messages import Predictions, PredictResponse
 from forcegate_service.card import ModelCard
-from forcegate_service.charges import dipoles, mismatched, net_charges
-from forcegate_service.plausible import implausible
 from forcegate_service.preparation import Prepared
 from forcegate_service.runtime import ModelOutput
 from forcegate_service.scheduling.dispatcher import Answer
@@ -40,17 +41,13 @@ def failures(
     for piece, answer in zip(prepared.pieces, answers, strict=True):
         senseless = implausible(answer.output, piece.graph, version.atoms_alone, card.limits)
         told = charges[prepared.index[first : first + len(piece.graph.n_atoms)]]
-        for b, mismatch in mismatched(answer.output, piece.graph, told).items():
+        for b, mismatch in mismatched(answer.output.charges, piece.graph.n_atoms, told).items():
             found[int(prepared.index[first + b])] = mismatch
         for b, error in senseless.items():
             found[int(prepared.index[first + b])] = error
         if not answer.finite:
-            for b in np.flatnonzero(~_finite(answer.output, piece.graph.n_atoms)).tolist():
-                found[int(prepared.index[first + b])] = PredictionNotFinite(
-                    "a structure for which the model's answer is not a finite number",
-                    expected="a geometry like those the model was trained on",
-                    action="look at its geometry; other structures are not affected",
-                )
+            for b in np.flatnonzero(~finite(answer.output, piece.graph.n_atoms)).tolist():
+                found[int(prepared.index[first + b])] = not_finite()
         for b, fault in answer.faults.items():
             found[int(prepared.index[first + b])] = fault
         first += len(piece.graph.n_atoms)
@@ -121,29 +118,10 @@ def _predictions(
     if keep is not None:
         output = output.part(keep, np.repeat(keep, n_atoms))
         index, n_atoms = index[keep], n_atoms[keep]
-    forces = stress = uncertainty = novelty = charges = net_charge = dipole = None
-    if "forces" in wanted:
-        forces = output.forces
-    if "stress" in wanted:
-        stress = _stress(output.virial, batch.cells[index])
-    if "uncertainty" in wanted:
-        uncertainty = output.energy_uncertainty
-        novelty = _largest(output.atom_novelty, n_atoms)
-    if output.charges is not None and "charges" in wanted:
-        charges, net_charge = output.charges, net_charges(output.charges, n_atoms)
-    if output.charges is not None and "dipole" in wanted:
-        dipole = dipoles(output.charges, batch.select(index))
     return Predictions(
         index=index,
         n_atoms=n_atoms,
-        energy=output.energy if "energy" in wanted else None,
-        forces=forces,
-        stress=stress,
-        energy_uncertainty=uncertainty,
-        max_novelty=novelty,
-        charges=charges,
-        net_charge=net_charge,
-        dipole=dipole,
+        **columns_of(output, batch if len(index) == len(batch) else batch.select(index), wanted),
         force_uncertainty=sigma,
         problems={b: problems[b].to_problem() for b in sorted(problems)},
         warnings=_warnings(prepared, index, problems, remarks),
@@ -162,21 +140,6 @@ def _warnings(
     return found
 
 
-def _stress(virial: Float, cells: Float) -> Float:
-    """[K, 6] in eV/Å³: −virial / volume, Voigt order xx, yy, zz, yz, xz, xy."""
-    full = -virial / np.abs(np.linalg.det(cells))[:, None, None]
-    voigt: Float = full[:, [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-    return voigt
-
-
-def _largest(values: Float, counts: npt.NDArray[np.int64]) -> Float:
-    """[K]; the maximum of each run of ``values``; no run is empty."""
-    if not len(counts):
-        return np.zeros(0)
-    largest: Float = np.maximum.reduceat(values, np.cumsum(counts) - counts)
-    return largest
-
-
 def _joined(outputs: Sequence[ModelOutput], charges: bool) -> ModelOutput:
     if not outputs:
         nothing = np.zeros(0)
@@ -185,22 +148,11 @@ def _joined(outputs: Sequence[ModelOutput], charges: bool) -> ModelOutput:
     return ModelOutput.joined(outputs)
 
 
-def _finite(output: ModelOutput, n_atoms: npt.NDArray[np.int64]) -> Bool:
-    """[B]; whether everything about a structure is finite."""
-    atoms = np.isfinite(output.forces).all(axis=1) & np.isfinite(output.atom_novelty)
-    if output.charges is not None:
-        atoms &= np.isfinite(output.charges)
-    finite: Bool = np.isfinite(output.energy) & np.isfinite(output.energy_uncertainty)
-    finite &= np.isfinite(output.virial).all(axis=(1, 2))
-    finite &= np.bincount(np.repeat(np.arange(len(n_atoms)), n_atoms), ~atoms, len(n_atoms)) == 0
-    return finite
-
-
 def _unanswered(partner: Sequence[Answer], prepared: Prepared) -> list[int]:
     """The computed structures, counted from 0, for which the partner has no forces."""
     if not partner or all(answer.finite for answer in partner):
         return []
     forces = np.concatenate([answer.output.forces for answer in partner])
     counts = prepared.request.structures.n_atoms[prepared.index]
-    finite = np.isfinite(forces).all(axis=1)
-    return np.flatnonzero(~np.logical_and.reduceat(finite, np.cumsum(counts) - counts)).tolist()
+    whole = np.isfinite(forces).all(axis=1)
+    return np.flatnonzero(~np.logical_and.reduceat(whole, np.cumsum(counts) - counts)).tolist()

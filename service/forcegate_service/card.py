@@ -16,8 +16,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forcegate_client.atomic_write import write_atomically
+from forcegate_client.checks.contacts import ShortestDistances
 from forcegate_client.structures import StructureBatch
-from forcegate_service.contacts import ShortestDistances
 from forcegate_service.errors import ModelRefused
 from forcegate_service.force_uncertainty import ForcePartner
 from forcegate_service.monitoring.histograms import TrainingHistograms

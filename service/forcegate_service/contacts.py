@@ -1,112 +1,27 @@
-"""How close two atoms may come: a distance for each pair of elements.
-
-A student has seen no pair of atoms much closer than a bond, and what it answers there is no
-repulsion: chlorine pressed into carbon was pulled further in. So pairs closer than a share of the
-sum of their covalent radii are refused, unless the card says otherwise, and pairs that are hardly
-further apart are remarked on. Of 88,000 frames that teachers labelled, hot and stretched ones among
-them, none has a pair below the first share, and one in a thousand below the second.
-"""
+"""The atoms of a graph that are closer than their elements allow."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import combinations_with_replacement
-
 import numpy as np
-import numpy.typing as npt
-from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
+from forcegate_client.checks.contacts import Contacts, ShortestDistances
 from forcegate_service.graph import Graph
 from forcegate_service.subgraph import edge_vectors
 
-__all__ = ["Contact", "Contacts", "ShortestDistances"]
-
-Float = npt.NDArray[np.float64]
-
-_REFUSED = 0.70
-_REMARKED = 0.75
+__all__ = ["contacts"]
 
 
-@dataclass(frozen=True)
-class Contact:
-    """The pair of a structure that is closest for its elements; ``distance``, ``shortest`` in Å."""
-
-    pair: tuple[int, int]
-    distance: float
-    shortest: float
-
-    @property
-    def names(self) -> str:
-        """``C and Cl``."""
-        return " and ".join(chemical_symbols[number] for number in self.pair)
-
-    @property
-    def remark(self) -> str:
-        """What is said of a structure that is answered all the same."""
-        return (
-            f"{self.names} {self.distance:.3g} Å apart: hardly any structure like it was learned "
-            "from, so that energy and forces are a guess"
-        )
-
-
-@dataclass(frozen=True)
-class Contacts:
-    """Structures with a pair that is too close, and those with one that is remarkably close."""
-
-    refused: dict[int, Contact]
-    remarked: dict[int, Contact]
-
-
-class ShortestDistances:
-    """For each pair of elements, the distance (Å) below which nothing is computed."""
-
-    def __init__(self, elements: list[int], floor: float, given: Mapping[str, float]) -> None:
-        """``floor`` in Å holds for all pairs; ``given`` by pair, such as ``C-Cl``, wins over all.
-
-        Raises:
-            ValueError: if a pair is not named by two symbols.
-        """
-        # Up to the largest number: what no model knows is refused for its element.
-        radii = np.where(np.isfinite(covalent_radii), covalent_radii, 0.0)
-        sums = radii[:, None] + radii
-        self._shortest: Float = np.maximum(_REFUSED * sums, floor)
-        for name, distance in given.items():
-            pair = [atomic_numbers.get(symbol, 0) for symbol in name.split("-")]
-            if len(pair) != 2 or 0 in pair:
-                raise ValueError(f"the pair {name!r}; expected two symbols such as C-Cl")
-            self._shortest[tuple(pair)] = self._shortest[tuple(reversed(pair))] = distance
-        self._remarkable: Float = _REMARKED / _REFUSED * self._shortest
-        pairs = combinations_with_replacement(elements, 2)
-        self._farthest = max(self._remarkable[pair] for pair in pairs)
-
-    def between(self, one: int, other: int) -> float:
-        """Of two elements, by atomic number."""
-        return float(self._shortest[one, other])
-
-    def contacts(self, graph: Graph) -> Contacts:
-        """The structures of ``graph`` with atoms that are too close, and remarkably close."""
-        vectors = edge_vectors(graph)
-        vectors *= vectors
-        # No matrix product: for so many rows it would wake threads that inference needs.
-        squared = vectors[:, 0] + vectors[:, 1]
-        squared += vectors[:, 2]
-        (near,) = (squared < self._farthest**2).nonzero()
-        centers = graph.edge_index[0].take(near)
-        first = graph.atomic_numbers.take(centers)
-        second = graph.atomic_numbers.take(graph.edge_index[1].take(near))
-        distances = np.sqrt(squared.take(near))
-        ratios = distances / self._shortest.take(first * len(self._shortest) + second)
-        (close,) = (ratios < _REMARKED / _REFUSED).nonzero()
-        found = Contacts({}, {})
-        if not len(close):
-            return found
-        # Of each structure the pair that is closest for its elements, once.
-        for k in close[np.argsort(ratios[close], kind="stable")].tolist():
-            b = int(graph.structure_index[centers[k]])
-            if b in found.refused or b in found.remarked:
-                continue
-            pair = (int(min(first[k], second[k])), int(max(first[k], second[k])))
-            contact = Contact(pair, float(distances[k]), float(self._shortest[pair]))
-            (found.refused if ratios[k] < 1.0 else found.remarked)[b] = contact
-        return found
+def contacts(graph: Graph, shortest: ShortestDistances) -> Contacts:
+    """The structures of ``graph`` with atoms that are too close, and remarkably close."""
+    vectors = edge_vectors(graph)
+    vectors *= vectors
+    # No matrix product: for so many rows it would wake threads that inference needs.
+    squared = vectors[:, 0] + vectors[:, 1]
+    squared += vectors[:, 2]
+    (near,) = (squared < shortest.farthest**2).nonzero()
+    ends = graph.edge_index.take(near, axis=1)
+    return shortest.judged(
+        graph.atomic_numbers.take(ends),
+        np.sqrt(squared.take(near)),
+        graph.structure_index.take(ends[0]),
+    )

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from forcegate_client.checks.structures import Problems
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
 from forcegate_client.messages import PredictRequest
 from forcegate_client.wire import decode_request, encode_response
@@ -41,7 +42,6 @@ from forcegate_service.scheduling.loop_lag import LoopLag
 from forcegate_service.scheduling.version import ServedVersion
 from forcegate_service.serving import Reloaded, Serving
 from forcegate_service.settings import Settings
-from forcegate_service.validation import Problems
 from forcegate_service.xyz_request import read_xyz
 
 __all__ = ["Gateway"]

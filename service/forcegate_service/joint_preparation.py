@@ -14,14 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forcegate_client.checks.composition import composition_warnings
+from forcegate_client.checks.structures import check_structures
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
-from forcegate_service.composition import composition_warnings
+from forcegate_service.contacts import contacts
 from forcegate_service.graph import Graph, build_graph
 from forcegate_service.preparation import Prepared
 from forcegate_service.scheduling.version import ServedVersion
 from forcegate_service.settings import Settings
-from forcegate_service.validation import check_structures
 
 __all__ = ["JointPreparation"]
 
@@ -148,8 +149,8 @@ def _prepare_all(
     if check_structures(batch, card, ()):
         return None
     graph = build_graph(batch, *card.reach)
-    contacts = card.shortest_distances.contacts(graph)
-    if contacts.refused:
+    near = contacts(graph, card.shortest_distances)
+    if near.refused:
         return None
     graphs = _cut(graph, [len(request.structures) for request in requests])
     if any(
@@ -157,7 +158,7 @@ def _prepare_all(
     ) or version.limit.too_large(graph):
         return None
     warnings = composition_warnings(batch)
-    for b, contact in contacts.remarked.items():
+    for b, contact in near.remarked.items():
         warnings.setdefault(b, []).append(contact.remark)
     graph_s = (time.perf_counter() - started) / len(requests)
     prepared = []

@@ -9,6 +9,7 @@ import numpy as np
 from ase import data as elements
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
+from forcegate_client.checks.structures import Problems
 from forcegate_client.errors import InvalidStructure, UnprocessableRequest
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
@@ -16,7 +17,6 @@ from forcegate_service.json_body import JSONBounds, read_object, shown
 from forcegate_service.json_errors import explain
 from forcegate_service.preparation import check_size
 from forcegate_service.settings import Settings
-from forcegate_service.validation import Problems
 
 __all__ = ["PredictBody", "StructureBody", "Vector", "read_json"]
 

@@ -8,24 +8,25 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from forcegate_client.checks.composition import composition_warnings
+from forcegate_client.checks.contacts import too_close
+from forcegate_client.checks.structures import (
+    Problems,
+    check_properties,
+    check_structures,
+    without,
+)
 from forcegate_client.errors import InvalidStructure, PayloadTooLarge
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_service.card import ModelCard
-from forcegate_service.composition import composition_warnings
-from forcegate_service.contacts import Contact
+from forcegate_service.contacts import contacts
 from forcegate_service.crowding import crowded, estimate_edges
 from forcegate_service.graph import build_graph
 from forcegate_service.pairs import count_open_pairs
 from forcegate_service.scheduling.batch_limit import BatchLimit, Demand, Piece
 from forcegate_service.settings import MIB, Settings
 from forcegate_service.subgraph import keep_structures
-from forcegate_service.validation import (
-    Problems,
-    check_properties,
-    check_structures,
-    without,
-)
 
 __all__ = ["Preparation", "Prepared", "check_size", "prepare"]
 
@@ -135,18 +136,18 @@ class Preparation:
         self._edges += graph.n_edges + (graph.n_pairs or 0)
         if self._edges > self._settings.max_edges:
             raise _too_many_pairs(self._edges, self._settings)
-        contacts = self._card.shortest_distances.contacts(graph)
-        for b, contact in contacts.remarked.items():
+        near = contacts(graph, self._card.shortest_distances)
+        for b, contact in near.remarked.items():
             self._remarks[int(chunk[b])] = contact.remark
         too_large = self._limit.too_large(graph)
-        if refused := too_large.keys() | contacts.refused.keys():
+        if refused := too_large.keys() | near.refused.keys():
             self._keep[chunk[list(refused)]] = False
             graph = keep_structures(graph, self._keep[chunk])
             for b in refused:
                 index = int(self._index[chunk[b]])
                 self._problems[index] = (
-                    _too_close(contacts.refused[b], index)
-                    if b in contacts.refused
+                    near.refused[b].error(index)
+                    if b in near.refused
                     else _too_demanding(too_large[b], self._limit, index)
                 )
             _raise_first(self._request, self._problems)
@@ -205,7 +206,7 @@ def _too_crowded(batch: StructureBatch, card: ModelCard, problems: Problems) -> 
     flags = crowded(usable, card.minimum_distance)
     expected = f"distances of at least {card.minimum_distance:g} Å"
     received = "two atoms, periodic images included, all but on top of each other"
-    return {b: _close(received, expected, b) for b in index[flags].tolist()}
+    return {b: too_close(received, expected, b) for b in index[flags].tolist()}
 
 
 def _check_pairs(batch: StructureBatch, card: ModelCard, settings: Settings) -> None:
@@ -225,24 +226,6 @@ def _may_be_dense(batch: StructureBatch) -> bool:
 def _raise_first(request: PredictRequest, problems: Problems) -> None:
     if problems and request.on_error == "raise":
         raise problems[min(problems)]
-
-
-def _too_close(contact: Contact, structure: int) -> InvalidStructure:
-    return _close(
-        f"{contact.names} {contact.distance:.3g} Å apart (periodic images included)",
-        f"distances of at least {contact.shortest:.3g} Å between them",
-        structure,
-    )
-
-
-def _close(received: str, expected: str, structure: int) -> InvalidStructure:
-    return InvalidStructure(
-        received,
-        expected=expected,
-        action="check for overlapping atoms, the unit of the positions and the cell",
-        code="atoms_too_close",
-        structure=structure,
-    )
 
 
 def _too_demanding(demand: Demand, limit: BatchLimit, structure: int) -> InvalidStructure:

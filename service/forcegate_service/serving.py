@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
+from forcegate_service.atoms_alone import atomic_energies
 from forcegate_service.card import MEASURED, ModelCard
 from forcegate_service.errors import ModelAbsent, ModelRefused
 from forcegate_service.loading import (
@@ -22,7 +23,6 @@ from forcegate_service.loading import (
     warm_up_graphs,
 )
 from forcegate_service.metrics import Metrics
-from forcegate_service.plausible import atomic_energies
 from forcegate_service.promotion import Default, Promotion, PromotionRefused, read_promotion
 from forcegate_service.registry import Policy, Refusal, Registry
 from forcegate_service.runtime import RuntimeLoader

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 from ase import Atoms
 
+from forcegate_client.checks.structures import Problems
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import (
     InvalidStructure,
@@ -29,7 +30,6 @@ from forcegate_client.reading.xyz import parse_frame, xyz_records
 from forcegate_client.structures import StructureBatch
 from forcegate_service.preparation import check_size
 from forcegate_service.settings import Settings
-from forcegate_service.validation import Problems
 
 __all__ = ["read_xyz"]
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from forcegate_client.checks.plausible import implausible
 from forcegate_client.dataset import Dataset, load_dataset
+from forcegate_service.atoms_alone import atomic_energies
 from forcegate_service.card import ModelCard
+from forcegate_service.contacts import contacts
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.graph import build_graph
-from forcegate_service.plausible import atomic_energies, implausible
 from forcegate_service.runtime import ModelOutput
 from forcegate_trainer.card_limits import limits_of
 from forcegate_trainer.training.frames import structures_of
@@ -36,7 +38,7 @@ def test_an_exported_card_allows_every_label_and_not_ten_times_as_much(
     apart = np.add.reduceat(alone[learned.atomic_numbers], first)
     said = runtime.evaluate(graph)._replace(energy=learned.energies, forces=learned.forces)
     assert not implausible(said, graph, alone, card.limits)
-    assert not card.shortest_distances.contacts(graph).refused
+    assert not contacts(graph, card.shortest_distances).refused
 
     def refused(energy: float, force: float) -> int:
         moved = apart + energy * (learned.energies - apart)

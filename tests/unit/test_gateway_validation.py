@@ -11,15 +11,15 @@ from ase.build import bulk, fcc111, graphene, molecule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forcegate_client.checks.cells import check_cells
+from forcegate_client.checks.composition import composition_warnings
+from forcegate_client.checks.structures import check_structures
 from forcegate_client.structures import StructureBatch
 from forcegate_service.card import ModelCard
-from forcegate_service.cells import check_cells
-from forcegate_service.composition import composition_warnings
 from forcegate_service.crowding import crowded, estimate_edges
 from forcegate_service.fake import write_fake_model
 from forcegate_service.graph import build_graph
 from forcegate_service.subgraph import edge_vectors
-from forcegate_service.validation import check_structures
 
 CUTOFF, MINIMUM_DISTANCE = 5.0, 0.4
 

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from ase.data import chemical_symbols
 
+from forcegate_client.checks.contacts import ShortestDistances
 from forcegate_client.dataset import Dataset
 from forcegate_service.card import Limits
-from forcegate_service.contacts import ShortestDistances
 from forcegate_service.graph import build_graph
 from forcegate_service.subgraph import edge_vectors
 from forcegate_trainer.reporting import Tell, tell_nobody

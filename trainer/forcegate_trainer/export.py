@@ -16,6 +16,7 @@ import torch
 
 from forcegate_client.dataset import Dataset
 from forcegate_client.messages import UNITS
+from forcegate_service.atoms_alone import atomic_energies
 from forcegate_service.card import (
     ENGINE_NAME,
     MODEL_NAME,
@@ -28,7 +29,6 @@ from forcegate_service.card import (
 from forcegate_service.embedded import EmbeddedRuntime, tensors_of
 from forcegate_service.graph import build_graph
 from forcegate_service.pairs import PAIR_CUTOFF
-from forcegate_service.plausible import atomic_energies
 from forcegate_service.program import export_program
 from forcegate_service.triton.repository import update_triton_files
 from forcegate_trainer.add_weights import check_weights

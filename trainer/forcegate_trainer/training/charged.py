@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from forcegate_client.checks.charges import MOST_MISSING
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import segments
-from forcegate_service.charges import MOST_MISSING
 from forcegate_service.pairs import PairList, find_pairs
 from forcegate_trainer.painn.charged_potential import ChargedPotential
 from forcegate_trainer.training.frames import ChargeTargets, FrameBatch

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from forcegate_client.checks.composition import composition_warnings
 from forcegate_client.structures import StructureBatch
-from forcegate_service.composition import composition_warnings
 from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.reports.tables import number, table

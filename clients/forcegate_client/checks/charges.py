@@ -8,8 +8,6 @@ from ase.data import atomic_masses
 
 from forcegate_client.errors import InvalidStructure
 from forcegate_client.structures import StructureBatch
-from forcegate_service.graph import Graph
-from forcegate_service.runtime import ModelOutput
 
 __all__ = ["MOST_MISSING", "dipoles", "mismatched", "net_charges"]
 
@@ -28,15 +26,15 @@ def net_charges(charges: Float, n_atoms: Int) -> Float:
     return sums
 
 
-def mismatched(output: ModelOutput, graph: Graph, told: Int) -> dict[int, InvalidStructure]:
-    """The structures of ``graph`` that have another net charge than they were sent with, by index.
+def mismatched(charges: Float | None, n_atoms: Int, told: Int) -> dict[int, InvalidStructure]:
+    """The structures that have another net charge than they were sent with, by index.
 
-    A network sees bonds, and knows an ammonium or a carboxylate by them. ``told`` [B] are the net
-    charges that the request names.
+    A network sees bonds, and knows an ammonium or a carboxylate by them. ``charges`` [N] in e are
+    those it answers with, if it knows any; ``told`` [B] are the net charges that the request names.
     """
-    if output.charges is None:
+    if charges is None:
         return {}
-    found = net_charges(output.charges, graph.n_atoms)
+    found = net_charges(charges, n_atoms)
     # A sum that is not finite is another error.
     wrong = np.abs(found - told) > MOST_MISSING
     if not np.count_nonzero(wrong):

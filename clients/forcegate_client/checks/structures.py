@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 from ase.data import chemical_symbols
 
+from forcegate_client.checks.cells import check_cells
 from forcegate_client.errors import InvalidStructure, UnprocessableRequest
 from forcegate_client.messages import PROPERTIES
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import ModelCard
-from forcegate_service.cells import check_cells
 
-__all__ = ["Problems", "check_properties", "check_structures", "without"]
+__all__ = ["Known", "Problems", "check_properties", "check_structures", "without"]
 
 # Structure index → what is wrong with it.
 Problems = dict[int, InvalidStructure]
@@ -33,7 +32,24 @@ _OF_CHARGES = frozenset({"charges", "dipole"})
 MAX_COORDINATE = 1e6
 
 
-def check_properties(properties: Sequence[str], card: ModelCard) -> None:
+class Known(Protocol):
+    """What a model's card says of the structures that it takes; ``charges``: whether of ions."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def elements(self) -> Sequence[int]: ...
+    @property
+    def cutoff(self) -> float: ...
+    @property
+    def minimum_distance(self) -> float: ...
+    @property
+    def charges(self) -> bool: ...
+
+
+def check_properties(properties: Sequence[str], card: Known) -> None:
     """Raise unless the model of ``card`` has all ``properties``, and there is at least one.
 
     Raises:
@@ -59,7 +75,7 @@ def check_properties(properties: Sequence[str], card: ModelCard) -> None:
             )
 
 
-def check_structures(batch: StructureBatch, card: ModelCard, properties: Sequence[str]) -> Problems:
+def check_structures(batch: StructureBatch, card: Known, properties: Sequence[str]) -> Problems:
     """The first problem of each structure that has one; distances come later, with the graph."""
     problems: Problems = {}
     checks = [_atoms, _elements, _electrons]
@@ -118,7 +134,7 @@ def _owners(batch: StructureBatch, bad_atoms: Bool) -> Bool:
     return owners
 
 
-def _atoms(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]:
+def _atoms(batch: StructureBatch, card: Known) -> Iterator[InvalidStructure]:
     return _each(
         batch.n_atoms == 0,
         "no_atoms",
@@ -126,7 +142,7 @@ def _atoms(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]
     )
 
 
-def _elements(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]:
+def _elements(batch: StructureBatch, card: Known) -> Iterator[InvalidStructure]:
     # Numbers that no table holds fall on entries that are never set.
     bad = _unknown(tuple(card.elements)).take(batch.atomic_numbers, mode="clip")
     if not np.count_nonzero(bad):
@@ -162,7 +178,7 @@ def _within(lengths: npt.NDArray[np.float64]) -> bool:
     return int(np.count_nonzero(np.abs(lengths) <= MAX_COORDINATE)) == lengths.size
 
 
-def _finite(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]:
+def _finite(batch: StructureBatch, card: Known) -> Iterator[InvalidStructure]:
     bad_atoms = _any_in_row(~np.isfinite(batch.positions))
     bad_cells = _any_in_row(~np.isfinite(batch.cells))
 
@@ -181,7 +197,7 @@ def _finite(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure
     return _each(_owners(batch, bad_atoms) | bad_cells, "not_finite", describe)
 
 
-def _range(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]:
+def _range(batch: StructureBatch, card: Known) -> Iterator[InvalidStructure]:
     bad_atoms = _any_in_row(np.abs(batch.positions) > MAX_COORDINATE)
     bad = _owners(batch, bad_atoms) | _any_in_row(np.abs(batch.cells) > MAX_COORDINATE)
     return _each(
@@ -195,7 +211,7 @@ def _range(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]
     )
 
 
-def _electrons(batch: StructureBatch, card: ModelCard) -> Iterator[InvalidStructure]:
+def _electrons(batch: StructureBatch, card: Known) -> Iterator[InvalidStructure]:
     if not card.charges and np.count_nonzero(batch.charges):
         yield from _each(
             batch.charges != 0,

@@ -7,47 +7,59 @@ hard it can be pulled; what is beyond is no prediction.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.errors import PredictionImplausible
-from forcegate_client.structures import StructureBatch
-from forcegate_service.card import Limits
-from forcegate_service.graph import Graph, build_graph
-from forcegate_service.isolation import evaluate_isolated
-from forcegate_service.runtime import LoadedRuntime, ModelOutput
 
-__all__ = ["atomic_energies", "implausible"]
+__all__ = ["Answered", "Atoms", "Bounds", "implausible"]
 
 Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
 
 
-def atomic_energies(runtime: LoadedRuntime) -> Float:
-    """[Z + 1] in eV: what the model answers for each of its elements alone, 0 for all others.
+class Answered(Protocol):
+    """What is judged of an answer: ``energy`` [B] in eV, ``forces`` [N, 3] in eV/Å."""
 
-    NaN where it fails: of structures with such an atom only the forces are judged.
-    """
-    card = runtime.card
-    size = len(card.elements)
-    alone = StructureBatch.from_arrays([1] * size, card.elements, np.zeros((size, 3)))
-    energies = np.zeros(max(card.elements) + 1)
-    output, _ = evaluate_isolated(runtime, build_graph(alone, *card.reach))
-    energies[card.elements] = output.energy
-    return energies
+    @property
+    def energy(self) -> Float: ...
+    @property
+    def forces(self) -> Float: ...
+
+
+class Atoms(Protocol):
+    """The structures that were asked about: ``n_atoms`` [B], ``atomic_numbers`` [N]."""
+
+    @property
+    def n_atoms(self) -> Int: ...
+    @property
+    def atomic_numbers(self) -> Int: ...
+
+
+class Bounds(Protocol):
+    """What an answer does not exceed, eV per atom and eV/Å."""
+
+    @property
+    def energy_per_atom(self) -> float: ...
+    @property
+    def force(self) -> float: ...
 
 
 def implausible(
-    output: ModelOutput, graph: Graph, atoms_alone: Float, limits: Limits
+    output: Answered, atoms: Atoms, atoms_alone: Float, limits: Bounds
 ) -> dict[int, PredictionImplausible]:
-    """The structures of ``graph`` whose answer is outside ``limits``, by their index in it.
+    """The structures of ``atoms`` whose answer is outside ``limits``, by their index in it.
 
-    ``atoms_alone`` are the ``atomic_energies``.
+    ``atoms_alone`` [Z + 1] in eV is what the model answers for an atom alone, by atomic number; of
+    structures with one for which it is NaN only the forces are judged.
     """
-    first = graph.n_atoms.cumsum()
-    first -= graph.n_atoms
-    apart = np.add.reduceat(atoms_alone.take(graph.atomic_numbers), first)
+    first = atoms.n_atoms.cumsum()
+    first -= atoms.n_atoms
+    apart = np.add.reduceat(atoms_alone.take(atoms.atomic_numbers), first)
     bound = np.abs(output.energy - apart)
-    bound /= graph.n_atoms
+    bound /= atoms.n_atoms
     largest = np.maximum.reduce(np.abs(output.forces), axis=None)
     # No force is longer than √3 times its largest component: mostly nothing more is to be done.
     if np.maximum.reduce(bound) <= limits.energy_per_atom and largest <= limits.force / 2.0:
@@ -59,7 +71,7 @@ def implausible(
     }
 
 
-def _error(energy: float, bound: float, force: float, limits: Limits) -> PredictionImplausible:
+def _error(energy: float, bound: float, force: float, limits: Bounds) -> PredictionImplausible:
     if bound > limits.energy_per_atom:
         received = f"an energy of {energy:.3g} eV, {bound:.3g} eV per atom from that of its atoms"
         expected = f"at most {limits.energy_per_atom:g} eV per atom"
