@@ -6,6 +6,7 @@ charges and how far to trust them, ``integrate`` moves atoms, and
 """
 
 from forcegate_engine.arrays import Evaluation
+from forcegate_engine.contacts import closest_pairs
 from forcegate_engine.dynamics import Motion, integrate
 from forcegate_engine.errors import EngineError
 from forcegate_engine.library import kernels
@@ -18,6 +19,7 @@ __all__ = [
     "Minimum",
     "Model",
     "Motion",
+    "closest_pairs",
     "integrate",
     "kernels",
     "relax",
