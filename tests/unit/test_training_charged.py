@@ -217,6 +217,15 @@ def test_training_makes_every_error_smaller(tmp_path: Path) -> None:
     _exported_alike(tmp_path)
 
 
+def test_an_error_may_weigh_nothing(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "data.h5", labelled_by(model_of(), frames_of()))
+    config = small_config(tmp_path / "data.h5", epochs=1, architecture=SHAPE)
+    for name in ("charge_weight", "net_charge_weight", "interaction_weight"):
+        fit(replace(config, **{name: 0.0}), tmp_path / name, lambda step, total, known: None)
+        row = json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1])
+        assert np.isfinite(row["loss"])
+
+
 def _exported_alike(folder: Path) -> None:
     """The run's student answers as before once it is exported, loaded and warmed up."""
     version = export(folder / "run", folder / "models")

@@ -101,7 +101,7 @@ def fit_command(
     interaction_weight: Annotated[
         float,
         typer.Option(min=0, help="Per eV, of complexes.", rich_help_panel=_CHARGES),
-    ] = 5.0,
+    ] = 1.0,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes; each takes one core.", rich_help_panel=_WHERE)
     ] = 1,

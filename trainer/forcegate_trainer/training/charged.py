@@ -32,6 +32,9 @@ CHARGED_TERMS = ("charge", "net_charge", "interaction")
 # e: a net charge counts by its square. All atoms of a molecule pull it the same way, so that as an
 # absolute error, however small, it drowned the forces.
 _NET_CHARGE_KNEE = 1.0
+# eV: what a complex gains is a difference of two energies of all its atoms, and its slope ten times
+# as long as that of all forces of the batch.
+_INTERACTION_KNEE = 0.3
 # e and eV: beyond it errors count by their logarithm.
 _LARGEST = 1.0
 
@@ -133,7 +136,7 @@ def charged_errors(
     answered = torch.zeros_like(energies).index_add(0, inputs[4][:n_atoms], refused) == 0.0
     energy_error = energy_errors(predicted[:n_frames] - energies, inputs[5][:n_frames])
     gained = predicted.index_select(0, targets.complex) - predicted[n_frames:]
-    gain_error = robust(gained - targets.interaction, _LARGEST)
+    gain_error = robust(gained - targets.interaction, _LARGEST, _INTERACTION_KNEE)
     gain_error = gain_error * answered.index_select(0, targets.complex)
     return torch.stack([
         mean_norm(predicted_forces[:n_atoms] - forces, whole[0]),

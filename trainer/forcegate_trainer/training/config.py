@@ -73,7 +73,7 @@ class FitConfig:
     start: Start | None = None
     charge_weight: float = 2.0
     net_charge_weight: float = 0.2
-    interaction_weight: float = 5.0
+    interaction_weight: float = 1.0
     extra: ExtraFrames | None = None
     distillation: Distillation | None = None
 

@@ -56,9 +56,13 @@ class TrainingStep:
     ) -> None:
         self.model = model
         self.device = model.reference_energies.device
-        weights = config.distillation.weights if config.distillation else config.charge_weights
-        self._names = [*TERMS, *(name for name, weight in weights.items() if weight)]
-        self._weights = [weights[name] for name in self._names[len(TERMS) :]]
+        weights = config.charge_weights
+        if config.distillation is not None:
+            # A hint that weighs nothing is not computed; errors of charges come in one piece.
+            hints = config.distillation.weights
+            weights = {name: weight for name, weight in hints.items() if weight}
+        self._names = [*TERMS, *weights]
+        self._weights = list(weights.values())
         self.feature_map: nn.Linear | None = None
         if mentor_features is not None and isinstance(model, Potential):
             self.feature_map = feature_map(model, mentor_features).to(self.device)
