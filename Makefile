@@ -19,12 +19,12 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # Everything by version and hash but torch, whose build is chosen by PIP_ARGS (docs/supply-chain.md).
-$(VENV)/.installed: pyproject.toml clients/pyproject.toml engine/pyproject.toml constraints.txt requirements/dev.txt
+$(VENV)/.installed: pyproject.toml clients/pyproject.toml engine/pyproject.toml models/pyproject.toml constraints.txt requirements/dev.txt
 	@$(PYTHON) -c 'import sys; (3, 11, 5) <= sys.version_info < (3, 15) or sys.exit("$(PYTHON) is Python %d.%d.%d, and 3.11 (from 3.11.5 on) to 3.14 are supported; name another one: make install PYTHON=/path/to/python" % sys.version_info[:3])'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
 	$(PIP_INSTALL) -c constraints.txt torch
-	$(PIP_INSTALL) --no-deps --no-build-isolation -e clients -e engine -e .
+	$(PIP_INSTALL) --no-deps --no-build-isolation -e clients -e engine -e models -e .
 	@touch $@
 
 # Without the library there is nothing to evaluate students with, and a change of its sources is one
@@ -102,10 +102,10 @@ extra_of_gateway-embedded := embedded
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11.5 --generate-hashes \
 	--no-annotate --constraints constraints.txt --custom-compile-command 'make lock' \
 	--no-emit-package forcegate --no-emit-package forcegate-client \
-	--no-emit-package forcegate-engine --no-emit-package torch
+	--no-emit-package forcegate-engine --no-emit-package forcegate-models --no-emit-package torch
 
 $(LOCKS): requirements-of-%:
-	printf '%s\n' './clients[data]' './engine' '.[$(call extra,$*)]' hatchling editables \
+	printf '%s\n' './clients[data]' './engine' './models' '.[$(call extra,$*)]' hatchling editables \
 		| $(COMPILE) - --output-file requirements/$*.txt
 
 .PHONY: $(LOCKS) $(SBOMS)

@@ -17,55 +17,49 @@ from forcegate_client.connection import Timeouts
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import DigestChanged
 from forcegate_client.messages import Predictions, PredictResponse
+from forcegate_client.potential import Potential
 from forcegate_client.retry import PATIENT, RetryPolicy
 from forcegate_client.structures import StructureBatch
 
-__all__ = ["RemoteCalculator"]
+__all__ = ["ModelCalculator", "RemoteCalculator"]
 
 logger = logging.getLogger("forcegate")
 
 
-class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type information
-    """Energy (eV), forces (eV/Å) and stress (eV/Å³, Voigt, tension positive) from a server.
+class ModelCalculator(Calculator):  # type: ignore[misc]  # ASE has no type information
+    """Energy (eV), forces (eV/Å) and stress (eV/Å³, Voigt, tension positive) from ``client``.
 
-    One round trip per step fetches energy, forces and, with three-dimensional periodicity, stress.
+    A step fetches energy, forces and, with three-dimensional periodicity, stress at once.
     Charges (e) and the dipole (e·Å, about the centre of mass; of what is not periodic) are fetched
     when they are asked for, and are an error with models that have none. Without ``version`` the
-    server's choice at the first step is kept for the life of the calculator. ``digest`` pins the
+    choice at the first step is kept for the life of the calculator. ``digest`` pins the
     weights from the start; otherwise those that answered first are expected ever after. With
     ``uncertainty=True``, ``energy_uncertainty`` (eV) and ``max_novelty`` are those of the last
     calculation; ``results`` has no names but ASE's, so that every tool of ASE takes it. Charge and
     multiplicity are those of ``electrons_of``.
 
-    While a server that has answered before is away, the calculator waits for it, for days if need
-    be, and logs so once a minute; ``retry`` sets other rules. Give ``client`` to share one. It logs
-    once for what validation rejected the model; with ``use`` (``md``, ``relax``, ``screening``)
-    only if it is that, and with an empty one not at all.
+    It logs once for what validation rejected the model; with ``use`` (``md``, ``relax``,
+    ``screening``) only if it is that, and with an empty one not at all.
     """
 
     implemented_properties: ClassVar[list[str]] = [
         *("energy", "free_energy", "forces", "stress", "charges", "dipole")
     ]
+    # Whether nobody else has what it asks.
+    _owns_client = False
 
     def __init__(
         self,
-        url: str | None = None,
-        model: str = "painn_base",
+        client: Potential,
+        model: str,
         version: str | int | None = None,
         *,
-        api_key: str | None = None,
-        allow_plain_http: bool | None = None,
         digest: str | None = None,
         uncertainty: bool = False,
-        timeouts: Timeouts | None = None,
-        retry: RetryPolicy = PATIENT,
-        client: Client | None = None,
         use: str | None = None,
     ) -> None:
         super().__init__()
-        self.client = client or Client(
-            url, api_key, allow_plain_http=allow_plain_http, timeouts=timeouts, retry=retry
-        )
+        self.client = client
         self.model = model
         self.version = None if version is None else str(version)
         self.digest = digest
@@ -79,7 +73,6 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
         self._batch: StructureBatch | None = None
         self._batch_rest: tuple[object, ...] = ()
         self._warned: set[str] = set()
-        self._owns_client = client is None
 
     def close(self) -> None:
         """Close the connection, unless the client was given."""
@@ -168,6 +161,37 @@ class RemoteCalculator(Calculator):  # type: ignore[misc]  # ASE has no type inf
             if text not in self._warned:
                 self._warned.add(text)
                 logger.warning("%s %s: %s", response.model, response.version, text)
+
+
+class RemoteCalculator(ModelCalculator):
+    """``ModelCalculator`` of a server, at one round trip a step.
+
+    While a server that has answered before is away, it waits for it, for days if need be, and logs
+    so once a minute; ``retry`` sets other rules. Give ``client`` to share one.
+    """
+
+    client: Client
+
+    def __init__(
+        self,
+        url: str | None = None,
+        model: str = "painn_base",
+        version: str | int | None = None,
+        *,
+        api_key: str | None = None,
+        allow_plain_http: bool | None = None,
+        digest: str | None = None,
+        uncertainty: bool = False,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy = PATIENT,
+        client: Client | None = None,
+        use: str | None = None,
+    ) -> None:
+        asked = client or Client(
+            url, api_key, allow_plain_http=allow_plain_http, timeouts=timeouts, retry=retry
+        )
+        super().__init__(asked, model, version, digest=digest, uncertainty=uncertainty, use=use)
+        self._owns_client = client is None
 
 
 def _bits(atoms: Atoms, name: str) -> bytes | None:

@@ -19,6 +19,7 @@ __all__ = [
     "MalformedRequest",
     "MethodNotAllowed",
     "ModelNotFound",
+    "ModelRefused",
     "NotAcceptable",
     "OutputUnwritable",
     "PayloadTooLarge",
@@ -251,6 +252,13 @@ class WrongAnswer(ForcegateError):
 
     default_code = "answer_mismatch"
     title = "The answer does not belong to the question"
+
+
+class ModelRefused(ForcegateError):
+    """A model version that must not be used: its files do not match its card."""
+
+    default_code = "model_refused"
+    title = "The model is refused"
 
 
 class OutputUnwritable(ForcegateError):

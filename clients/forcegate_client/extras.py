@@ -19,6 +19,7 @@ _PACKAGES = {
     "data": ("h5py",),
     "screening": ("h5py", "matplotlib", "pyarrow"),
     "chem": ("rdkit",),
+    "local": ("forcegate_engine", "forcegate_models"),
 }
 
 
@@ -57,8 +58,19 @@ def install_command(extra: str) -> str:
     """
     source = _installed_from()
     if source is None:
-        return f"pip install './clients[{extra}]' in a checkout of forcegate"
-    return f"pip install '{source}[{extra}]'"
+        beside = "./engine ./models " if extra == "local" else ""
+        return f"pip install {beside}'./clients[{extra}]' in a checkout of forcegate"
+    named = [str(path) for path in _beside(source)] if extra == "local" else []
+    return f"pip install {' '.join([*named, repr(f'{source}[{extra}]')])}"
+
+
+def _beside(source: Path) -> list[Path]:
+    """The other distributions of local use, where they lie beside the client's."""
+    if source.is_dir():
+        found = [source.parent / name for name in ("engine", "models")]
+        return [path for path in found if (path / "pyproject.toml").is_file()]
+    names = ("forcegate_engine", "forcegate_models")
+    return [path for name in names for path in sorted(source.parent.glob(f"{name}-*.whl"))[-1:]]
 
 
 def _installed_from() -> Path | None:

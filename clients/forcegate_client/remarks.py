@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from forcegate_client.client import Client
 from forcegate_client.errors import Forbidden, ModelNotFound
+from forcegate_client.potential import Potential
 
 __all__ = ["Judge", "judge_of", "verdict_remark"]
 
@@ -59,7 +59,7 @@ class Judge:
 
 
 def judge_of(
-    client: Client, model: str, version: str, digest: str, status: Mapping[str, str]
+    client: Potential, model: str, version: str, digest: str, status: Mapping[str, str]
 ) -> Judge:
     """Ask the server for the card of the version that answers.
 

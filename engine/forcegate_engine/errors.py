@@ -1,7 +1,7 @@
 """What the engine refuses, and why.
 
 Every message says what was received and what was expected. ``structure`` is the index of the first
-structure that is to blame, None where it is none of them.
+structure that is to blame, None where it is none of them; ``reason`` is the message without it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class EngineError(Exception):
 
     def __init__(self, message: str, structure: int | None = None) -> None:
         super().__init__(message if structure is None else f"structure {structure}: {message}")
+        self.reason = message
         self.structure = structure
 
 

@@ -7,7 +7,6 @@ file runs.
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -16,12 +15,23 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forcegate_client.atomic_write import write_atomically
+from forcegate_client.card import (
+    CARD_NAME,
+    ENGINE_NAME,
+    MEASURED,
+    MODEL_NAME,
+    PAIR_CUTOFF,
+    USES,
+    card_digest,
+    content_digest,
+    fit_for_something,
+)
 from forcegate_client.checks.contacts import ShortestDistances
+from forcegate_client.checks.plausible import MOST_ENERGY_PER_ATOM, MOST_FORCE
 from forcegate_client.structures import StructureBatch
 from forcegate_service.errors import ModelRefused
 from forcegate_service.force_uncertainty import ForcePartner
 from forcegate_service.monitoring.histograms import TrainingHistograms
-from forcegate_service.pairs import PAIR_CUTOFF
 
 __all__ = [
     "CARD_NAME",
@@ -41,21 +51,13 @@ __all__ = [
     "file_digest",
 ]
 
-CARD_NAME = "model_card.json"
-MODEL_NAME = "model.pt"
 PROGRAM_NAME = "model.pt2"
-ENGINE_NAME = "model.safetensors"
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-# What a version is used for.
-USES = ("md", "relax", "screening", "periodic")
 # What validation decides: the uses, and what a use of some structures needs.
 Judged = Literal["md", "relax", "screening", "torsion", "binding", "ions", "periodic"]
 VERDICTS: tuple[Judged, ...] = get_args(Judged)
-
-# What is found out about a version once it is made, and may change while it is served.
-MEASURED = ("status", "metrics", "histograms")
 
 Approval = Literal["approved", "caution", "rejected", "not_validated"]
 
@@ -90,14 +92,13 @@ class Limits(BaseModel):
     and those of its atoms alone; ``force`` (eV/Å) the largest on an atom; ``minimum_distances`` (Å)
     are those of pairs of elements, such as ``C-Cl``, that the radii of the two are not good for.
 
-    Without a word in the card they are ten times what structures are learned from: no molecule is
-    bound by more than ten eV per atom, and forces above 30 eV/Å are not labelled.
+    Without a word in the card they are ten times what structures are learned from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    energy_per_atom: Positive = 30.0
-    force: Positive = 300.0
+    energy_per_atom: Positive = MOST_ENERGY_PER_ATOM
+    force: Positive = MOST_FORCE
     minimum_distances: dict[str, Positive] = {}
 
 
@@ -166,14 +167,8 @@ class ModelCard(BaseModel):
 
     @cached_property
     def card_digest(self) -> str:
-        """The identity of the version: a sha256 of all that its answers depend on.
-
-        That is every field, the digests of its files included, but for what is measured of it:
-        ``MEASURED``. A field that a card leaves at its default does not count, so that a new kind
-        of field changes no card of before.
-        """
-        content = self.model_dump(mode="json", exclude=set(MEASURED), exclude_defaults=True)
-        return content_digest(json.dumps(content, sort_keys=True).encode())
+        """The identity of the version: a sha256 of all that its answers depend on."""
+        return card_digest(self.model_dump(mode="json"))
 
     @classmethod
     def load(cls, folder: Path) -> ModelCard:
@@ -204,11 +199,8 @@ class ModelCard(BaseModel):
 
     @property
     def fit_for_something(self) -> bool:
-        """Whether validation approved the version for any of ``USES``, be it with caution.
-
-        What else it was measured for, such as ``binding`` or ``ions``, is no use of its own.
-        """
-        return any(self.status.get(use) in ("approved", "caution") for use in USES)
+        """Whether validation approved the version for any of ``USES``, be it with caution."""
+        return fit_for_something(self.status)
 
     def verify(self, folder: Path) -> None:
         """Compare the files in ``folder`` with the digests of this card.
@@ -255,11 +247,6 @@ def _changed(path: Path, received: str, expected: str) -> ModelRefused:
         expected=expected,
         action="restore the exported file; weights that change get a new version",
     )
-
-
-def content_digest(content: bytes) -> str:
-    """``sha256:…`` of ``content``."""
-    return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
 def file_digest(path: Path) -> str:

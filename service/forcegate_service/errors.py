@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forcegate_client.errors import ForcegateError, RuntimeUnavailable
+from forcegate_client.errors import ForcegateError, ModelRefused, RuntimeUnavailable
 
 __all__ = [
     "CompilationFailed",
@@ -14,13 +14,6 @@ __all__ = [
 
 # About the time in which a server that has come back is found and recognised.
 _LOOK_AGAIN_S = 2.0
-
-
-class ModelRefused(ForcegateError):
-    """A model version that must not be served: its files do not match its card."""
-
-    default_code = "model_refused"
-    title = "The model is refused"
 
 
 class ModelAbsent(ModelRefused):

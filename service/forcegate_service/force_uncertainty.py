@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ForcePartner", "disagreement"]
+from forcegate_client.force_uncertainty import force_uncertainty
+
+__all__ = ["ForcePartner"]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -39,20 +41,4 @@ class ForcePartner(BaseModel):
 
     def sigma(self, own: Float, others: Float, n_atoms: Int) -> Float:
         """Standard deviations [N] in eV/Å for forces ``own`` and the partner's [N, 3]."""
-        found: Float = np.hypot(self.scale * disagreement(own, others, n_atoms), self.floor)
-        return found
-
-
-def disagreement(own: Float, others: Float, n_atoms: Int) -> Float:
-    """[N] in eV/Å: by how much two models differ about an atom, and about those around it.
-
-    The component RMS of their difference at the atom and, to the same part, over its structure: two
-    models may agree about one atom by chance. ``own`` and ``others`` [N, 3]; ``n_atoms`` [B], none
-    of them 0.
-    """
-    squared: Float = ((own - others) ** 2).mean(axis=1)
-    if not len(n_atoms):
-        return squared
-    sums = np.add.reduceat(squared, np.cumsum(n_atoms) - n_atoms)
-    found: Float = np.sqrt(0.5 * (squared + np.repeat(sums / n_atoms, n_atoms)))
-    return found
+        return force_uncertainty(own, others, n_atoms, scale=self.scale, floor=self.floor)

@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from forcegate_client.card import PAIR_CUTOFF
 from forcegate_client.structures import StructureBatch
 from forcegate_service.search import search_pairs
 
@@ -17,9 +18,6 @@ __all__ = ["PAIR_CUTOFF", "PairList", "count_open_pairs", "find_pairs"]
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
-
-# Å; where pairs of periodic structures end.
-PAIR_CUTOFF = 12.0
 
 # Those of larger molecules would fill the memory that remembering them is to save time with.
 _REMEMBERED_ATOMS = 200

@@ -21,13 +21,20 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "forcegate_client": ROOT / "clients" / "forcegate_client",
     "forcegate_engine": ROOT / "engine" / "forcegate_engine",
+    "forcegate_models": ROOT / "models" / "forcegate_models",
     "forcegate_service": ROOT / "service" / "forcegate_service",
     "forcegate_trainer": ROOT / "trainer" / "forcegate_trainer",
 }
 # What each floor must not stand on: clients and engine are the ground, the trainer stands on all.
 FORBIDDEN = {
-    "forcegate_client": {"forcegate_engine", "forcegate_service", "forcegate_trainer", "torch"},
-    "forcegate_engine": {"forcegate_client", "forcegate_service", "forcegate_trainer", "torch"},
+    "forcegate_client": {"forcegate_service", "forcegate_trainer", "torch"},
+    "forcegate_engine": {
+        *("forcegate_client", "forcegate_models", "forcegate_service", "forcegate_trainer"),
+        "torch",
+    },
+    "forcegate_models": {
+        *("forcegate_client", "forcegate_engine", "forcegate_service", "forcegate_trainer"),
+    },
     "forcegate_service": {"forcegate_trainer"},
 }
 MOST_LINES = 400
@@ -41,6 +48,7 @@ DOCUMENTS = sorted(
         ROOT / "benchmarks" / "README.md",
         ROOT / "clients" / "README.md",
         ROOT / "engine" / "README.md",
+        ROOT / "models" / "README.md",
         ROOT / "deploy" / "README.md",
         *(ROOT / "docs").rglob("*.md"),
     ]
@@ -54,7 +62,7 @@ def name_of(path: Path) -> str:
 
 
 def sources() -> Iterator[Path]:
-    for folder in ("clients", "engine", "service", "trainer", "tests", "benchmarks"):
+    for folder in ("clients", "engine", "models", "service", "trainer", "tests", "benchmarks"):
         for kind in ("*.py", "*.h", "*.cpp"):
             yield from (ROOT / folder).rglob(kind)
 
@@ -117,6 +125,13 @@ def test_no_arrow_runs_back_up(package: str) -> None:
     assert files
     for path in files:
         assert imported(path) & FORBIDDEN[package] == set(), name_of(path)
+
+
+def test_one_room_of_the_client_needs_the_engine() -> None:
+    package = PACKAGES["forcegate_client"]
+    extra = {"forcegate_engine", "forcegate_models"}
+    users = {path.parent for path in package.rglob("*.py") if imported(path) & extra}
+    assert users == {package / "local"}
 
 
 def test_one_module_of_the_engine_needs_ase() -> None:

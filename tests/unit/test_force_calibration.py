@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from forcegate_client.dataset import load_dataset
+from forcegate_client.force_uncertainty import disagreement
 from forcegate_service.fake import FakeRuntime, write_fake_model
-from forcegate_service.force_uncertainty import disagreement
 from forcegate_service.graph import Graph
 from forcegate_service.runtime import ModelOutput
 from forcegate_trainer.errors import SettingsError

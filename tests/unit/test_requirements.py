@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[2]
 # The extra that each file is made from, and what it leaves to whoever chooses the build of torch.
 EXTRAS = {"gateway": "triton", "gateway-embedded": "embedded", "trainer": "trainer", "dev": "dev"}
 IMAGES = [name for name in EXTRAS if name != "dev"]
-OWN = {"forcegate": ROOT, "forcegate-client": ROOT / "clients", "forcegate-engine": ROOT / "engine"}
+OWN = {"forcegate": ROOT, "forcegate-client": ROOT / "clients"} | {
+    f"forcegate-{name}": ROOT / name for name in ("engine", "models")
+}
 WITHOUT_HASH = {"torch"}
 # Reading and testing, not serving.
 OF_TESTS = {"pytest", "ruff", "mypy", "hypothesis", "mkdocs", "ipykernel", "uv", "pip-audit"}

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.dataset import Dataset
-from forcegate_service.force_uncertainty import disagreement
+from forcegate_client.force_uncertainty import disagreement
 from forcegate_service.runtime import LoadedRuntime
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.reporting import Tell, tell_nobody

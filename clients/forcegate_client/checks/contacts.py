@@ -98,9 +98,9 @@ class ShortestDistances:
         return float(self._farthest)
 
     @property
-    def table(self) -> Float:
-        """[Z + 1, Z + 1] in Å, by atomic number; not to be written to."""
-        return self._shortest
+    def remarkable(self) -> Float:
+        """[Z + 1, Z + 1] in Å, by atomic number: from where on nothing is said of two atoms."""
+        return self._remarkable
 
     def judged(self, pairs: Int, distances: Float, structures: Int) -> Contacts:
         """What the closest pair of each structure means.

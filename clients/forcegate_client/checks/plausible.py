@@ -14,10 +14,15 @@ import numpy.typing as npt
 
 from forcegate_client.errors import PredictionImplausible
 
-__all__ = ["Answered", "Atoms", "Bounds", "implausible"]
+__all__ = ["MOST_ENERGY_PER_ATOM", "MOST_FORCE", "Answered", "Atoms", "Bounds", "implausible"]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
+
+
+# Without a word in the card: ten times what structures are learned from. No molecule is bound by
+# more than ten eV per atom, and forces above 30 eV/Å are not labelled.
+MOST_ENERGY_PER_ATOM, MOST_FORCE = 30.0, 300.0
 
 
 class Answered(Protocol):

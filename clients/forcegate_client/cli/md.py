@@ -9,7 +9,6 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from forcegate_client.calculator import RemoteCalculator
 from forcegate_client.cli.console import (
     CommandError,
     ExitCode,
@@ -32,11 +31,14 @@ from forcegate_client.cli.md_settings import (
 from forcegate_client.cli.options import (
     FormatOption,
     InputArgument,
+    LocalOption,
     ModelOption,
     OverwriteOption,
+    RepositoryOption,
     SmilesOption,
     UrlOption,
     VersionOption,
+    calculator_of,
     connect,
 )
 from forcegate_client.drift import DRIFT_LIMIT_MEV_PER_ATOM_PER_PS
@@ -84,6 +86,8 @@ def md(
     frame_every: Annotated[int, typer.Option(min=1, help="Steps between frames.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of velocities and thermostat.")] = 0,
     url: UrlOption = None,
+    local: LocalOption = False,
+    repository: RepositoryOption = None,
     model: ModelOption = "painn_base",
     version: VersionOption = None,
     overwrite: OverwriteOption = False,
@@ -134,10 +138,8 @@ def md(
         folder, start = out or Path(f"{stem}_md"), None
         check_folder(folder, overwrite, marker=LOG)
         origin = {"file": chosen.source, "frame": chosen.index, "formats": formats}
-    with connect(url, give_up_after_s=None) as client:
-        calculator = RemoteCalculator(
-            model=model, version=version, digest=digest, client=client, use=""
-        )
+    with connect(url, local, repository, give_up_after_s=None) as client:
+        calculator = calculator_of(client, model, version, digest)
         atoms.calc = calculator
         # Asked before anything is written, so that a structure the model does not know, or a
         # missing server, leaves nothing behind.

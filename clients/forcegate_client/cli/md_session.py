@@ -10,20 +10,20 @@ import numpy as np
 from ase import Atoms
 from rich.progress import Progress
 
-from forcegate_client.calculator import RemoteCalculator
+from forcegate_client.calculator import ModelCalculator
 from forcegate_client.cli.console import err_console, with_state
 from forcegate_client.cli.md_output import MDOutput, read_log, summary_of
 from forcegate_client.cli.md_progress import md_progress
 from forcegate_client.cli.md_run import Prepared, new_monitor, prepare, record
 from forcegate_client.cli.md_settings import MDSettings
 from forcegate_client.cli.signals import undisturbed
-from forcegate_client.client import Client
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import OutputUnwritable
 from forcegate_client.md.checkpoint import CHECKPOINT, Checkpoint, Checkpointer
 from forcegate_client.md.novelty_watch import NoveltyWatch
 from forcegate_client.md.trajectories import TrajectoryFormat
 from forcegate_client.monitor import MDMonitor
+from forcegate_client.potential import Potential
 from forcegate_client.remarks import judge_of
 from forcegate_client.writing import unwritable
 
@@ -38,8 +38,8 @@ class MDSession:
 
     def __init__(
         self,
-        client: Client,
-        calculator: RemoteCalculator,
+        client: Potential,
+        calculator: ModelCalculator,
         atoms: Atoms,
         settings: MDSettings,
         origin: dict[str, Any],

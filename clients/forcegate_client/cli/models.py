@@ -8,16 +8,30 @@ import sys
 from typing import Any
 
 from forcegate_client.cli.console import out_console
-from forcegate_client.cli.options import CsvOption, JsonOption, UrlOption, connect, one_form
+from forcegate_client.cli.options import (
+    CsvOption,
+    JsonOption,
+    LocalOption,
+    RepositoryOption,
+    UrlOption,
+    connect,
+    one_form,
+)
 from forcegate_client.cli.tables import ResultTable
 
 __all__ = ["models"]
 
 
-def models(url: UrlOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:
-    """List the served models, their versions and what they are approved for."""
+def models(
+    url: UrlOption = None,
+    local: LocalOption = False,
+    repository: RepositoryOption = None,
+    json: JsonOption = False,
+    csv: CsvOption = False,
+) -> None:
+    """List the models, their versions and what they are approved for."""
     one_form(json, csv)
-    with connect(url) as client:
+    with connect(url, local, repository) as client:
         entries = client.models()
     if json:
         print(javascript_objects.dumps({"models": entries}, indent=1, ensure_ascii=False))

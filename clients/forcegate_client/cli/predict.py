@@ -33,8 +33,10 @@ from forcegate_client.cli.options import (
     FormatOption,
     InputArgument,
     JsonOption,
+    LocalOption,
     ModelOption,
     OverwriteOption,
+    RepositoryOption,
     SmilesOption,
     UrlOption,
     VersionOption,
@@ -43,10 +45,10 @@ from forcegate_client.cli.options import (
 )
 from forcegate_client.cli.signals import undisturbed
 from forcegate_client.cli.tables import ResultTable
-from forcegate_client.client import Client
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import DigestChanged, ForcegateError
 from forcegate_client.messages import Predictions, PredictResponse, rows_of
+from forcegate_client.potential import Potential
 from forcegate_client.reading.library import open_library
 from forcegate_client.reading.record import Problem
 from forcegate_client.remarks import Judge, judge_of
@@ -74,6 +76,8 @@ def predict(
         ),
     ] = False,
     url: UrlOption = None,
+    local: LocalOption = False,
+    repository: RepositoryOption = None,
     model: ModelOption = "painn_base",
     version: VersionOption = None,
     overwrite: OverwriteOption = False,
@@ -84,7 +88,7 @@ def predict(
         prepare_file(out, overwrite)
     run = _Run(model, version, charges)
     ended: BaseException | None = None
-    with opened(inputs, smiles, format) as files, connect(url) as client:
+    with opened(inputs, smiles, format) as files, connect(url, local, repository) as client:
         library = open_library(files)
         try:
             records = iter(records_of(library))
@@ -135,7 +139,7 @@ class _Run:
         self._charges = charges
         self._card_digest = ""
 
-    def predict(self, client: Client, part: list[FrameResult]) -> None:
+    def predict(self, client: Potential, part: list[FrameResult]) -> None:
         """Ask about the structures of ``part``.
 
         Raises:
@@ -158,7 +162,7 @@ class _Run:
             _fill(readable, atoms, response.predictions, judge)
         self.done += part
 
-    def _judge(self, client: Client, response: PredictResponse) -> Judge:
+    def _judge(self, client: Potential, response: PredictResponse) -> Judge:
         if self.judge is None:
             self._version = response.version
             self.judge = judge_of(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from forcegate_client.calculator import RemoteCalculator
+from forcegate_client.calculator import ModelCalculator
 from forcegate_client.cli.console import (
     ExitCode,
     counted,
@@ -24,11 +24,14 @@ from forcegate_client.cli.frame_results import FrameResult, frames_of, headings,
 from forcegate_client.cli.options import (
     FormatOption,
     InputArgument,
+    LocalOption,
     ModelOption,
     OverwriteOption,
+    RepositoryOption,
     SmilesOption,
     UrlOption,
     VersionOption,
+    calculator_of,
     connect,
 )
 from forcegate_client.cli.relax_resume import Earlier, take_earlier
@@ -37,6 +40,7 @@ from forcegate_client.cli.signals import undisturbed
 from forcegate_client.cli.tables import ResultTable
 from forcegate_client.client import Client
 from forcegate_client.errors import ForcegateError
+from forcegate_client.local.models import LocalModels
 from forcegate_client.reading.library import open_library
 from forcegate_client.relaxation import RemoteEvaluator, evaluator
 from forcegate_client.remarks import Judge, judge_of, verdict_remark
@@ -64,6 +68,8 @@ def relax(
         bool, typer.Option("--continue", help="Keep the frames that are done in --out.")
     ] = False,
     url: UrlOption = None,
+    local: LocalOption = False,
+    repository: RepositoryOption = None,
     model: ModelOption = "painn_base",
     version: VersionOption = None,
     overwrite: OverwriteOption = False,
@@ -87,7 +93,7 @@ def relax(
             _table(results).show(out_console())
         raise typer.Exit(ExitCode.INCOMPLETE if any(r.problem for r in results) else 0)
     ended: BaseException | None = None
-    with connect(url, give_up_after_s=None) as client:
+    with connect(url, local, repository, give_up_after_s=None) as client:
         work = _Work(client, model, earlier.version or version, earlier.digest)
         try:
             for _ in _watched(work.relax(todo, optimizer, fmax, steps), len(todo)):
@@ -124,14 +130,14 @@ def _end(results: list[FrameResult], judge: Judge, place: Path) -> None:
 class _Work:
     """One model that relaxes, from the first to the last by the same weights."""
 
-    def __init__(self, client: Client, model: str, version: str | None, digest: str | None) -> None:
+    def __init__(
+        self, client: Client | LocalModels, model: str, version: str | None, digest: str | None
+    ) -> None:
         self._client = client
-        self._calculator = RemoteCalculator(
-            model=model, version=version, digest=digest, client=client, use=""
-        )
+        self._calculator = calculator_of(client, model, version, digest)
         self._evaluate = evaluator(client, model, version)
         self._evaluate.digest = digest
-        self._asked: RemoteCalculator | RemoteEvaluator = self._calculator
+        self._asked: ModelCalculator | RemoteEvaluator = self._calculator
         self._judge: Judge | None = None
 
     @property

@@ -10,12 +10,12 @@ from ase import Atoms
 from ase.optimize import FIRE, LBFGS
 
 from forcegate_client.bonds import bond_changes, bonded_pairs
-from forcegate_client.calculator import RemoteCalculator
+from forcegate_client.calculator import ModelCalculator
 from forcegate_client.cli.frame_results import FrameResult
-from forcegate_client.client import Client
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import UnprocessableRequest
 from forcegate_client.nve import snapshot
+from forcegate_client.potential import Potential
 from forcegate_client.reading.record import Problem
 from forcegate_client.relaxation import Relaxed, RemoteEvaluator, relax_batched
 from forcegate_client.remarks import Judge
@@ -45,7 +45,7 @@ def relax_many(
 
 def relax_one(
     result: FrameResult,
-    calculator: RemoteCalculator,
+    calculator: ModelCalculator,
     fmax: float,
     steps: int,
     optimizer: Optimizer,
@@ -73,7 +73,7 @@ def relax_one(
     return result
 
 
-def judge_results(results: Sequence[FrameResult], client: Client, judge: Judge) -> None:
+def judge_results(results: Sequence[FrameResult], client: Potential, judge: Judge) -> None:
     """Add uncertainty, novelty and what follows from it to results that have an energy."""
     computed = [result for result in results if result.energy is not None]
     for start in range(0, len(computed), _JUDGED_AT_ONCE):

@@ -22,14 +22,18 @@ from forcegate_client.cli.files import opened
 from forcegate_client.cli.options import (
     FormatOption,
     InputArgument,
+    LocalOption,
     ModelOption,
+    RepositoryOption,
     SmilesOption,
     UrlOption,
     VersionOption,
+    one_place,
 )
 from forcegate_client.client import Client
 from forcegate_client.errors import ForcegateError
 from forcegate_client.extras import needing
+from forcegate_client.local.models import LocalModels
 from forcegate_client.reading.inputs import Input
 
 if TYPE_CHECKING:
@@ -85,6 +89,8 @@ def screen(
         float, typer.Option(min=0.0, help="Seconds to wait for a server that is away.")
     ] = 600.0,
     url: UrlOption = None,
+    local: LocalOption = False,
+    repository: RepositoryOption = None,
     model: ModelOption = "painn_base",
     version: VersionOption = None,
 ) -> None:
@@ -108,10 +114,11 @@ def screen(
     if where is not None:
         # A mistake in it should not show after a night of computing.
         Condition(where, chosen.columns)
+    here = one_place(url, local, repository)
     part = Shard() if shard is None else Shard.parse(shard)
     with (
         opened(inputs, smiles, format) as files,
-        Client(url, retry=NO_RETRIES) as client,
+        LocalModels(repository) if here else Client(url, retry=NO_RETRIES) as client,
         _Bar() as bar,
     ):
         if sum(map(_bytes_of_smiles, files)) > _MANY_SMILES_BYTES:
@@ -126,7 +133,8 @@ def screen(
                 task=chosen,
                 shard=part,
                 part_size=part_size,
-                at_once=at_once,
+                # Each batch takes all cores; the second is prepared meanwhile.
+                at_once=min(at_once, 2) if here else at_once,
                 patience_s=patience,
                 progress=bar.show,
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ase import Atoms
 
-from forcegate_client.client import Client
+from forcegate_client.potential import Potential
 from forcegate_client.remarks import Judge
 
 __all__ = ["NoveltyWatch"]
@@ -13,7 +13,7 @@ __all__ = ["NoveltyWatch"]
 class NoveltyWatch:
     """An observer: the largest novelty so far, and how many of the frames are beyond the limit."""
 
-    def __init__(self, client: Client, judge: Judge) -> None:
+    def __init__(self, client: Potential, judge: Judge) -> None:
         self.judge = judge
         self.largest: float | None = None
         self.frames = 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from forcegate_client.client import Client
 from forcegate_client.errors import DigestChanged
 from forcegate_client.messages import Predictions, PredictResponse
+from forcegate_client.potential import Potential
 from forcegate_client.structures import StructureBatch
 
 __all__ = ["RemoteEvaluator", "evaluator"]
@@ -19,7 +19,7 @@ class RemoteEvaluator:
     expected ever after. ``version``, ``digest`` and ``approval`` say what answers, once it did.
     """
 
-    def __init__(self, client: Client, model: str, version: str | None = None) -> None:
+    def __init__(self, client: Potential, model: str, version: str | None = None) -> None:
         self.client = client
         self.model = model
         self.version = version
@@ -61,6 +61,6 @@ class RemoteEvaluator:
         return response.predictions
 
 
-def evaluator(client: Client, model: str, version: str | None = None) -> RemoteEvaluator:
+def evaluator(client: Potential, model: str, version: str | None = None) -> RemoteEvaluator:
     """What ``relax_batched`` asks: ``client``'s server, ``model``, one version."""
     return RemoteEvaluator(client, model, version)

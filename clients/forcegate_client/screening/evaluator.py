@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from forcegate_client.client import Client
 from forcegate_client.errors import (
     DeadlineExceeded,
     DigestChanged,
@@ -23,6 +22,7 @@ from forcegate_client.errors import (
     UnprocessableRequest,
 )
 from forcegate_client.messages import Predictions
+from forcegate_client.potential import Potential
 from forcegate_client.screening.gate import Gate
 from forcegate_client.screening.pin import PinnedModel
 from forcegate_client.structures import StructureBatch
@@ -52,7 +52,7 @@ class Evaluator:
 
     def __init__(
         self,
-        client: Client,
+        client: Potential,
         model: PinnedModel,
         gate: Gate,
         *,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forcegate_client.client import Client
+from forcegate_client.potential import Potential
 from forcegate_client.remarks import Judge, judge_of
 from forcegate_client.structures import StructureBatch
 
@@ -32,7 +32,9 @@ class PinnedModel:
         return pinned | ({"card_digest": self.card_digest} if self.card_digest else {})
 
 
-def pin(client: Client, name: str, version: str | None, properties: Sequence[str]) -> PinnedModel:
+def pin(
+    client: Potential, name: str, version: str | None, properties: Sequence[str]
+) -> PinnedModel:
     """The version that answers now, and its digests.
 
     One atom is asked about: the list of models tells the digest of default versions only, and what

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from forcegate_client.client import Client
+from forcegate_client.potential import Potential
 from forcegate_client.reading.inputs import Input, as_inputs
 from forcegate_client.reading.process import Reader, open_reader
 from forcegate_client.remarks import Judge
@@ -57,7 +57,7 @@ def screen(
     inputs: Sequence[str | Path | Input],
     out: str | Path,
     *,
-    client: Client,
+    client: Potential,
     model: str = "painn_base",
     version: str | None = None,
     task: Task | None = None,
@@ -147,7 +147,7 @@ def _run(
 
 
 def _pinned(
-    client: Client,
+    client: Potential,
     model: str,
     version: str | None,
     task: Task,

@@ -26,6 +26,8 @@ PYTHON_PAGES = (
         (
             "forcegate_client.calculator",
             "forcegate_client.client",
+            "forcegate_client.local.calculator",
+            "forcegate_client.local.models",
             "forcegate_client.structures",
             "forcegate_client.answers",
             "forcegate_client.monitor",

@@ -1,0 +1,5 @@
+"""Students in this process, without a server: what ``pip install forcegate-client[local]`` is for.
+
+Nothing else in this package knows the engine. ``versions`` finds a model, ``student`` is one that
+answers, ``models`` stands where a ``Client`` stands otherwise, ``calculator`` is ASE's.
+"""
