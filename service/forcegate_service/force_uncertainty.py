@@ -26,16 +26,17 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class ForcePartner(BaseModel):
     """The partner of a version, and what their disagreement means.
 
-    ``name``, ``version`` and ``card_digest`` are the partner's. With d the disagreement about an
-    atom (eV/Å), the standard deviation of a component of its force is √(``scale``² d² +
-    ``floor``²); nine errors of ten are within 1.645 of it.
+    ``name``, ``version`` and ``digest``, that of its weights, are the partner's: two versions may
+    be partners of each other. With d the disagreement about an atom (eV/Å), the standard deviation
+    of a component of its force is √(``scale``² d² + ``floor``²); nine errors of ten are within
+    1.645 of it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     version: str
-    card_digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
     scale: NotNegative
     floor: NotNegative
 

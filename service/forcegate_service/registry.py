@@ -124,7 +124,7 @@ class Registry:
         """
         named = card.force_partner
         found = None if named is None else self.get(named.name, named.version)
-        if named is None or found is None or found.card.card_digest != named.card_digest:
+        if named is None or found is None or found.card.digest != named.digest:
             lack = (
                 "which has no calibrated partner"
                 if named is None

@@ -31,9 +31,7 @@ def repository(tmp_path: Path) -> Path:
     models = tmp_path / "models"
     other = write_fake_model(models, name="other")
     card = write_fake_model(models)
-    partner = ForcePartner(
-        name="other", version="1", card_digest=other.card_digest, scale=SCALE, floor=FLOOR
-    )
+    partner = ForcePartner(name="other", version="1", digest=other.digest, scale=SCALE, floor=FLOOR)
     card.model_copy(update={"force_partner": partner}).save(models / "fake" / "1")
     return models
 
@@ -103,16 +101,18 @@ async def test_a_partner_that_fails_costs_no_other_structure(
     assert "partner" in failed["problem"]["detail"]
 
 
-@pytest.mark.parametrize("change", ["no partner", "another card", "not served"])
+@pytest.mark.parametrize("change", ["no partner", "other weights", "not served"])
 async def test_without_the_partner_there_is_no_number(
     change: str, settings: Settings, repository: Path, water: dict[str, Any]
 ) -> None:
     folder = repository / "fake" / "1"
     if change == "no partner":
         ModelCard.load(folder).model_copy(update={"force_partner": None}).save(folder)
-    elif change == "another card":
-        other = repository / "other" / "1"
-        ModelCard.load(other).model_copy(update={"code_version": "1"}).save(other)
+    elif change == "other weights":
+        named = ModelCard.load(folder).force_partner
+        assert named is not None
+        another = named.model_copy(update={"digest": "sha256:" + 64 * "0"})
+        ModelCard.load(folder).model_copy(update={"force_partner": another}).save(folder)
     else:
         (repository / "other").rename(repository.parent / "elsewhere")
     answer = await asked(settings, lambda graph, output: None, water)

@@ -42,8 +42,8 @@ def repository(tmp_path: Path) -> Path:
     """Of a model that has every property."""
     models = tmp_path / "models"
     other = write_fake_model(models, name="other", interface=2)
-    digest = other.card_digest
-    partner = ForcePartner(name="other", version="1", card_digest=digest, scale=1.0, floor=0.01)
+    digest = other.digest
+    partner = ForcePartner(name="other", version="1", digest=digest, scale=1.0, floor=0.01)
     card = write_fake_model(models, interface=2)
     card.model_copy(update={"force_partner": partner}).save(models / "fake" / "1")
     return models

@@ -33,7 +33,7 @@ async def test_a_command_makes_two_students_tell_how_wrong_forces_are(
     assert "90 % intervals cover" in " ".join(done.output.split())
     card = ModelCard.load(version)
     assert card.force_partner is not None
-    assert card.force_partner.card_digest == ModelCard.load(partner).card_digest
+    assert card.force_partner.digest == ModelCard.load(partner).digest
     settings = Settings(model_repository=repository)
     app = create_gateway(settings, load_runtime=EmbeddedRuntime)
     async with in_process(app) as (client, gateway):

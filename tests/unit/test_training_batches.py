@@ -10,7 +10,8 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.graph import build_graph
 from forcegate_trainer.painn.config import PRESETS
 from forcegate_trainer.painn.potential import Potential
-from forcegate_trainer.training.frames import frame_batch, shares
+from forcegate_trainer.training.ahead import BatchesAhead
+from forcegate_trainer.training.frames import FrameBatch, frame_batch, shares
 from forcegate_trainer.training.graphs import FrameGraphs
 from forcegate_trainer.training.loss import errors
 
@@ -135,3 +136,30 @@ def test_losses_and_gradients_of_shares_add_up_to_those_of_the_batch() -> None:
         found.append((total, gradient))
     assert found[1][0] == pytest.approx(found[0][0], rel=1e-12)
     assert torch.allclose(found[1][1], found[0][1], rtol=1e-9, atol=1e-12)
+
+
+def test_batches_made_ahead_are_those_that_were_asked_for() -> None:
+    dataset = _dataset()
+    graphs = FrameGraphs.build(dataset, CUTOFF)
+    made: list[int] = []
+
+    def make(step: int) -> FrameBatch:
+        made.append(step)
+        if step == 6:
+            raise ValueError("no batch 6")
+        return frame_batch(dataset, graphs, np.array([step % len(dataset), 1]))
+
+    ahead = BatchesAhead(make, torch.device("cpu"))
+    try:
+        # One that goes on, one that begins anew elsewhere, as a run that is resumed.
+        for step in (0, 1, 2, 4, 5):
+            wanted, found = make(step), ahead.batch(step)
+            for one, other in zip(wanted.inputs, found.inputs, strict=True):
+                assert torch.equal(one, other)
+            assert torch.equal(wanted.energies, found.energies)
+        with pytest.raises(ValueError, match="no batch 6"):
+            ahead.batch(6)
+    finally:
+        ahead.close()
+    # Each was begun while the one before was computed, and once; 3 was begun and not wanted.
+    assert sorted(step for step in made if step < 7) == [0, 0, 1, 1, 2, 2, 3, 4, 4, 5, 5, 6]

@@ -273,8 +273,31 @@ def test_a_step_weighs_the_energy_as_it_is_told(dataset_file: Path) -> None:
     graphs = FrameGraphs.build(data.training, 5.0)
     batch = frame_batch(data.training, graphs, np.arange(4))
     for weight, told in ((5.0, None), (25.0, 25.0)):
-        taken = TrainingStep(new_student(config, data), config)(batch, 0.0, 0, told)
+        take_step = TrainingStep(new_student(config, data), config)
+        taken = take_step.read(take_step(batch, 0.0, 0, told))
         assert taken.loss == pytest.approx(taken.errors["force"] + weight * taken.errors["energy"])
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_a_gradient_that_is_not_finite_moves_no_weight_then_or_later(
+    dataset_file: Path, optimizer: str
+) -> None:
+    config = small_config(dataset_file, optimizer=optimizer)
+    data = load_training_data(config)
+    graphs = FrameGraphs.build(data.training, 5.0)
+    batches = [frame_batch(data.training, graphs, np.arange(4 * k, 4 * k + 4)) for k in range(3)]
+    lost = replace(batches[1], forces=torch.full_like(batches[1].forces, torch.nan))
+    plain, disturbed = (TrainingStep(new_student(config, data), config) for _ in range(2))
+    plain(batches[0], 1e-3, 0)
+    disturbed(batches[0], 1e-3, 0)
+    before = [weights.clone() for weights in disturbed.model.parameters()]
+    assert not np.isfinite(disturbed.read(disturbed(lost, 1e-3, 1)).norm)
+    for weights, were in zip(disturbed.model.parameters(), before, strict=True):
+        assert torch.equal(weights, were)
+    plain(batches[2], 1e-3, 1)
+    disturbed(batches[2], 1e-3, 2)
+    for one, other in zip(plain.model.parameters(), disturbed.model.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")

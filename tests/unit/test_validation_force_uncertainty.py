@@ -21,9 +21,7 @@ def subject_of(repository: Path, floor: float) -> Subject:
     """The toy, whose partner is the same toy under another name."""
     write_fake_model(repository, "one")
     other = write_fake_model(repository, "other")
-    partner = ForcePartner(
-        name="other", version="1", card_digest=other.card_digest, scale=1.0, floor=floor
-    )
+    partner = ForcePartner(name="other", version="1", digest=other.digest, scale=1.0, floor=floor)
     folder = repository / "one" / "1"
     card = ModelCard.load(folder).model_copy(update={"force_partner": partner})
     card.save(folder)

@@ -55,7 +55,7 @@ def calibrate_forces_command(
             "force_partner": ForcePartner(
                 name=named.name,
                 version=named.version,
-                card_digest=named.card_digest,
+                digest=named.digest,
                 scale=found.scale,
                 floor=found.floor,
             ),

@@ -78,18 +78,24 @@ class FrameBatch:
     charges: ChargeTargets | None = None
 
     def to(self, device: torch.device) -> FrameBatch:
-        """The batch on another device."""
-        hints = self.hints
+        """The batch on another device; page-locked memory is copied while others compute."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> FrameBatch:
+        """The batch in page-locked memory, from which a GPU takes it by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> FrameBatch:
+        hints, charges = self.hints, self.charges
         if hints is not None:
-            hints = Hints(*(hint if hint is None else hint.to(device) for hint in hints))
-        charges = self.charges
+            hints = Hints(*(hint if hint is None else change(hint) for hint in hints))
         if charges is not None:
-            charges = ChargeTargets(*(target.to(device) for target in charges))
+            charges = ChargeTargets(*map(change, charges))
         return FrameBatch(
-            inputs=tuple(tensor.to(device) for tensor in self.inputs),
-            energies=self.energies.to(device),
-            forces=self.forces.to(device),
-            whole=self.whole.to(device),
+            inputs=tuple(map(change, self.inputs)),
+            energies=change(self.energies),
+            forces=change(self.forces),
+            whole=change(self.whole),
             hints=hints,
             charges=charges,
         )

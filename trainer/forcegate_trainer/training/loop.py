@@ -11,10 +11,12 @@ from threading import Event
 import numpy as np
 import torch
 import torch.distributed
+from torch import Tensor
 
 from forcegate_trainer.errors import TrainingDivergedError
 from forcegate_trainer.painn import Student, student
 from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.training.ahead import BatchesAhead
 from forcegate_trainer.training.checkpoint import save_checkpoint
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.data import TrainingData, load_training_data
@@ -35,6 +37,8 @@ __all__ = ["Progress", "follow", "lead", "new_student"]
 # Called with the step, the number of steps in all, and what is known about the fit so far.
 Progress = Callable[[int, int, dict[str, float]], None]
 
+# Steps of a GPU between two looks at their losses.
+_LOOK_EVERY = 20
 # Gradients in a row that are not finite and end the run.
 _BEARABLE = 10
 
@@ -51,22 +55,24 @@ def lead(
     state, total = run.state, run.total
     journal = Journal(folder, state.step, curves=curves)
     began, begun_at = time.monotonic(), state.step
+    ahead = BatchesAhead(lambda step: run.source.batch(step, 0), run.device)
+    batch_of = ahead.batch if run.device.type == "cuda" else lambda step: run.source.batch(step, 0)
     try:
         while state.step < total and not run.lost_patience():
             rate, weight = run.schedule()
-            taken = run.take_step(run.source.batch(state.step, 0), rate, state.step, weight)
-            run.require_finite(taken.norm)
-            state.took_step(taken.loss)
-            rates = {"learning_rate": rate, "energy_weight": weight, "gradient": taken.norm}
-            journal.step(state.step, {"loss": taken.loss, **rates, **taken.errors})
-            validated = run.validation_is_due()
+            told = run.take_step(batch_of(state.step), rate, state.step, weight)
+            state.step += 1
+            run.remember(told, {"learning_rate": rate, "energy_weight": weight})
+            validated, stop = run.validation_is_due(), asked.is_set()
+            checkpoint = validated or stop or state.step % config.checkpoint_steps == 0
+            if checkpoint or state.step % run.look_every == 0:
+                run.look(journal)
             if validated:
                 frames = (state.step - begun_at) * config.batch_size
                 speed = frames / (time.monotonic() - began)
                 run.validate(folder)
                 journal.validation(state.step, {"frames_per_s": speed, **state.known})
-            stop = asked.is_set()
-            if validated or stop or state.step % config.checkpoint_steps == 0:
+            if checkpoint:
                 state.save(folder)
             if validated:
                 run.tell_followers()
@@ -74,6 +80,7 @@ def lead(
             if stop:
                 raise KeyboardInterrupt
     finally:
+        ahead.close()
         journal.close()
 
 
@@ -83,9 +90,9 @@ def follow(rank: int, config: FitConfig, folder: Path, tell: Tell) -> None:
     state = run.state
     while state.step < run.total and not run.lost_patience():
         rate, weight = run.schedule()
-        batch = run.source.batch(state.step, rank)
-        run.require_finite(run.take_step(batch, rate, state.step, weight).norm)
+        told = run.take_step(run.source.batch(state.step, rank), rate, state.step, weight)
         state.step += 1
+        run.require_finite(run.take_step.read(told).norm)
         if run.validation_is_due():
             run.hear_leader()
 
@@ -111,7 +118,10 @@ class _Run:
 
     def __init__(self, config: FitConfig, folder: Path, tell: Tell) -> None:
         torch.set_num_threads(1)
-        device = open_device(config.device, tf32=config.tf32)
+        self.device = device = open_device(config.device, tf32=config.tf32)
+        # To look at what a step told is to wait for it: a GPU gets the next ones first.
+        self.look_every = 1 if device.type == "cpu" else _LOOK_EVERY
+        self._unseen: list[tuple[int, Tensor, dict[str, float]]] = []
         if device.type == "cpu":
             keep_memory()
         data = load_training_data(config)
@@ -130,6 +140,21 @@ class _Run:
         """Learning rate and weight of the energy of the next step."""
         step, config = self.state.step, self._config
         return learning_rate(step, self.total, config), energy_weight(step, self.total, config)
+
+    def remember(self, told: Tensor, rates: dict[str, float]) -> None:
+        """Keep what the last step told until somebody looks."""
+        self._unseen.append((self.state.step, told, rates))
+
+    def look(self, journal: Journal) -> None:
+        """Read what steps told since the last look, and end a run whose gradients are lost."""
+        for step, told, rates in self._unseen:
+            taken = self.take_step.read(told)
+            self.require_finite(taken.norm)
+            self.state.heard(taken.loss)
+            journal.step(
+                step, {"loss": taken.loss, **rates, "gradient": taken.norm, **taken.errors}
+            )
+        self._unseen.clear()
 
     def validation_is_due(self) -> bool:
         step = self.state.step

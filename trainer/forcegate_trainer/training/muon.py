@@ -57,6 +57,8 @@ class Muon(Optimizer):
     ) -> None:
         defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
         super().__init__(parameters, defaults)
+        # As torch's fused optimisers have it: where it is 1, no step is taken.
+        self.found_inf: Tensor | None = None
         self._block, self._orthogonalise = block, orthogonalise
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -76,15 +78,25 @@ class Muon(Optimizer):
             directions = [self._blocks(self._direction(p, group["momentum"])) for p in moving]
             for parameter, blocks in zip(moving, self._updates(directions), strict=True):
                 scale = group["lr"] * _RMS_OF_ADAMW * math.sqrt(max(blocks.shape[1:]))
-                parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
-                self._blocks(parameter).sub_(blocks, alpha=scale)
+                decay = group["lr"] * group["weight_decay"]
+                if self.found_inf is None:
+                    parameter.mul_(1.0 - decay)
+                    self._blocks(parameter).sub_(blocks, alpha=scale)
+                else:
+                    kept = 1.0 - self.found_inf
+                    parameter.mul_(1.0 - decay * kept)
+                    self._blocks(parameter).sub_(blocks * kept, alpha=scale)
 
     def _direction(self, parameter: nn.Parameter, momentum: float) -> Tensor:
         state, gradient = self.state[parameter], parameter.grad
         assert gradient is not None
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(parameter)
-        average: Tensor = state["momentum"].lerp_(gradient, 1.0 - momentum)
+        average: Tensor = state["momentum"]
+        if self.found_inf is not None:
+            # What is left of the momentum of the other steps stays as it is.
+            gradient = torch.where(self.found_inf > 0.0, average, gradient)
+        average.lerp_(gradient, 1.0 - momentum)
         return gradient.lerp(average, momentum)
 
     def _blocks(self, matrix: Tensor) -> Tensor:

@@ -36,9 +36,8 @@ class RunState:
         self.known: dict[str, float] = {}
         self._recent: deque[float] = deque(maxlen=_RECENT)
 
-    def took_step(self, loss: float) -> None:
-        """Count a step, and its loss, if it is finite, into the mean over the last ones."""
-        self.step += 1
+    def heard(self, loss: float) -> None:
+        """Count a step's loss, if it is finite, into the mean over the last ones."""
         if math.isfinite(loss):
             self._recent.append(loss)
             self.known["loss"] = float(np.mean(self._recent))

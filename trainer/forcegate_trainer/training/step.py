@@ -33,7 +33,7 @@ _RECOMPUTE = {
 
 
 class StepTaken(NamedTuple):
-    """The loss of the whole batch, the norm of its gradient before clipping, the loss's terms.
+    """What a step tells: loss of the whole batch, norm of its gradient before clipping, and terms.
 
     ``errors`` are means without their weights, by name: ``force`` in eV/Å, ``energy`` in eV per
     atom, ``atomic_energy`` in eV, ``feature`` in squared spreads, ``hessian`` in eV/Å².
@@ -70,6 +70,11 @@ class TrainingStep:
         if self.feature_map is not None:
             self._parameters += self.feature_map.parameters()
         self.optimizers = make_optimizers(model, self.feature_map, config)
+        # 1 where a gradient is not finite: what the optimisers are told on the device itself, so
+        # that nobody waits for it to be computed.
+        self._skip = torch.zeros((), device=self.device)
+        for optimizer in self.optimizers:
+            optimizer.found_inf = self._skip  # type: ignore[attr-defined]
         self.average = WeightAverage(model, config.ema_decay)
         self._config = config
         plain: Callable[..., Tensor] = distillation_errors if config.distillation else errors
@@ -79,11 +84,11 @@ class TrainingStep:
 
     def __call__(
         self, batch: FrameBatch, rate: float, number: int, energy_weight: float | None = None
-    ) -> StepTaken:
-        """Take the step.
+    ) -> Tensor:
+        """Take the step; what it tells is for :meth:`read`, on the device that computes it.
 
         ``rate`` is the learning rate, ``number`` counts the steps, ``energy_weight`` is that of
-        the settings where it is not given. A gradient that is not finite changes nothing.
+        the settings where it is not given. A gradient that is not finite moves no weight.
         """
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -99,13 +104,17 @@ class TrainingStep:
         if self._config.workers > 1:
             terms = _sum_over_workers(self._parameters, terms)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._config.clip_norm)
-        if torch.isfinite(norm):
-            for optimizer in self.optimizers:
-                optimizer.step()
-            self.average.update(number)
-        values = terms.tolist()
-        loss = float(torch.dot(terms, weights.to(terms.dtype)))
-        return StepTaken(loss, norm.item(), dict(zip(self._names, values, strict=True)))
+        self._skip.copy_(~torch.isfinite(norm))
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.average.update(number)
+        loss = torch.dot(terms, weights.to(terms.dtype))
+        return torch.cat([loss[None], norm[None].to(terms.dtype), terms])
+
+    def read(self, told: Tensor) -> StepTaken:
+        """What a step said of itself; waits until it is computed."""
+        loss, norm, *terms = told.tolist()
+        return StepTaken(loss, norm, dict(zip(self._names, terms, strict=True)))
 
     def _terms(self, batch: FrameBatch) -> Tensor:
         labelled = batch.inputs, batch.energies, batch.forces, batch.whole

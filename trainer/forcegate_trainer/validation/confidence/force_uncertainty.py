@@ -43,10 +43,10 @@ def force_uncertainty_section(subject: Subject, held_out: HeldOut, tell: Tell) -
         return Section(title="Uncertainty of forces", markdown=text, data={"partner": None})
     partner = subject.card.force_partner
     home = subject.folder.resolve().parents[1] / partner.name / partner.version
-    if not home.is_dir() or ModelCard.load(home).card_digest != partner.card_digest:
+    if not home.is_dir() or ModelCard.load(home).digest != partner.digest:
         raise SettingsError(
             f"received {subject.name}, whose partner is {partner.name} version {partner.version} "
-            f"({partner.card_digest[:19]}); expected it at {home}: put it there, or calibrate the "
+            f"({partner.digest[:19]}); expected it at {home}: put it there, or calibrate the "
             "two again with `forcegate-train calibrate-forces`"
         )
     others = predict_held_out(opened(home), held_out.dataset, tell)
