@@ -110,8 +110,7 @@ class ModelCalculator(Calculator):  # type: ignore[misc]  # ASE has no type info
         # Without super(): it would look for a folder that is not needed here.
         if atoms is not None:
             self.atoms = atoms.copy()
-        periodic = bool(self.atoms.pbc.all()) and self.atoms.cell.rank == 3
-        if "stress" in properties and not periodic:
+        if "stress" in properties and not _is_bulk(self.atoms):
             raise PropertyNotImplementedError(
                 f"stress of a structure with pbc {self.atoms.pbc.tolist()} and cell rank "
                 f"{self.atoms.cell.rank}; it is defined only with three periodic axes"
@@ -121,12 +120,20 @@ class ModelCalculator(Calculator):  # type: ignore[misc]  # ASE has no type info
                 f"dipole of a structure with pbc {self.atoms.pbc.tolist()}; it is defined only "
                 "without periodicity"
             )
+        self._electrons = electrons_of(self.atoms)
+        wanted = self._wanted(self.atoms, properties)
+        response = self.client.predict(self._batch_of(self.atoms), self.model, self.version, wanted)
+        self._take(response)
+
+    def _wanted(self, atoms: Atoms, properties: Sequence[str]) -> list[str]:
+        """What is fetched where ``properties`` are asked for."""
         wanted = ["energy", "forces"]
         wanted += [name for name in ("charges", "dipole") if name in properties]
-        wanted += ["stress"] if periodic else []
-        wanted += ["uncertainty"] if self._uncertainty else []
-        self._electrons = electrons_of(self.atoms)
-        response = self.client.predict(self._batch_of(self.atoms), self.model, self.version, wanted)
+        wanted += ["stress"] if _is_bulk(atoms) else []
+        return wanted + (["uncertainty"] if self._uncertainty else [])
+
+    def _take(self, response: PredictResponse) -> None:
+        """Make it the results."""
         self._accept(response)
         found = response.predictions
         self.results = _results(found)
@@ -203,6 +210,10 @@ def _bits(atoms: Atoms, name: str) -> bytes | None:
     else:
         array = atoms.arrays.get(name)
     return None if array is None else array.tobytes()
+
+
+def _is_bulk(atoms: Atoms) -> bool:
+    return bool(atoms.pbc.all()) and atoms.cell.rank == 3
 
 
 def _results(found: Predictions) -> dict[str, Any]:

@@ -34,6 +34,8 @@ class Ensemble(StrEnum):
 
 _BY_NAME = {
     "VelocityVerlet": Ensemble.NVE,
+    "LocalVerlet": Ensemble.NVE,
+    "LocalLangevin": Ensemble.NVT,
     "Langevin": Ensemble.NVT,
     "Andersen": Ensemble.NVT,
     "Bussi": Ensemble.NVT,
@@ -45,7 +47,9 @@ _BY_NAME = {
     "MTKNPT": Ensemble.NPT,
 }
 # Each atom is pushed by itself, so overall motion is heated as well.
-_PUSH_EACH_ATOM = frozenset({"Langevin", "Andersen", "LangevinBAOAB"})
+_PUSH_EACH_ATOM = frozenset({"Langevin", "LocalLangevin", "Andersen", "LangevinBAOAB"})
+# Those of ASE, and our own.
+_KNOWN_MODULES = ("ase.md.", "forcegate_client.local.")
 # ASE before and after it was renamed; with a thermostat, a barostat, both or neither.
 _NOSE_HOOVER_MELCHIONNA = frozenset({"MelchionnaNPT", "NPT"})
 
@@ -105,9 +109,9 @@ def driven_degrees_of_freedom(dynamics: MolecularDynamics) -> int | None:
 
 
 def _integrator(dynamics: MolecularDynamics) -> str:
-    """The name of ASE's class whose ``step`` is used; empty if it is somebody else's."""
+    """The name of the known class whose ``step`` is used; empty if it is somebody else's."""
     owner = next((cls for cls in type(dynamics).__mro__ if "step" in vars(cls)), object)
-    return owner.__name__ if owner.__module__.startswith("ase.md.") else ""
+    return owner.__name__ if owner.__module__.startswith(_KNOWN_MODULES) else ""
 
 
 def _by_what_acts(thermostat: bool, barostat: bool) -> Ensemble:

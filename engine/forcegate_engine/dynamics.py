@@ -42,6 +42,7 @@ def integrate(
     friction_per_fs: float = 0.0,
     seed: int = 0,
     start_step: int = 0,
+    forces: npt.ArrayLike | None = None,
     streams: npt.ArrayLike | None = None,
     n_atoms: npt.ArrayLike | None = None,
     cells: npt.ArrayLike | None = None,
@@ -54,8 +55,9 @@ def integrate(
     them. Langevin dynamics is BAOAB (doi:10.1063/1.4802990); its noise is a function of ``seed``,
     the step, the atom and the structure's number in ``streams`` [B] (its index by default). So a
     run that goes on from a ``Motion`` with its ``step`` as ``start_step`` is, bit for bit, the one
-    that was not interrupted, in any company and on any number of threads. Nothing removes what
-    moves the centre of mass.
+    that was not interrupted, in any company and on any number of threads. With its forces as
+    ``forces`` [N, 3] in eV/Å, those at ``positions``, they are not computed again. Nothing removes
+    what moves the centre of mass.
 
     Raises:
         BadArgument: for a number that no simulation has.
@@ -67,6 +69,7 @@ def integrate(
     places = batch.positions.copy()
     speeds = array("velocities", velocities, np.float64, (total, 3)).copy()
     weights = array("masses", masses, np.float64, (total,))
+    known = None if forces is None else array("forces", forces, np.float64, (total, 3))
     noise = None if streams is None else array("streams", streams, np.uint32, (size,))
     for name, value in (("steps", steps), ("start_step", start_step), ("seed", seed)):
         if not 0 <= value < 1 << 62:
@@ -78,7 +81,7 @@ def integrate(
     answer = batch.empty_answer(model.interface == 2)
     structures: Structures = batch.structures()
     outputs: Answers = outputs_of(answer)
-    motion = MotionArrays(address(places), address(speeds), 0)
+    motion = MotionArrays(address(places), address(speeds), address(known), 0)
     call(
         "forcegate_integrate",
         *(model.handle, ctypes.byref(structures), ctypes.byref(dynamics)),

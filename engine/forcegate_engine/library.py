@@ -47,7 +47,7 @@ __all__ = [
     "library",
 ]
 
-_ABI = 4
+_ABI = 5
 _PATH = Path(__file__).with_name("libforcegate.so")
 _TEXT_BYTES = 496
 
@@ -140,6 +140,7 @@ class Motion(Structure):
     _fields_: ClassVar[list[tuple[str, Any]]] = [
         ("positions", c_void_p),
         ("velocities", c_void_p),
+        ("forces", c_void_p),
         ("steps_done", c_int64),
     ]
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +145,75 @@ def test_dynamics_leaves_the_same_files(repository: Path, url: str, ensemble: st
         # The thermostat's noise is another one.
         last = [np.array(lines[-1].split(","), dtype=float) for lines in rows]
         np.testing.assert_allclose(last[0][:4], last[1][:4], atol=1e-4)
+
+
+NOW = ("--no-relax", "--equilibrate-ps", "0", "--timestep-fs", "0.5")
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "nvt"])
+def test_a_run_in_two_pieces_is_the_run_in_one(repository: Path, ensemble: str) -> None:
+    start = (
+        "md",
+        "one.extxyz",
+        *NOW,
+        "--ensemble",
+        ensemble,
+        "--local",
+        "--repository",
+        repository,
+    )
+    start = (*start, "--model", NEUTRAL)
+    assert forcegate(*start, "--time-ps", 0.1, "--out", "whole").exit_code == 0
+    # Neither a line of the log nor a frame is due where it ends.
+    assert forcegate(*start, "--time-ps", 0.0435, "--out", "pieces").exit_code == 0
+    here = ("--local", "--repository", repository)
+    again = forcegate("md", "pieces", "--continue", "--time-ps", 0.1, *here)
+    assert again.exit_code == 0, again.output
+    assert_same_runs("whole", "pieces")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_was_stopped_goes_on(repository: Path, number: signal.Signals) -> None:
+    here = ("--local", "--repository", str(repository), "--model", NEUTRAL)
+    settings = ("md", "one.extxyz", *NOW, *here, "--frame-every", "7", "--log-every", "3")
+    command = [Path(sys.executable).with_name("forcegate"), *settings, "--time-ps", "1000"]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    log, deadline = Path("one_md/log.csv"), time.monotonic() + 60.0
+    while not (log.is_file() and log.read_text().count("\n") > 60):
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    run.send_signal(number)
+    _, stderr = run.communicate(timeout=60)
+    if number is signal.SIGINT:
+        assert run.returncode == 128 + number, stderr
+        assert "--continue" in stderr
+    time_ps = 0.03 + float(log.read_text().splitlines()[-1].split(",")[0])
+    done = forcegate("md", "one.extxyz", "--continue", "--time-ps", f"{time_ps:.3f}", *here[:3])
+    assert done.exit_code == 0, done.output
+    whole = forcegate(*settings, "--time-ps", f"{time_ps:.3f}", "--out", "whole")
+    assert whole.exit_code == 0, whole.output
+    assert_same_runs("whole", "one_md")
+
+
+def assert_same_runs(one: str, other: str) -> None:
+    assert Path(one, "log.csv").read_text() == Path(other, "log.csv").read_text()
+    mine, theirs = (read(f"{name}/trajectory.traj", ":") for name in (one, other))
+    assert len(mine) == len(theirs)
+    last, end = (read(f"{name}/final.extxyz") for name in (one, other))
+    assert np.array_equal(last.positions, end.positions)
+    assert np.array_equal(last.get_momenta(), end.get_momenta())
+
+
+def test_atoms_that_are_held_stay_and_the_run_is_that_of_ase(repository: Path) -> None:
+    atoms = read("one.extxyz")
+    atoms.set_constraint(FixAtoms([0, 1]))
+    write("held.extxyz", atoms)
+    here = ("--local", "--repository", repository, "--model", NEUTRAL, "--time-ps", 0.01)
+    assert forcegate("md", "held.extxyz", *NOW, *here).exit_code == 0
+    end = read("held_md/final.extxyz")
+    assert np.array_equal(end.positions[:2], atoms.positions[:2])
+    assert not np.array_equal(end.positions[2:], atoms.positions[2:])
 
 
 @pytest.mark.parametrize("task", ["single-point", "relax"])

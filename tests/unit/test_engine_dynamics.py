@@ -175,11 +175,13 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_interrupted_in_any_company()
     there = StructureBatch.from_arrays(
         batch.n_atoms, batch.atomic_numbers, half.positions, batch.cells, batch.pbc
     )
-    rest = moved(
-        *(CHARGED, there, half.velocities), steps=17, start_step=half.step, threads=3, **langevin
-    )
-    assert rest.positions.tobytes() == whole.positions.tobytes()
-    assert rest.velocities.tobytes() == whole.velocities.tobytes()
+    for forces in (None, half.evaluation.forces):
+        rest = moved(
+            *(CHARGED, there, half.velocities),
+            **({"steps": 17, "start_step": half.step, "forces": forces, "threads": 3} | langevin),
+        )
+        assert rest.positions.tobytes() == whole.positions.tobytes()
+        assert rest.velocities.tobytes() == whole.velocities.tobytes()
     for b in (4, 1):
         atoms = slice(*batch.offsets[b : b + 2])
         alone = moved(CHARGED, batch.select([b]), start[atoms], steps=30, streams=[b], **langevin)
@@ -194,6 +196,8 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_interrupted_in_any_company()
         ({"timestep_fs": float("nan")}, "timestep nan"),
         ({"temperature_k": -1.0}, "temperature -1"),
         ({"friction_per_fs": float("inf")}, "friction inf"),
+        ({"forces": np.full((3, 3), np.nan)}, "force nan"),
+        ({"forces": np.zeros((2, 3))}, r"forces of shape \(2, 3\)"),
         ({"streams": [-1]}, "streams"),
         ({"streams": [1, 2]}, "streams of shape"),
         ({"threads": -1}, "-1 threads"),

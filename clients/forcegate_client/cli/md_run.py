@@ -18,6 +18,12 @@ from forcegate_client.cli.md_output import MDOutput
 from forcegate_client.cli.md_progress import Stage, show_monitor
 from forcegate_client.cli.md_settings import Ensemble, MDSettings
 from forcegate_client.errors import ForcegateError, OutputUnwritable
+from forcegate_client.local.dynamics import (
+    LocalDynamics,
+    LocalLangevin,
+    LocalVerlet,
+    taken_by_the_engine,
+)
 from forcegate_client.md.checkpoint import Checkpointer
 from forcegate_client.monitor import MDMonitor
 from forcegate_client.nve import degrees_of_freedom, equilibrate, start_velocities, steps_in
@@ -101,23 +107,29 @@ def new_monitor(
     """A monitor with the dynamics it watches; ``report``: whether it tells the server."""
     timestep = settings.timestep_fs * units.fs
     n_dof = prepared.n_dof
+    friction = settings.friction_per_fs / units.fs
+    temperature_k = settings.temperature_k
     dynamics: MolecularDynamics
     if settings.ensemble is Ensemble.NVE:
-        dynamics = VelocityVerlet(atoms, timestep)
+        steps = LocalVerlet if taken_by_the_engine(atoms) else VelocityVerlet
+        dynamics = steps(atoms, timestep)
     else:
-        dynamics = Langevin(
-            atoms,
-            timestep,
-            temperature_K=settings.temperature_k,
-            friction=settings.friction_per_fs / units.fs,
-            fixcm=False,
-            rng=rng,
-        )
+        assert temperature_k is not None
+        if taken_by_the_engine(atoms):
+            dynamics = LocalLangevin(atoms, timestep, temperature_k, friction, seed=settings.seed)
+        else:
+            dynamics = Langevin(
+                *(atoms, timestep),
+                temperature_K=temperature_k,
+                friction=friction,
+                fixcm=False,
+                rng=rng,
+            )
         # This thermostat drives overall motion as well.
         n_dof = int(atoms.get_number_of_degrees_of_freedom())
     return MDMonitor(
         dynamics,
-        temperature_K=settings.temperature_k,
+        temperature_K=temperature_k,
         n_dof=n_dof,
         bonds=prepared.bonds,
         report=report,
@@ -143,7 +155,10 @@ def record(
         dynamics.attach(observer, interval=settings.log_every)
     dynamics.attach(output.frame, interval=settings.frame_every)
     # Last: what it keeps has been written down.
-    dynamics.attach(checkpointer, interval=1)
+    if isinstance(dynamics, LocalDynamics):
+        dynamics.attach_to_blocks(checkpointer)
+    else:
+        dynamics.attach(checkpointer, interval=1)
     try:
         dynamics.run(steps - dynamics.nsteps)
     except KeyboardInterrupt as stop:

@@ -40,6 +40,7 @@ from forcegate_client.cli.signals import undisturbed
 from forcegate_client.cli.tables import ResultTable
 from forcegate_client.client import Client
 from forcegate_client.errors import ForcegateError
+from forcegate_client.local.calculator import LocalCalculator
 from forcegate_client.local.models import LocalModels
 from forcegate_client.reading.library import open_library
 from forcegate_client.relaxation import RemoteEvaluator, evaluator
@@ -154,7 +155,9 @@ class _Work:
         """Each of ``results`` as it is done."""
         if len(results) > 1 and optimizer is not Optimizer.LBFGS:
             self._asked = self._evaluate
-            return relax_many(results, self._evaluate, fmax, steps)
+            here = self._calculator
+            student = here.student if isinstance(here, LocalCalculator) else None
+            return relax_many(results, self._evaluate, fmax, steps, student)
         chosen = optimizer or Optimizer.LBFGS
         return (relax_one(result, self._calculator, fmax, steps, chosen) for result in results)
 

@@ -14,6 +14,8 @@ from forcegate_client.calculator import ModelCalculator
 from forcegate_client.cli.frame_results import FrameResult
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import UnprocessableRequest
+from forcegate_client.local.relaxation import relax_by_engine
+from forcegate_client.local.student import Student
 from forcegate_client.nve import snapshot
 from forcegate_client.potential import Potential
 from forcegate_client.reading.record import Problem
@@ -33,11 +35,22 @@ class Optimizer(StrEnum):
 
 
 def relax_many(
-    results: Sequence[FrameResult], evaluate: RemoteEvaluator, fmax: float, steps: int
+    results: Sequence[FrameResult],
+    evaluate: RemoteEvaluator,
+    fmax: float,
+    steps: int,
+    student: Student | None = None,
 ) -> Iterator[FrameResult]:
-    """Relax the structures of all of them in batches; each comes out when it is done."""
+    """Relax the structures of all of them in batches; each comes out when it is done.
+
+    ``student`` is the one of this process that ``evaluate`` asks, if it is one.
+    """
     frames = [result.atoms for result in results if result.atoms is not None]
-    for relaxed in relax_batched(frames, evaluate, fmax=fmax, max_steps=steps):
+    if student is None:
+        minima = relax_batched(frames, evaluate, fmax=fmax, max_steps=steps)
+    else:
+        minima = relax_by_engine(frames, evaluate, student, fmax=fmax, max_steps=steps)
+    for relaxed in minima:
         result = results[relaxed.index]
         _take(result, frames[relaxed.index], relaxed)
         yield result

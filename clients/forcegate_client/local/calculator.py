@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ase import Atoms
 
 from forcegate_client.calculator import ModelCalculator
+from forcegate_client.electrons import electrons_of
 from forcegate_client.local.models import LocalModels
+from forcegate_client.local.student import Student
+from forcegate_client.messages import PredictRequest
+
+if TYPE_CHECKING:
+    from forcegate_engine import Evaluation
 
 __all__ = ["LocalCalculator"]
 
@@ -18,6 +27,8 @@ class LocalCalculator(ModelCalculator):
     validation approved answers. ``threads`` at most compute, 0 for one on each processor. Give
     ``local`` to share one. The other arguments are those of ``RemoteCalculator``.
     """
+
+    client: LocalModels
 
     def __init__(
         self,
@@ -42,4 +53,20 @@ class LocalCalculator(ModelCalculator):
         super().__init__(potential, model, version, digest=digest, uncertainty=uncertainty, use=use)
         self._owns_client = local is None
         # What is wrong with it is better said here than at the first step.
-        potential.student(model, self.version)
+        self.student: Student = potential.student(model, self.version)
+
+    def adopt(self, atoms: Atoms, evaluation: Evaluation) -> None:
+        """Take ``evaluation``, which the engine has made of ``atoms``, for its own results.
+
+        Raises:
+            ForcegateError: if it is refused, as it would have been here.
+        """
+        batch = self._batch_of(atoms)
+        request = PredictRequest(batch, self.model, self.version, (*self._wanted(atoms, ()),))
+        admitted = self.student.admit(batch)
+        for problem in admitted.problems.values():
+            raise problem
+        response = self.student.respond(request, admitted, evaluation, {})
+        self.atoms = atoms.copy()
+        self._electrons = electrons_of(atoms)
+        self._take(response)

@@ -38,7 +38,8 @@ class Checkpoint:
 
     ``atoms`` have positions, momenta, cell and constraints; ``random`` is the state of the
     thermostat's generator. ``settings`` and ``origin`` are what the run was started with,
-    ``served`` is the model that answers. ``bonds`` are those of the start.
+    ``served`` is the model that answers. ``bonds`` are those of the start. ``velocities`` [N, 3] in
+    Å/fs are those of dynamics that goes on with them and not with the momenta, to the last bit.
     """
 
     step: int
@@ -49,6 +50,7 @@ class Checkpoint:
     origin: dict[str, Any]
     n_dof: int
     bonds: frozenset[Pair]
+    velocities: Any = None
     broken: frozenset[Pair] = field(default_factory=frozenset)
     formed: frozenset[Pair] = field(default_factory=frozenset)
 
@@ -58,7 +60,8 @@ class Checkpoint:
         Raises:
             OutputUnwritable: if there is no room for it.
         """
-        known = {f: getattr(self, f) for f in ("step", "random", "settings", "served", "origin")}
+        names = ("step", "random", "settings", "served", "origin", "velocities")
+        known = {f: value for f in names if (value := getattr(self, f)) is not None}
         pairs = {f: sorted(getattr(self, f)) for f in ("bonds", "broken", "formed")}
         document = {"schema": _SCHEMA, "n_dof": self.n_dof, "atoms": self.atoms.todict()}
         write_text(folder / CHECKPOINT, encode(document | known | pairs) + "\n")
@@ -126,13 +129,19 @@ class Checkpointer:
     @property
     def latest(self) -> Checkpoint:
         """The last whole step."""
-        step, positions, momenta, random = self._state
+        step, positions, momenta, random, velocities = self._state
         atoms = self._start.atoms.copy()
         atoms.arrays["positions"][:] = positions
         atoms.set_momenta(momenta, apply_constraint=False)
         broken, formed = self._bonds()
         return replace(
-            self._start, step=step, atoms=atoms, random=random, broken=broken, formed=formed
+            self._start,
+            step=step,
+            atoms=atoms,
+            random=random,
+            velocities=velocities,
+            broken=broken,
+            formed=formed,
         )
 
     def save(self) -> None:
@@ -144,7 +153,9 @@ class Checkpointer:
         self.latest.save(self._folder)
         self._saved_at = time.monotonic()
 
-    def _look(self) -> tuple[int, Any, Any, dict[str, Any]]:
+    def _look(self) -> tuple[int, Any, Any, dict[str, Any], Any]:
         atoms = self._dynamics.atoms
         random = dict(self._rng.bit_generator.state)
-        return self._dynamics.nsteps, atoms.positions.copy(), atoms.get_momenta(), random
+        velocities = getattr(self._dynamics, "velocities", None)
+        moving = atoms.positions.copy(), atoms.get_momenta()
+        return (self._dynamics.nsteps, *moving, random, velocities)

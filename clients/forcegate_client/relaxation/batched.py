@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from itertools import islice
 from threading import Thread
+from typing import TypeVar
 
 from ase import Atoms
 
@@ -15,9 +17,10 @@ from forcegate_client.messages import Predictions
 from forcegate_client.relaxation.fire import Fire
 from forcegate_client.relaxation.group import Group, Rules
 from forcegate_client.relaxation.outcome import Evaluate, Relaxed
-from forcegate_client.structures import StructureBatch
 
-__all__ = ["relax_batched"]
+__all__ = ["begin", "relax_batched"]
+
+T = TypeVar("T")
 
 
 def relax_batched(
@@ -72,7 +75,7 @@ def _relax(
         yield from group.fill(iter(first[start::in_flight]))
         yield from group.fill(source)
         if len(group):
-            waiting.append((group, _begin(evaluate, group.batch)))
+            waiting.append((group, begin(partial(evaluate, group.batch))))
     del first
     while waiting:
         group, answer = waiting.popleft()
@@ -80,21 +83,21 @@ def _relax(
         # Asked before the results are handed out: the server works while the caller does.
         done += group.fill(source)
         if len(group):
-            waiting.append((group, _begin(evaluate, group.batch)))
+            waiting.append((group, begin(partial(evaluate, group.batch))))
         yield from done
 
 
-def _begin(evaluate: Evaluate, batch: StructureBatch) -> Future[Predictions]:
-    """Evaluate in a thread.
+def begin(work: Callable[[], T]) -> Future[T]:
+    """Have ``work`` done in a thread.
 
     A daemon, which those of a pool are not: whoever presses Ctrl-C while the server is away, and
     the client waits for it, wants the program to end.
     """
-    answer: Future[Predictions] = Future()
+    answer: Future[T] = Future()
 
     def run() -> None:
         try:
-            answer.set_result(evaluate(batch))
+            answer.set_result(work())
         except BaseException as error:
             answer.set_exception(error)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,7 @@ from forcegate_client.messages import Predictions
 from forcegate_client.relaxation import fire
 from forcegate_client.relaxation.entrance import admitted
 from forcegate_client.relaxation.fire import Fire, Motion
-from forcegate_client.relaxation.outcome import Relaxed
+from forcegate_client.relaxation.outcome import Relaxed, failed
 from forcegate_client.results import forget_results, with_results
 from forcegate_client.structures import StructureBatch, segments
 
@@ -68,7 +67,7 @@ class Group:
             try:
                 held.append(admitted(atoms))
             except ForcegateError as error:
-                yield _failed(index, atoms, None, 0, error)
+                yield failed(index, atoms, None, 0, error)
             else:
                 taken.append(entry)
         if taken:
@@ -145,7 +144,7 @@ class Group:
         for b, error in sorted(problems.items()):
             start = float(self._start_energies[b]) if self._steps[b] else None
             index = self._given[b][0]
-            out.append(_failed(index, self._moved(b), start, int(self._steps[b]), error))
+            out.append(failed(index, self._moved(b), start, int(self._steps[b]), error))
         self._keep(np.array([b for b in range(len(self)) if b not in problems], dtype=np.int64))
         return out
 
@@ -175,7 +174,7 @@ class Group:
             code=None if "finite" in received else "relaxation_exploded",
         )
         start = float(self._start_energies[b]) if steps else None
-        return _failed(self._given[b][0], self._moved(b), start, steps, error)
+        return failed(self._given[b][0], self._moved(b), start, steps, error)
 
     def _moved(self, b: int) -> Atoms:
         atoms = self._given[b][1].copy()
@@ -184,14 +183,3 @@ class Group:
         # Not through ``set_positions``, which would apply constraints to what obeys them already.
         atoms.arrays["positions"][:] = self.batch.positions[rows]
         return atoms
-
-
-def _failed(
-    index: int, atoms: Atoms, start: float | None, steps: int, error: ForcegateError
-) -> Relaxed:
-    atoms = atoms.copy()
-    forget_results(atoms)
-    # The server counts within a request; the caller within all structures.
-    error.structure = index
-    problem: dict[str, Any] = error.to_problem()
-    return Relaxed(index, atoms, start, None, None, steps, False, problem)

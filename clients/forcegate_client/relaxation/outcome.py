@@ -8,10 +8,12 @@ from typing import Any
 
 from ase import Atoms
 
+from forcegate_client.errors import ForcegateError
 from forcegate_client.messages import Predictions
+from forcegate_client.results import forget_results
 from forcegate_client.structures import StructureBatch
 
-__all__ = ["Evaluate", "Relaxed"]
+__all__ = ["Evaluate", "Relaxed", "failed"]
 
 Evaluate = Callable[[StructureBatch], Predictions]
 """Energies and forces of a batch. What cannot be computed is in ``problems``, by its index."""
@@ -39,3 +41,15 @@ class Relaxed:
     steps: int
     converged: bool
     problem: dict[str, Any] | None = None
+
+
+def failed(
+    index: int, atoms: Atoms, start: float | None, steps: int, error: ForcegateError
+) -> Relaxed:
+    """How that of ``atoms`` ended, the structure ``index``, which has no minimum."""
+    atoms = atoms.copy()
+    forget_results(atoms)
+    # The server counts within a request; the caller within all structures.
+    error.structure = index
+    problem: dict[str, Any] = error.to_problem()
+    return Relaxed(index, atoms, start, None, None, steps, False, problem)

@@ -2,6 +2,7 @@
 // same with a thermostat in the middle of the step.
 #include "dynamics.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -36,6 +37,7 @@ void check(const forcegate_structures& s, const forcegate_dynamics& d, const for
   for (int64_t i = 0; i < s.total_atoms; ++i) {
     number("mass", d.masses[i], 1e-3, 1e6);
     for (int x = 0; x < 3; ++x) number("velocity", m.velocities[3 * i + x], -1e3, 1e3);
+    for (int x = 0; m.forces && x < 3; ++x) number("force", m.forces[3 * i + x], -1e6, 1e6);
   }
 }
 
@@ -59,7 +61,10 @@ void integrate(const forcegate_model& model, const forcegate_structures& structu
   passing.forces = forces.data();
   forcegate_answers last = answers;
   last.forces = forces.data();
-  evaluate(model, now, d.steps ? passing : last, threads);
+  if (d.steps && motion.forces && n)
+    std::copy_n(motion.forces, 3 * n, forces.begin());
+  else
+    evaluate(model, now, d.steps ? passing : last, threads);
 
   const double half = 0.5 * d.timestep;
   const double keep = std::exp(-d.friction * d.timestep);

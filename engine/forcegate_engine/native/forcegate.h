@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* Grows with every change of a structure or function below. */
-#define FORCEGATE_ABI 4
+#define FORCEGATE_ABI 5
 
 enum forcegate_code {
   FORCEGATE_OK = 0,
@@ -95,8 +95,9 @@ typedef struct {
 
 /* What moves: read at the start, and written after each step. */
 typedef struct {
-  double* positions;  /* [N, 3] in Å, never wrapped into a cell */
-  double* velocities; /* [N, 3] in Å/fs */
+  double* positions;    /* [N, 3] in Å, never wrapped into a cell */
+  double* velocities;   /* [N, 3] in Å/fs */
+  const double* forces; /* [N, 3] in eV/Å at `positions`, as this model answers; NULL: not known */
   int64_t steps_done;
 } forcegate_motion;
 
