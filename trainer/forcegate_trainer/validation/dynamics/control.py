@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from forcegate_trainer.dynamics.potential import CalculatorPotential
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.teachers import Teacher, parse_teacher
@@ -35,7 +34,7 @@ def teacher_control(
     """``MoleculeRun.summary`` of the teacher's run of each molecule that is asked for, by name.
 
     Those in ``path`` of the same teacher, settings and SMILES are taken from there; what is
-    missing is run, one molecule after the other, and added at once.
+    missing is run, all molecules side by side, and added.
 
     Raises:
         SettingsError: if ``path`` is not a file of this kind.
@@ -44,32 +43,38 @@ def teacher_control(
     method = parse_teacher(teacher, MD_ACCURACY)
     kept = _load(path)
     wanted = [molecule for molecule in molecules if molecule.name in settings.molecules]
-    found = {}
-    for molecule in wanted:
-        key = _key(method, settings.run, molecule)
-        summary = next((entry["result"] for entry in kept if entry["key"] == key), None)
-        if summary is None:
-            summary = _run(method, settings.run, molecule, tell)
-            kept.append({"key": key, "result": summary})
-            _save(path, kept)
-        found[molecule.name] = summary
-    return found
+    keys = {molecule.name: _key(method, settings.run, molecule) for molecule in wanted}
+    missing = [m for m in wanted if _known(kept, keys[m.name]) is None]
+    if missing:
+        for name, summary in _run(method, settings.run, missing, tell).items():
+            kept.append({"key": keys[name], "result": summary})
+        _save(path, kept)
+    found = {name: _known(kept, key) for name, key in keys.items()}
+    return {name: summary for name, summary in found.items() if summary is not None}
+
+
+def _known(kept: Sequence[Mapping[str, Any]], key: Mapping[str, Any]) -> dict[str, Any] | None:
+    return next((entry["result"] for entry in kept if entry["key"] == key), None)
 
 
 def _run(
-    method: Teacher, settings: NVESettings, molecule: SuiteMolecule, tell: Tell
-) -> dict[str, Any]:
-    prepared = prepare(
-        molecule.name,
-        molecule.atoms,
-        method.calculator(),
-        fmax=settings.relax_fmax,
-        steps=settings.relax_steps,
-    )
-    potential = CalculatorPotential(method.calculator)
-    title = f"control: {settings.duration_ps:g} ps of {molecule.name}"
-    (run,) = run_nve_batch([prepared], potential, settings, tell, title)
-    return run.summary()
+    method: Teacher, settings: NVESettings, molecules: Sequence[SuiteMolecule], tell: Tell
+) -> dict[str, dict[str, Any]]:
+    """By name. Side by side, a teacher that is a network takes a fraction of the time."""
+    prepared = [
+        prepare(
+            molecule.name,
+            molecule.atoms,
+            method.calculator(),
+            fmax=settings.relax_fmax,
+            steps=settings.relax_steps,
+        )
+        for molecule in molecules
+    ]
+    names = ", ".join(molecule.name for molecule in molecules)
+    title = f"control: {settings.duration_ps:g} ps of {names}"
+    runs = run_nve_batch(prepared, method.potential(), settings, tell, title)
+    return {run.name: run.summary() for run in runs}
 
 
 def _key(method: Teacher, settings: NVESettings, molecule: SuiteMolecule) -> dict[str, Any]:
