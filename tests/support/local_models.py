@@ -41,7 +41,7 @@ def write_repository(models: Path) -> Path:
         "name": STRICT,
         "limits": Limits(energy_per_atom=6.0, force=20.0, minimum_distances={"C-H": 1.05}),
         "force_partner": ForcePartner(
-            name=NEUTRAL, version=card.version, card_digest=card.card_digest, scale=2.0, floor=0.01
+            name=NEUTRAL, version=card.version, digest=card.digest, scale=2.0, floor=0.01
         ),
     }
     card.model_copy(update=update).save(models / STRICT / card.version)

@@ -27,11 +27,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Partner:
-    """The version whose disagreement tells how wrong forces are, and what it stands for."""
+    """The version whose disagreement tells how wrong forces are, and what it stands for.
+
+    ``digest`` is that of its weights.
+    """
 
     name: str
     version: str
-    card_digest: str
+    digest: str
     scale: float
     floor: float
 

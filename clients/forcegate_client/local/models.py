@@ -153,7 +153,7 @@ class LocalModels:
             lack = f"whose partner {named.name} {named.version} is not there as it was"
             if named.version in self.repository.versions(named.name):
                 found = self.student(named.name, named.version)
-                if found.card.card_digest == named.card_digest:
+                if found.card.digest == named.digest:
                     return found
         raise UnprocessableRequest(
             f"property 'force_uncertainty' of {card.name} {card.version}, {lack}",
