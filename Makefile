@@ -13,7 +13,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check $
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo wheel test test-system bench bench-quick bench-load bench-soak bench-peers bench-gpu docs lint typing format clean triton monitoring lock audit sbom
+.PHONY: help install demo wheel test test-system bench bench-quick bench-load bench-local bench-soak bench-peers bench-gpu docs lint typing format clean triton monitoring lock audit sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ bench-load: install ## the gateway under load, beside peers (half an hour; after
 	$(BIN)/python benchmarks/fairness.py
 	$(BIN)/python benchmarks/overload.py
 	$(BIN)/python benchmarks/serving_peers.py
+
+bench-local: install ## students in their own process: ns a day, first energy (two minutes)
+	$(BIN)/python benchmarks/own_process.py
 
 bench-soak: install ## ten minutes of mixed traffic, memory watched
 	$(BIN)/python benchmarks/soak.py

@@ -56,18 +56,25 @@ def test_no_command_of_the_readme_is_left_out_here() -> None:
 def test_the_client_commands_work_as_written(checkout: Path, gateway: str) -> None:
     port = httpx.URL(gateway).port
     for command in CLIENT:
-        if command.startswith(".venv"):
+        if command.startswith(".venv") and "--local" not in command:
             command += f" --url {gateway}"
         out = _run(command.replace(":8000/", f":{port}/"), checkout)
         assert out
     assert (checkout / "relaxed.extxyz").stat().st_size > 0
     assert list((checkout / "md").glob("*.png"))
+    assert list((checkout / "md_local").glob("*.png"))
 
 
-def test_the_script_runs_molecular_dynamics(checkout: Path, gateway: str) -> None:
+@pytest.mark.parametrize("calculator", ["RemoteCalculator", "LocalCalculator"])
+def test_the_script_runs_molecular_dynamics(
+    checkout: Path, gateway: str, monkeypatch: pytest.MonkeyPatch, calculator: str
+) -> None:
     (script,) = blocks("python")
     assert len([line for line in script.splitlines() if line and "import" not in line]) <= 10
-    (checkout / "script.py").write_text(script.replace("http://127.0.0.1:8000", gateway))
+    # The one word that is another one where there is no server.
+    (checkout / "script.py").write_text(script.replace("RemoteCalculator", calculator))
+    here = calculator == "LocalCalculator"
+    monkeypatch.setenv("FORCEGATE_URL", "http://127.0.0.1:9" if here else gateway)
     out = _run(f"{sys.executable} script.py", checkout)
     kelvin = float(out.split(" K ")[0])
     assert 30 < kelvin < 900

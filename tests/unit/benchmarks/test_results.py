@@ -89,3 +89,11 @@ def test_a_ratio_is_taken_turn_by_turn() -> None:
     # The machine was half as fast in the last turn, for both.
     slow, fast = Timing(((3.0,), (3.0,), (6.0,))), Timing(((1.0,), (1.0,), (2.0,)))
     assert ratio(slow, fast) == pytest.approx(3.0)
+
+
+def test_the_readme_shows_the_nanoseconds_that_were_measured() -> None:
+    root = Path(__file__).resolve().parents[3]
+    measured = (root / "benchmarks/results/own_process.md").read_text(encoding="utf-8")
+    table = measured[measured.index("| student |") :].rstrip()
+    assert table.count("\n") >= 3
+    assert table in (root / "README.md").read_text(encoding="utf-8")
