@@ -19,7 +19,12 @@ from forcegate_trainer.painn.potential import Potential
 from forcegate_trainer.training.checkpoint import load_checkpoint, save_checkpoint
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.data import load_training_data
-from forcegate_trainer.training.files import CHECKPOINT_NAME, CONFIG_NAME, METRICS_NAME
+from forcegate_trainer.training.files import (
+    CHECKPOINT_NAME,
+    CONFIG_NAME,
+    METRICS_NAME,
+    WEIGHTS_NAME,
+)
 from forcegate_trainer.training.frames import frame_batch
 from forcegate_trainer.training.graphs import FrameGraphs
 from forcegate_trainer.training.loop import new_student
@@ -276,6 +281,16 @@ def test_a_step_weighs_the_energy_as_it_is_told(dataset_file: Path) -> None:
         take_step = TrainingStep(new_student(config, data), config)
         taken = take_step.read(take_step(batch, 0.0, 0, told))
         assert taken.loss == pytest.approx(taken.errors["force"] + weight * taken.errors["energy"])
+
+
+def test_a_run_may_end_otherwise_than_it_was_begun_to(dataset_file: Path, tmp_path: Path) -> None:
+    config = small_config(dataset_file, epochs=3, late_energy_weight=1e-3)
+    fit(config, tmp_path, _quiet)
+    begun = (tmp_path / WEIGHTS_NAME).read_bytes()
+    # A thousand times the weight: no loss of the beginning is as large.
+    heavier = replace(config, epochs=6, late_energy_weight=1e3)
+    fit(heavier, tmp_path, _quiet)
+    assert (tmp_path / WEIGHTS_NAME).read_bytes() != begun
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])

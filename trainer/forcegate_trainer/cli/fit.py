@@ -247,8 +247,9 @@ def _check_folder(out: Path, config: FitConfig) -> None:
     if not (out / CHECKPOINT_NAME).is_file():
         return
     before = FitConfig.load(out / CONFIG_NAME)
-    # How long it is may change (the schedule stretches), and where it runs.
+    # How long it is may change (the schedule stretches), how it ends, and where it runs.
     length = {"epochs": 1, "steps": 0, "validate_steps": 0, "patience": 0}
+    length |= {"late_energy_weight": 0, "final_learning_rate": 0}
     where = {"workers": 1, "compile": True, "device": "cpu", "tf32": False}
     free = length | where
     if replace(before, **free) != replace(config, **free):  # type: ignore[arg-type]

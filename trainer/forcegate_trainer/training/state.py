@@ -62,6 +62,7 @@ class RunState:
             "optimizers": [optimizer.state_dict() for optimizer in parts.optimizers],
             "step": self.step,
             "best_loss": self.best,
+            "energy_weight": self._energy_weight,
             "since_best": self.since_best,
             "known": dict(self.known),
             "recent": list(self._recent),
@@ -88,4 +89,7 @@ class RunState:
         # Nor did their checkpoints have these; the best was once that with the least force RMSE.
         self.best = state.get("best_loss", float("inf"))
         self.since_best = state.get("since_best", 0)
+        if state.get("energy_weight", self._energy_weight) != self._energy_weight:
+            # Losses of another weight are no measure for those to come.
+            self.best, self.since_best = float("inf"), 0
         self._recent.extend(state.get("recent", []))
