@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from forcegate_trainer.painn.potential import Potential
 from forcegate_trainer.training.averaging import WeightAverage
 from forcegate_trainer.training.checkpoint import load_checkpoint
 from forcegate_trainer.training.config import FitConfig
+from forcegate_trainer.training.evaluation import predicted_energies
 from forcegate_trainer.training.files import CHECKPOINT_NAME, METRICS_NAME
 from forcegate_trainer.training.frames import epoch_order
-from forcegate_trainer.training.reference import fit_reference_energies
+from forcegate_trainer.training.reference import fit_reference_energies, settle_zero
 from forcegate_trainer.training.run import fit
 from forcegate_trainer.training.schedule import learning_rate
 from support.datasets import labelled_dataset
@@ -119,6 +121,24 @@ def test_every_epoch_visits_each_training_frame_once_in_its_own_order() -> None:
     assert sorted(first) == sorted(second) == list(frames)
     assert (first != second).any()
     assert (epoch_order(frames, 0, 1) == second).all()
+
+
+def test_a_zero_that_has_wandered_is_settled_whatever_single_frames_say(
+    dataset_file: Path,
+) -> None:
+    dataset = load_dataset(dataset_file)
+    config = small_config(dataset_file)
+    model = Potential(config.architecture)
+    cutoff = config.architecture.cutoff
+    right = predicted_energies(model, dataset, cutoff)
+    labels = right.copy()
+    labels[::9] += 100.0
+    model.reference_energies += torch.linspace(-0.05, 0.05, len(config.architecture.elements))
+    train = np.arange(len(dataset))
+    assert np.abs(predicted_energies(model, dataset, cutoff) - right).max() > 0.1
+    told = replace(dataset, energies=labels)
+    settle_zero(model, told, train, config.architecture, lambda *_: None)
+    np.testing.assert_allclose(predicted_energies(model, dataset, cutoff), right, atol=1e-3)
 
 
 def test_reference_energies_leave_no_part_of_the_energy_that_composition_explains(

@@ -43,6 +43,7 @@ from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.evaluation import evaluate
 from forcegate_trainer.training.files import CONFIG_NAME, WEIGHTS_NAME, load_all
 from forcegate_trainer.training.frames import structures_of
+from forcegate_trainer.training.reference import settle_zero
 from forcegate_trainer.uncertainty import calibrate
 
 __all__ = ["export", "load_student"]
@@ -77,8 +78,9 @@ def export(
 ) -> Path:
     """Write ``repository/<model>/<version>/`` and the model's Triton configuration.
 
-    The uncertainty is calibrated on the validation split, and the histograms of the card are those
-    of the training split. Returns the version's folder.
+    Reference energies are settled on training frames, the uncertainty is calibrated on the
+    validation split, and the histograms of the card are those of the training split. Returns the
+    version's folder.
 
     Raises:
         SettingsError: if the version exists already, or the run's datasets have changed.
@@ -101,6 +103,7 @@ def export(
     train = dataset.frame_indices("train")
     validation = dataset.frame_indices("validation")
     reach = config.architecture.reach
+    settle_zero(model, dataset, train, config.architecture, tell)
     calibration = calibrate(model, dataset, train, validation, reach, tell)
     metrics = evaluate(model, dataset, validation, reach[0])
     # Made aside and renamed: a version is whole or it is not there.
