@@ -18,6 +18,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PATH=/opt/forcegate/bin:$PATH
 WORKDIR /source
+# Compiles the engine, for every processor of this architecture.
+RUN apt-get update && apt-get install --yes --no-install-recommends g++
 RUN python -m venv /opt/forcegate
 COPY constraints.txt ./
 
@@ -27,32 +29,29 @@ COPY requirements/gateway.txt requirements/
 RUN pip install --require-hashes --requirement requirements/gateway.txt
 COPY pyproject.toml README.md ./
 COPY clients/ clients/
+COPY engine/ engine/
 COPY service/ service/
 COPY trainer/ trainer/
-# forcegate requires forcegate-client of the same version: both come from this checkout.
-RUN pip install --no-deps --no-build-isolation ./clients .
+# forcegate requires client and engine of the same version: all come from this checkout.
+RUN pip install --no-deps --no-build-isolation ./clients ./engine .
 
 
 FROM source AS build-embedded
-# By hash but for torch, whose build is chosen by the index: the one large download, in a layer that
-# changes only with the pinned versions.
 COPY requirements/gateway-embedded.txt requirements/
 RUN pip install --require-hashes --requirement requirements/gateway-embedded.txt
-RUN pip install --constraint constraints.txt torch
 COPY pyproject.toml README.md ./
 COPY clients/ clients/
+COPY engine/ engine/
 COPY service/ service/
 COPY trainer/ trainer/
-RUN pip install --no-deps --no-build-isolation ./clients .
+RUN pip install --no-deps --no-build-isolation ./clients ./engine .
 
 
 FROM build-embedded AS build-trainer
-# Compiles the engine, for every processor of this architecture.
-RUN apt-get update && apt-get install --yes --no-install-recommends g++
+# By hash but for torch, whose build is chosen by the index: the one large download.
+RUN pip install --constraint constraints.txt torch
 COPY requirements/trainer.txt requirements/
 RUN pip install --require-hashes --requirement requirements/trainer.txt
-COPY engine/ engine/
-RUN pip install --no-deps --no-build-isolation ./engine
 
 
 FROM ${PYTHON_IMAGE} AS base
@@ -69,7 +68,7 @@ ENV PATH=/opt/forcegate/bin:$PATH \
 FROM base AS gateway-base
 # A new volume takes owner and mode of the folder that it is mounted over.
 RUN install --directory --owner=forcegate --group=forcegate --mode=0700 \
-    /var/lib/forcegate/keys /var/lib/forcegate/first-key /var/cache/forcegate \
+    /var/lib/forcegate/keys /var/lib/forcegate/first-key \
     /var/lib/forcegate/shadow /var/lib/forcegate/shadow-key
 COPY deploy/healthcheck.py /usr/local/lib/forcegate/healthcheck.py
 # What this checkout serves; mount another repository over it to serve that one.
@@ -95,13 +94,6 @@ ENV FORCEGATE_RUNTIME=triton
 
 
 FROM gateway-base AS gateway-embedded
-# Models are compiled for the machine at their first start, which needs a C++ compiler; without one
-# they would be served several times slower, by TorchScript.
-USER root
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends g++ \
-    && rm -rf /var/lib/apt/lists/*
-USER forcegate
 COPY --from=build-embedded /opt/forcegate /opt/forcegate
 ENV FORCEGATE_RUNTIME=embedded
 

@@ -55,7 +55,7 @@ bench: install ## everything that is timed on a CPU (half an hour); results in b
 	$(BIN)/python benchmarks/full.py
 	$(BIN)/python benchmarks/latency.py
 
-bench-quick: install ## every ratio asked of the compiled runtime (one to two minutes, once compiled)
+bench-quick: install ## every ratio asked of the engine (one to two minutes)
 	$(BIN)/python benchmarks/quick.py
 
 bench-load: install ## the gateway under load, beside peers (half an hour; after bench-peers)

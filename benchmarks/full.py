@@ -1,4 +1,4 @@
-"""Everything that is measured of the compiled runtime on a CPU; a quarter of an hour."""
+"""Everything that is measured of the engine on a CPU; a quarter of an hour."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def main(
     found = measure_all(0.5 * seconds, tuple(KNOWN_PEERS), ("painn_base", "painn_ultra_tiny"))
     # The curves of the sweep are longer; those of the same name give way.
     found.add(read(apart))
-    publish(out, "The compiled runtime on a CPU", found)
+    publish(out, "The engine on a CPU", found)
 
 
 if __name__ == "__main__":

@@ -15,14 +15,12 @@ from rich.table import Table
 
 from forcegate_bench.gpu_variants import Captured, Evaluate, steps_ms
 from forcegate_bench.machine import describe
-from forcegate_bench.models import Inputs, inputs_of, potential_of, program_package
+from forcegate_bench.models import Inputs, inputs_of, potential_of
 from forcegate_bench.rows import Findings, at_most, plain, write
 from forcegate_bench.structures import BOXES, Shaken
 from forcegate_client.cli.outspoken import run
-from forcegate_service.card import PROGRAM_NAME, ModelCard
-from forcegate_service.compiled import CompiledModule
+from forcegate_service.card import ModelCard
 from forcegate_service.loading import version_folders
-from forcegate_service.program import export_program
 from forcegate_service.torchscript import load_script
 from forcegate_trainer.painn.config import PRESETS
 
@@ -42,14 +40,10 @@ def models(device: str, presets: list[str], repository: Path) -> Iterator[Entry]
         config = PRESETS[name]
         potential = potential_of(config)
 
-        def compiled(name: str = name) -> Evaluate:
-            make = lambda: export_program(potential_of(PRESETS[name]))  # noqa: E731
-            return CompiledModule(program_package(name, repr(PRESETS[name]), make, device))
-
         def eager(name: str = name) -> Evaluate:
             return _without_gradients(potential_of(PRESETS[name]).to(device))
 
-        yield name, _without_gradients(potential), {"eager": eager, "compiled": compiled}
+        yield name, _without_gradients(potential), {"eager": eager}
     for folder in version_folders(repository) if repository.is_dir() else []:
         card = ModelCard.load(folder)
         content = card.read(folder)
@@ -58,14 +52,6 @@ def models(device: str, presets: list[str], repository: Path) -> Iterator[Entry]
             return _without_gradients(load_script(content, device))
 
         ways: dict[str, Callable[[], Evaluate]] = {"TorchScript": scripted}
-        if PROGRAM_NAME in card.files:
-            program = card.read(folder, PROGRAM_NAME)
-
-            def stored(card: ModelCard = card, program: bytes = program) -> Evaluate:
-                identity = card.files[PROGRAM_NAME]
-                return CompiledModule(program_package(card.name, identity, lambda: program, device))
-
-            ways["compiled"] = stored
         yield f"{card.name}/{card.version}", _without_gradients(load_script(content)), ways
 
 
@@ -151,7 +137,6 @@ def main(
     seconds: Annotated[float, typer.Option(min=0.0, help="On the clock, per line.")] = 0.3,
     largest_batch: Annotated[int, typer.Option(min=1)] = max(BATCHES),
     boxes: Annotated[bool, typer.Option(help="Also periodic boxes of water.")] = True,
-    eager_only: Annotated[bool, typer.Option("--eager-only", help="Compile nothing.")] = False,
     out: Annotated[Path, typer.Option()] = Path("benchmarks/results/gpu.json"),
 ) -> None:
     """Sweep batches of aspirin and boxes of water over all models; about five minutes."""
@@ -172,8 +157,6 @@ def main(
     table = Table("what", "ms/step", "µs/atom/step", "atoms/s", "force deviation, eV/Å")
     names = list(PRESETS) if preset is None else preset
     for name, on_cpu, ways in models(device, names, model_repository):
-        if eager_only:
-            ways.pop("compiled", None)
         entry = (name, on_cpu, ways)
         for more, line in measure(entry, cases, device, seconds):
             found.add(more)

@@ -27,7 +27,7 @@ from forcegate_client import RemoteCalculator
 from forcegate_client.cli.outspoken import run
 from forcegate_service.fake import write_fake_model
 from forcegate_service.loading import load_version, newest_version
-from forcegate_service.runtimes import runtime_loader
+from forcegate_service.runtimes.choose import runtime_loader
 from forcegate_service.settings import Settings
 from forcegate_trainer.demo.gateway import running_gateway
 from forcegate_trainer.validation.calculator import RuntimeCalculator

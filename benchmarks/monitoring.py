@@ -47,7 +47,7 @@ from forcegate_service.monitoring.novelty_watch import NoveltyWatch
 from forcegate_service.monitoring.observer import Observer, Served
 from forcegate_service.negotiation import MSGPACK
 from forcegate_service.request_record import RequestRecord
-from forcegate_service.runtimes import open_runtimes
+from forcegate_service.runtimes.choose import open_runtimes
 from forcegate_service.scheduling.flow import Flow
 from forcegate_service.settings import Settings
 
@@ -56,7 +56,6 @@ NOVELTY_LIMIT, LIMIT = 0.01, 1.03
 UNCERTAIN = 0.01
 BLOCK = 32
 TURNS = 401
-COMPILED_WITHIN_S = 300.0
 FLOW = Flow("benchmark", "benchmark")
 BARE, AS_IT_COMES, EVERYTHING = "unwatched", "as it comes", "with shadowing and capture"
 # One structure in a hundred is kept for the teacher; there is always room for it.
@@ -158,7 +157,7 @@ class Watching:
 async def started(
     subject: Subject, core: int, metrics: type[Metrics], wanted: Mapping[str, Any], *more: Observer
 ) -> Gateway:
-    """A gateway that is ready and compiled, with its inference on ``core`` and ``more`` observers
+    """A gateway that is ready, with its inference on ``core`` and ``more`` observers
     than it has by itself; with none at all if it counts nothing.
     """
     given: dict[str, Any] = {
@@ -176,13 +175,6 @@ async def started(
         runtimes = open_runtimes(settings, counts.models)
     gateway = Gateway(settings, runtimes, counts, observers)
     await gateway.load_models()
-    if subject.compiled:
-        labels = {"model": subject.name, "version": subject.folder.name}
-        deadline = time.monotonic() + COMPILED_WITHIN_S
-        while registry.get_sample_value("forcegate_model_compiled", labels) != 1.0:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{subject.name} was not compiled; try forcegate-serve compile")
-            await asyncio.sleep(0.2)
     return gateway
 
 

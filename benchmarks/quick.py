@@ -1,4 +1,4 @@
-"""Every ratio that is asked of the compiled runtime, in one run of one to two minutes."""
+"""Every ratio that is asked of the engine, in one run of one to two minutes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def main(
     torch.set_num_threads(1)
     from forcegate_bench.asked import measure_all, publish
 
-    publish(out, "The compiled runtime, quickly", measure_all(seconds))
+    publish(out, "The engine, quickly", measure_all(seconds))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def main(
 
     torch.set_num_threads(1)
     out.parent.mkdir(parents=True, exist_ok=True)
-    scripted = subject_of(model_repository, model, fake, compiled=False)
+    scripted = subject_of(model_repository, model, fake, engine=False)
     with scripted as in_script, subject_of(model_repository, model, fake) as shipped:
         log = out.with_suffix(".log")
         found = measure_serving_peers(in_script, shipped, cores, seconds, log)

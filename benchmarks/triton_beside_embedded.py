@@ -1,6 +1,6 @@
 """What Triton costs beside the embedded runtime: a step by its phases, and 32 clients.
 
-Three gateways with the same weights take turns: compiled code, TorchScript, and a real Triton
+Three gateways with the same weights take turns: the engine, TorchScript, and a real Triton
 server (its Python backend, which evaluates TorchScript too). Inference has one core, the gateway's
 event loop shares the other one with whoever asks.
 """
@@ -21,7 +21,7 @@ from forcegate_client.cli.outspoken import run
 
 CLIENTS = 32
 TURNS = 3
-COMPILED, SCRIPT, TRITON = "embedded, compiled", "embedded, TorchScript", "Triton, TorchScript"
+ENGINE, SCRIPT, TRITON = "embedded, engine", "embedded, TorchScript", "Triton, TorchScript"
 
 
 def main(
@@ -54,7 +54,7 @@ def main(
     torch.set_num_threads(1)
     out.parent.mkdir(parents=True, exist_ok=True)
     layout = layouts(*cores)[0]
-    steps = {name: Steps() for name in (COMPILED, SCRIPT, TRITON)}
+    steps = {name: Steps() for name in (ENGINE, SCRIPT, TRITON)}
     rates: dict[str, list[float]] = {name: [] for name in steps}
     failed = 0
     with ExitStack() as running:
@@ -62,17 +62,15 @@ def main(
         log = out.with_suffix(".triton.log")
         # First of all, because it says in words what is not there.
         subjects = {
-            name: running.enter_context(
-                subject_of(model_repository, model, compiled=name == COMPILED)
-            )
+            name: running.enter_context(subject_of(model_repository, model, engine=name == ENGINE))
             for name in steps
         }
         address = running.enter_context(
             running_triton(model_repository / model, folder, layout.inference, log)
         )
         settings = {
-            COMPILED: {},
-            SCRIPT: {"FORCEGATE_COMPILE": "never"},
+            ENGINE: {},
+            SCRIPT: {},
             TRITON: {"FORCEGATE_RUNTIME": "triton", "FORCEGATE_TRITON_URL": address},
         }
         gateways = {}

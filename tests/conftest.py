@@ -6,10 +6,6 @@ import os
 # on small molecules when their threads compete for two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Servers that tests start would compile whatever they serve, at the cost of the tests beside them;
-# those that are about compiling say so.
-os.environ.setdefault("FORCEGATE_COMPILE", "never")
-
 import pytest
 import torch
 from hypothesis import settings

@@ -83,7 +83,7 @@ def measure_fairness(
             ),
         ]
     what = f"{subject.name}: structures/s in process"
-    found.add(if_calm(timed, what, before.with_lists, after.with_lists))
+    found.add(if_calm(timed, what, before.best, after.best))
     found.rows += before.rows(f"{subject.name} in process before")
     found.rows += after.rows(f"{subject.name} in process after")
     found.notes += [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,10 +17,8 @@ from forcegate_bench.subject import Subject
 from forcegate_service.allocator import keeping_memory
 from forcegate_trainer.demo.gateway import running_gateway
 
-__all__ = ["RunningGateway", "metric", "start_gateway", "wait_until_compiled"]
+__all__ = ["RunningGateway", "metric", "start_gateway"]
 
-# Compiling takes a minute or two, if it was not done before.
-_COMPILED_WITHIN_S = 300.0
 _INFERENCE = "forcegate_service.inference"
 
 
@@ -55,13 +52,12 @@ class RunningGateway:
 def start_gateway(
     subject: Subject, layout: Layout, log: Path, settings: Mapping[str, str] | None = None
 ) -> Iterator[RunningGateway]:
-    """Serve ``subject`` with one torch thread, ready and compiled; stopped when the block ends.
+    """Serve ``subject`` with one thread, ready; stopped when the block ends.
 
     ``settings`` are ``FORCEGATE_*`` variables beside those of the subject.
 
     Raises:
         GatewayFailedError: if it does not come up, or does not exit with code 0.
-        GatewayUnusable: if it does not get compiled.
     """
     with ExitStack() as running:
         wanted = {"FORCEGATE_TORCH_THREADS": "1", **subject.settings, **(settings or {})}
@@ -72,8 +68,6 @@ def start_gateway(
         inference = _inference_process(pid)
         if inference is not None:
             procfs.pin(inference, layout.inference)
-        if subject.compiled:
-            wait_until_compiled(url, subject.name)
         yield RunningGateway(Address.of(url), pid, inference)
 
 
@@ -87,23 +81,6 @@ def metric(address: Address, start: str) -> dict[str, float]:
 def _inference_process(pid: int) -> int | None:
     found = [child for child in procfs.children(pid) if _INFERENCE in procfs.command_line(child)]
     return found[0] if found else None
-
-
-def wait_until_compiled(url: str, model: str) -> None:
-    """Until then TorchScript answers, which is not what is measured.
-
-    Raises:
-        GatewayUnusable: if that takes too long.
-    """
-    deadline = time.monotonic() + _COMPILED_WITHIN_S
-    while time.monotonic() < deadline:
-        if 1.0 in metric(Address.of(url), f'forcegate_model_compiled{{model="{model}"').values():
-            return
-        time.sleep(1.0)
-    raise GatewayUnusable(
-        f"{model} was not compiled after {_COMPILED_WITHIN_S:.0f} s; "
-        "run forcegate-serve compile first, and look at its output"
-    )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Ways to run one model on one device: eager, compiled, and either captured as a CUDA graph."""
+"""Ways to run one model on one device: eager, TorchScript, and either captured as a CUDA graph."""
 
 from __future__ import annotations
 

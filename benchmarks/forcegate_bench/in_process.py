@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from forcegate_bench.models import Model
 from forcegate_bench.rows import Row, plain
@@ -17,7 +16,7 @@ from forcegate_bench.timing import Candidate, Local, Timing, take_turns
 from forcegate_client.structures import StructureBatch
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.fake import load_fake
-from forcegate_service.graph import Graph, build_graph
+from forcegate_service.graph import build_graph
 
 __all__ = ["A_FEW", "InProcess", "Rates", "measure_rates"]
 
@@ -30,76 +29,59 @@ A_FEW = (1, 32)
 
 @dataclass(frozen=True)
 class InProcess:
-    """``evaluate`` gives energies [B] in eV and forces [N, 3] in eV/Å; ``cutoff`` in Å."""
+    """``answer`` gives energies [B] in eV and forces [N, 3] in eV/Å, neighbour lists and all;
+    ``cutoff`` in Å.
+    """
 
     cutoff: float
-    evaluate: Callable[[Graph], tuple[Float, Float]]
+    answer: Callable[[StructureBatch], tuple[Float, Float]]
 
     @classmethod
-    def compiled(cls, folder: Path) -> InProcess:
-        """As a gateway serves it once it is compiled."""
+    def on_engine(cls, folder: Path) -> InProcess:
+        """As a gateway serves it."""
         model = Model.stored(folder)
-
-        def evaluate(graph: Graph) -> tuple[Float, Float]:
-            energy, forces, *_ = model.module(*map(torch.from_numpy, graph.arrays()))
-            return energy.numpy(), forces.numpy()
-
-        return cls(model.cutoff, evaluate)
+        return cls(model.cutoff, model.answer)
 
     @classmethod
-    def uncompiled(cls, folder: Path, fake: bool) -> InProcess:
+    def of_graphs(cls, folder: Path, fake: bool) -> InProcess:
         """TorchScript, or the toy."""
         runtime = load_fake(folder) if fake else EmbeddedRuntime(folder)
 
-        def evaluate(graph: Graph) -> tuple[Float, Float]:
-            output = runtime.evaluate(graph)
+        def answer(batch: StructureBatch) -> tuple[Float, Float]:
+            output = runtime.evaluate(build_graph(batch, *runtime.card.reach))
             return output.energy, output.forces
 
-        return cls(runtime.card.cutoff, evaluate)
-
-    def answer(self, batch: StructureBatch) -> tuple[Float, Float]:
-        """Energies and forces of ``batch``, neighbour list and all."""
-        return self.evaluate(build_graph(batch, self.cutoff))
+        return cls(runtime.card.cutoff, answer)
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Structures a second at the best batch size, with and without neighbour lists."""
+    """Structures a second at the best batch size."""
 
-    with_lists: float
+    best: float
     size: int
-    without_lists: float
     by_size: dict[int, float]
 
     def rows(self, label: str) -> list[Row]:
         """All of them."""
-        found = [
+        return [
             plain(f"{label}, batch {size}", rate, "structures/s")
             for size, rate in self.by_size.items()
         ]
-        without = plain(f"{label}, best, no neighbour lists", self.without_lists, "structures/s")
-        return [*found, without]
 
 
 def measure_rates(
     model: InProcess, molecule: str, seconds: float, sizes: Sequence[int] = _SIZES
 ) -> Rates:
     """Batches of every size in turns, for about so long, and a tenth of that to warm up."""
-    shaken = {size: Shaken(molecule, copies=size) for size in sizes}
-    candidates: dict[str, Candidate] = {}
-    for size, supply in shaken.items():
-        candidates[f"with {size}"] = Local(supply.next_batch, model.answer)
-        candidates[f"without {size}"] = _without_lists(model, supply)
+    candidates: dict[str, Candidate] = {
+        str(size): Local(Shaken(molecule, copies=size).next_batch, model.answer) for size in sizes
+    }
     warm_up_s = 0.1 * seconds / len(candidates)
     times = take_turns(candidates, seconds, turns=3, warm_up=warm_up_s)
-    by_size = {size: _rate(times[f"with {size}"], size) for size in sizes}
+    by_size = {size: _rate(times[str(size)], size) for size in sizes}
     best = max(by_size, key=lambda size: by_size[size])
-    without = max(_rate(times[f"without {size}"], size) for size in sizes)
-    return Rates(by_size[best], best, without, by_size)
-
-
-def _without_lists(model: InProcess, supply: Shaken) -> Local:
-    return Local(lambda: build_graph(supply.next_batch(), model.cutoff), model.evaluate)
+    return Rates(by_size[best], best, by_size)
 
 
 def _rate(timing: Timing, size: int) -> float:

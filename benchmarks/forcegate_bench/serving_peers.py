@@ -143,7 +143,7 @@ class _Servers:
         address = self._gateway(scripted)
         self._add("forcegate, TorchScript", "ours", address, forcegate_msgpack(scripted.name))
         self._add("forcegate, TorchScript, JSON", "JSON", address, forcegate_json(scripted.name))
-        if shipped.compiled:
+        if shipped.engine:
             address = self._gateway(shipped)
             self._add("forcegate as shipped", "ours", address, forcegate_msgpack(shipped.name))
 

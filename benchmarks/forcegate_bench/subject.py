@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forcegate_service.card import ModelCard
+from forcegate_service.card import MODEL_NAME, ModelCard
 from forcegate_service.fake import write_fake_model
 from forcegate_service.loading import newest_version
 
@@ -30,7 +30,7 @@ class Subject:
     name: str
     repository: Path
     folder: Path
-    compiled: bool
+    engine: bool
     settings: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -45,20 +45,20 @@ class Subject:
 
     @cached_property
     def in_process(self) -> InProcess:
-        """The same runtime here; compiling takes a minute, unless an earlier run did it."""
+        """The same runtime here."""
         # Imported here because torch must find the environment of the process that measures.
         from forcegate_bench.in_process import InProcess
 
-        if self.compiled:
-            return InProcess.compiled(self.folder)
-        return InProcess.uncompiled(self.folder, self.fake)
+        if self.engine:
+            return InProcess.on_engine(self.folder)
+        return InProcess.of_graphs(self.folder, self.fake)
 
 
 @contextmanager
 def subject_of(
-    repository: Path, model: str, fake: bool = False, compiled: bool = True
+    repository: Path, model: str, fake: bool = False, engine: bool = True
 ) -> Iterator[Subject]:
-    """The newest version of ``model``; the toy if ``fake``; TorchScript unless ``compiled``."""
+    """The newest version of ``model``; the toy if ``fake``; TorchScript unless ``engine``."""
     with tempfile.TemporaryDirectory() as name:
         alone = Path(name)
         if fake:
@@ -69,6 +69,17 @@ def subject_of(
         found = newest_version(repository, model)
         folder = alone / model / found.name
         folder.parent.mkdir()
-        folder.symlink_to(found.resolve(), target_is_directory=True)
-        settings = {} if compiled else {"FORCEGATE_COMPILE": "never"}
-        yield Subject(model, alone, folder, compiled, settings)
+        if engine:
+            folder.symlink_to(found.resolve(), target_is_directory=True)
+        else:
+            _copy_for_torchscript(found, folder)
+        yield Subject(model, alone, folder, engine)
+
+
+def _copy_for_torchscript(version: Path, folder: Path) -> None:
+    """What has no weights for the engine is served by TorchScript."""
+    card = ModelCard.load(version)
+    folder.mkdir()
+    (folder / MODEL_NAME).symlink_to((version / MODEL_NAME).resolve())
+    files = {MODEL_NAME: card.files[MODEL_NAME]}
+    card.model_copy(update={"files": files}).save(folder)

@@ -1,6 +1,6 @@
 """Every model over batches and sizes, with a given number of threads.
 
-Run as a process of its own, because threads, compiled code and memory belong to a process:
+Run as a process of its own, because threads and memory belong to a process:
 ``python -m forcegate_bench.sweeps THREADS SECONDS OUT``.
 """
 
@@ -40,6 +40,7 @@ def sweep_apart(threads: int, seconds: float) -> Findings:
 def sweep(threads: int, seconds: float, repository: Path) -> Findings:
     """Batches of aspirin, and one structure of every size, for presets and stored models."""
     from forcegate_bench.models import Model
+    from forcegate_service.graph import build_graph
     from forcegate_service.loading import version_folders
     from forcegate_trainer.painn.config import PRESETS
 
@@ -64,7 +65,7 @@ def sweep(threads: int, seconds: float, repository: Path) -> Findings:
         names = [*ORGANIC, *BOXES]
         times = take_turns({n: model.evaluation(Shaken(n)) for n in names}, share, turns=3)
         for name, timing in times.items():
-            n_edges = int(model.evaluation(Shaken(name)).prepare()[2].shape[1])
+            n_edges = build_graph(Shaken(name).batch, model.cutoff).n_edges
             found.rows.append(plain(f"{curve}, {name}", timing.median, "ms"))
             if drawn:
                 n_atoms = len(Shaken(name).atoms)

@@ -60,7 +60,7 @@ def measure_throughput(
         label = f"{subject.name}, {measured.layout.name}"
         rows = _timed(label, measured, (before, after), share, wanted.large)
         what = f"{label}: structures/s in process"
-        found.add(if_calm(rows, what, before.with_lists, after.with_lists))
+        found.add(if_calm(rows, what, before.best, after.best))
         found.rows += measured.right
         found.notes.append(measured.layout.remark)
     found.rows += before.rows(f"{subject.name} in process before")
@@ -103,8 +103,7 @@ def _timed(
     large_share: float | None,
 ) -> list[Row]:
     single = measured.single
-    rate = sum(one.with_lists for one in baselines) / 2
-    without_lists = sum(one.without_lists for one in baselines) / 2
+    rate = sum(one.best for one in baselines) / 2
     every = [(single, share), *((traffic, large_share) for traffic in measured.large)]
     many = f"{label}, {_asking(single)}"
     rows = [
@@ -115,11 +114,6 @@ def _timed(
         *(
             plain(f"{label}, {_asking(traffic)}", traffic.structures_per_s, "structures/s")
             for traffic, _ in every
-        ),
-        plain(
-            f"{many}: {_OVER} without neighbour lists",
-            single.structures_per_s / without_lists,
-            "×",
         ),
         *waits(many, single.outcomes),
         plain(f"{many}: the load generator's part of its core", single.own_cpu, "×"),

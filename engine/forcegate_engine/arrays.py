@@ -105,15 +105,10 @@ def array(
     name: str, values: npt.ArrayLike, dtype: type[np.generic], shape: tuple[int | None, ...]
 ) -> npt.NDArray[Any]:
     """Contiguous and of that type, ``values`` themselves if they are; None in a shape is any."""
-    try:
-        given = np.asarray(values)
-        # A cast that cannot be undone would change what was asked.
-        alike = not given.size or np.can_cast(given.dtype, dtype, casting="same_kind")
-        if not alike and not (given.astype(dtype) == given).all():
-            raise ValueError(f"{given.dtype} values that are no {np.dtype(dtype)}")
-        exact = np.ascontiguousarray(given, dtype=dtype)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise BadArgument(f"{name}: {error}") from error
+    if isinstance(values, np.ndarray) and values.dtype == dtype and values.flags.c_contiguous:
+        exact = values
+    else:
+        exact = _converted(name, values, dtype)
     fits = exact.ndim == len(shape) and all(
         known is None or known == got for known, got in zip(shape, exact.shape, strict=True)
     )
@@ -121,6 +116,18 @@ def array(
         told = ", ".join("any" if extent is None else str(extent) for extent in shape)
         raise BadArgument(f"{name} of shape {exact.shape}; expected [{told}]")
     return exact
+
+
+def _converted(name: str, values: npt.ArrayLike, dtype: type[np.generic]) -> npt.NDArray[Any]:
+    try:
+        given = np.asarray(values)
+        # A cast that cannot be undone would change what was asked.
+        alike = not given.size or np.can_cast(given.dtype, dtype, casting="same_kind")
+        if not alike and not (given.astype(dtype) == given).all():
+            raise ValueError(f"{given.dtype} values that are no {np.dtype(dtype)}")
+        return np.ascontiguousarray(given, dtype=dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadArgument(f"{name}: {error}") from error
 
 
 def address(values: npt.NDArray[Any] | None) -> int | None:

@@ -42,12 +42,13 @@ __all__ = [
     "Motion",
     "Relaxation",
     "Structures",
+    "Survey",
     "call",
     "kernels",
     "library",
 ]
 
-_ABI = 5
+_ABI = 6
 _PATH = Path(__file__).with_name("libforcegate.so")
 _TEXT_BYTES = 496
 
@@ -158,6 +159,23 @@ class Relaxation(Structure):
     ]
 
 
+class Survey(Structure):
+    """``forcegate_survey_of``."""
+
+    _fields_: ClassVar[list[tuple[str, Any]]] = [
+        ("cutoff", c_double),
+        ("pair_cutoff", c_double),
+        ("n_numbers", c_int64),
+        ("shortest", c_void_p),
+        ("edges", c_void_p),
+        ("pairs", c_void_p),
+        ("nearest", c_void_p),
+        ("closeness", c_void_p),
+        ("distance", c_void_p),
+        ("closest", c_void_p),
+    ]
+
+
 @cache
 def library() -> ctypes.CDLL:
     """The library, loaded once. Its functions release the interpreter's lock.
@@ -188,6 +206,7 @@ def library() -> ctypes.CDLL:
     loaded.forcegate_describe.argtypes = [c_void_p, POINTER(Info), error_pointer]
     loaded.forcegate_close.argtypes = [c_void_p]
     loaded.forcegate_close.restype = None
+    loaded.forcegate_survey.argtypes = [POINTER(Structures), POINTER(Survey), error_pointer]
     loaded.forcegate_evaluate.argtypes = [
         *(c_void_p, POINTER(Structures), POINTER(Answers)),
         *(c_int32, error_pointer),

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_engine.arrays import Batch, Evaluation, array, outputs_of
-from forcegate_engine.errors import ChargeMismatch, EngineError, WeightsRefused
+from forcegate_engine.errors import ChargeMismatch, EngineError, NotFinite, WeightsRefused
 from forcegate_engine.library import Info, call, library
 
 __all__ = ["WEIGHTS_NAME", "Evaluation", "Model"]
@@ -102,6 +102,7 @@ class Model:
         pbc: npt.ArrayLike | None = None,
         charges: npt.ArrayLike | None = None,
         threads: int = 0,
+        finite: bool = True,
     ) -> Evaluation:
         """Energies, forces, and how far to trust them, of ``B`` structures one after the other.
 
@@ -110,6 +111,8 @@ class Model:
         ``charges`` [B] in e, to which the atomic charges must sum within 0.4 e: not compared by
         default. ``threads`` at most, 0 for one on each processor. Contiguous arrays of int64,
         float64 and bool are read in place; the interpreter's lock is released meanwhile.
+
+        With ``finite`` False structures that have no finite answer are none to be raised for.
 
         A structure has the same answer, bit for bit, in every batch and for every number of
         threads.
@@ -124,11 +127,13 @@ class Model:
         batch = Batch.of(atomic_numbers, positions, n_atoms, cells, pbc, charges)
         answer = batch.empty_answer(self.interface == 2)
         structures, outputs = batch.structures(), outputs_of(answer)
-        call(
-            "forcegate_evaluate",
-            *(self.handle, ctypes.byref(structures), ctypes.byref(outputs)),
-            threads,
-        )
+        arguments = (self.handle, ctypes.byref(structures), ctypes.byref(outputs), threads)
+        try:
+            call("forcegate_evaluate", *arguments)
+        except NotFinite:
+            # All answers were written.
+            if finite:
+                raise
         if batch.charges is not None and answer.charges is not None:
             _hold_charges(answer.charges, batch.n_atoms, batch.charges)
         return answer

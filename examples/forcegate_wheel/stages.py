@@ -221,7 +221,7 @@ def _errors(plan: Turn, division: Division, captured: Dataset, second: Dataset) 
 def _measured(version: Path, dataset: Dataset) -> dict[str, float]:
     """Errors and novelty of an exported version, through the inference process that serves it."""
     card = ModelCard.load(version)
-    with serving(version, compiled=False) as runtime:
+    with serving(version) as runtime:
         found = predict_held_out(runtime, dataset)
     everything = np.ones(len(dataset), dtype=np.bool_)
     novel = np.nan if card.histograms is None else card.histograms.max_novelty_99

@@ -79,7 +79,6 @@ def watch(
     wanted = {
         "FORCEGATE_TORCH_THREADS": "1",
         # Half a minute of a core for a model that is served for minutes.
-        "FORCEGATE_COMPILE": "never",
         "FORCEGATE_DRIFT_WINDOW_S": "48",
         "FORCEGATE_DRIFT_MIN_STRUCTURES": "200",
         "FORCEGATE_SHADOW_FRACTION": "0.5",

@@ -39,18 +39,19 @@ def failures(
     found: dict[int, ForcegateError] = {}
     first = 0
     for piece, answer in zip(prepared.pieces, answers, strict=True):
-        senseless = implausible(answer.output, piece.graph, version.atoms_alone, card.limits)
-        told = charges[prepared.index[first : first + len(piece.graph.n_atoms)]]
-        for b, mismatch in mismatched(answer.output.charges, piece.graph.n_atoms, told).items():
+        senseless = implausible(answer.output, piece.structures, version.atoms_alone, card.limits)
+        n_atoms = piece.structures.n_atoms
+        told = charges[prepared.index[first : first + len(n_atoms)]]
+        for b, mismatch in mismatched(answer.output.charges, n_atoms, told).items():
             found[int(prepared.index[first + b])] = mismatch
         for b, error in senseless.items():
             found[int(prepared.index[first + b])] = error
         if not answer.finite:
-            for b in np.flatnonzero(~finite(answer.output, piece.graph.n_atoms)).tolist():
+            for b in np.flatnonzero(~finite(answer.output, n_atoms)).tolist():
                 found[int(prepared.index[first + b])] = not_finite()
         for b, fault in answer.faults.items():
             found[int(prepared.index[first + b])] = fault
-        first += len(piece.graph.n_atoms)
+        first += len(n_atoms)
     for k in _unanswered(partner, prepared):
         found.setdefault(
             int(prepared.index[k]),

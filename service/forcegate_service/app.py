@@ -39,7 +39,7 @@ from forcegate_service.openapi import describe_bodies
 from forcegate_service.patience import TIMEOUT_HEADER
 from forcegate_service.problems import install_handlers
 from forcegate_service.runtime import RuntimeLoader
-from forcegate_service.runtimes import Runtimes, open_runtimes
+from forcegate_service.runtimes.choose import Runtimes, open_runtimes
 from forcegate_service.settings import Settings
 
 __all__ = ["create_app"]

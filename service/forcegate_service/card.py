@@ -38,7 +38,6 @@ __all__ = [
     "ENGINE_NAME",
     "MEASURED",
     "MODEL_NAME",
-    "PROGRAM_NAME",
     "USES",
     "VERDICTS",
     "Approval",
@@ -51,7 +50,8 @@ __all__ = [
     "file_digest",
 ]
 
-PROGRAM_NAME = "model.pt2"
+# What earlier releases compiled: cards name it, nobody reads it, and it may be gone.
+_RETIRED_NAME = "model.pt2"
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -216,6 +216,8 @@ class ModelCard(BaseModel):
             )
         for name, digest in self.files.items():
             path = folder / name
+            if name == _RETIRED_NAME and not path.exists():
+                continue
             received = file_digest(path) if path.is_file() else "no such file"
             if received != digest:
                 raise _changed(path, received, digest)

@@ -32,7 +32,6 @@ def create_cli() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.callback(invoke_without_command=True)(_serve)
-    app.command("compile", short_help="Compile models ahead of the start.")(_compile)
     app.command("triton-repository", short_help="Write Triton's files beside models.")(
         _triton_repository
     )
@@ -92,7 +91,7 @@ def _serve(
         bool, typer.Option("--version", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Serve the models of a repository over HTTP; compile, promote and manage keys for that.
+    """Serve the models of a repository over HTTP; promote them and manage keys for that.
 
     Every option is also a setting FORCEGATE_<OPTION>, and there are more of them: see
     docs/settings.md. Options win over the environment.
@@ -119,29 +118,6 @@ def _serve(
     configure_logging(settings)
     round_alike_in_every_batch()
     raise typer.Exit(serve(settings))
-
-
-def _compile(
-    context: typer.Context,
-    models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="All of them by default.")
-    ] = None,
-    model_repository: Annotated[
-        Path | None, typer.Option(help="Folder with <model>/<version>/ [model_repository].")
-    ] = None,
-    clean: Annotated[
-        bool, typer.Option("--clean", help="First throw away every package in the cache.")
-    ] = False,
-) -> None:
-    """Compile models for this machine now, so that a server uses compiled code from its start."""
-    from forcegate_service.compilation.ahead import compile_ahead
-
-    try:
-        settings = _settings_for(context, model_repository)
-        raise typer.Exit(compile_ahead(settings, models or [], clean))
-    except ForcegateError as error:
-        typer.echo(f"forcegate-serve: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 def _triton_repository(

@@ -1,4 +1,4 @@
-"""TorchScript in this process: for tests, notebooks and the trainer."""
+"""TorchScript in this process: for GPUs, and where the engine cannot evaluate a version."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from forcegate_service.card import ModelCard
-from forcegate_service.errors import RuntimeFault
-from forcegate_service.graph import Graph
+from forcegate_service.errors import DeviceLost, RuntimeFault
+from forcegate_service.graph import Graph, Structures, listed
 from forcegate_service.memory_need import torchscript_need
 from forcegate_service.runtime import ModelOutput
 from forcegate_service.torchscript import load_script
@@ -31,29 +31,35 @@ class EmbeddedRuntime:
 
     concurrency = 1
 
-    def __init__(self, folder: Path) -> None:
-        """Load ``folder`` (one version of a model).
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        """Load ``folder`` (one version of a model) onto ``device``.
 
         Raises:
             ModelRefused: if the files do not match the card; nothing of them has run then.
         """
         self.card = ModelCard.load(folder)
         # What was checked is what runs, even if the file changes in between.
-        self._module = load_script(self.card.read(folder))
+        self._module = load_script(self.card.read(folder), device)
+        self._device = device
         self.memory = torchscript_need(self.card.architecture)
 
-    def evaluate(self, graph: Graph) -> ModelOutput:
-        """The model's answer for all structures of ``graph``.
+    def evaluate(self, structures: Structures) -> ModelOutput:
+        """The model's answer for all ``structures``.
 
         Raises:
             RuntimeFault: if the module itself fails.
+            DeviceLost: if nothing can be computed on the device any more.
         """
+        tensors = tensors_of(listed(structures, *self.card.reach))
         try:
             with torch.inference_mode():
-                outputs = self._module(*tensors_of(graph))
+                outputs = self._module(*(tensor.to(self._device) for tensor in tensors))
         except RuntimeError as error:
+            if "CUDA error" in str(error):
+                # After one of these the device answers nobody in this process any more.
+                raise DeviceLost(str(error)) from error
             raise RuntimeFault(f"the model failed: {str(error).splitlines()[-1]}") from error
-        return ModelOutput(*(output.numpy() for output in outputs))
+        return ModelOutput(*(output.cpu().numpy() for output in outputs))
 
     def close(self) -> None:
         """Forget the module."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from forcegate_client.errors import ForcegateError, ModelRefused, RuntimeUnavailable
 
 __all__ = [
-    "CompilationFailed",
+    "DeviceLost",
     "ModelAbsent",
     "ModelRefused",
     "RuntimeFault",
@@ -27,11 +27,8 @@ class RuntimeFault(ForcegateError):
     title = "The inference runtime failed"
 
 
-class CompilationFailed(ForcegateError):
-    """A package could not be built, or is not to be trusted; TorchScript serves then."""
-
-    default_code = "compilation_failed"
-    title = "The model is not compiled"
+class DeviceLost(Exception):
+    """A device that answers nobody in this process any more."""
 
 
 def nobody_evaluates(reason: str = "no inference server answers") -> RuntimeUnavailable:

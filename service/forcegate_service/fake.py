@@ -19,10 +19,9 @@ import numpy as np
 from forcegate_client.messages import UNITS
 from forcegate_service.card import MODEL_NAME, ModelCard, Reference
 from forcegate_service.errors import ModelRefused
-from forcegate_service.graph import Graph, build_graph
+from forcegate_service.graph import Graph, Structures, build_graph, edge_vectors, listed
 from forcegate_service.memory_need import MemoryNeed
 from forcegate_service.runtime import ModelOutput
-from forcegate_service.subgraph import edge_vectors
 
 __all__ = ["FakeRuntime", "load_fake", "write_fake_model"]
 
@@ -37,7 +36,7 @@ _WATER = ([8, 1, 1], [(0.0, 0.0, 0.0), (0.96, 0.0, 0.0), (-0.24, 0.93, 0.0)])
 class FakeRuntime:
     """Evaluates the soft repulsion in numpy and remembers the sizes of its batches.
 
-    ``batches`` holds the number of structures of each graph that was evaluated.
+    ``batches`` holds the number of structures of each batch that was evaluated.
     """
 
     concurrency = 1
@@ -47,10 +46,10 @@ class FakeRuntime:
         self.memory = _MEMORY
         self.batches: list[int] = []
 
-    def evaluate(self, graph: Graph) -> ModelOutput:
-        """The soft repulsion of all structures of ``graph``."""
-        self.batches.append(len(graph.n_atoms))
-        return _answer(graph, self.card)
+    def evaluate(self, structures: Structures) -> ModelOutput:
+        """The soft repulsion of all ``structures``."""
+        self.batches.append(len(structures.n_atoms))
+        return _answer(listed(structures, *self.card.reach), self.card)
 
     def close(self) -> None:
         """Nothing to give back."""

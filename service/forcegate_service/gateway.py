@@ -31,7 +31,7 @@ from forcegate_service.negotiation import JSON, XYZ, Form
 from forcegate_service.preparation import Preparation, Prepared, prepare
 from forcegate_service.registry import Registry
 from forcegate_service.request_record import note_structures
-from forcegate_service.runtimes import Runtimes
+from forcegate_service.runtimes.choose import Runtimes
 from forcegate_service.scheduling.asked import Asked
 from forcegate_service.scheduling.batch_limit import Piece
 from forcegate_service.scheduling.budget import Budget, Reservation
@@ -287,7 +287,8 @@ class Gateway:
         """What answers are compared with, in the order of ``prepared``; none without a partner."""
         if partner is None:
             return []
-        pieces = [cut for piece in prepared.pieces for cut in partner.limit.pieces(piece.graph)]
+        divided = partner.limit.pieces
+        pieces = [cut for piece in prepared.pieces for cut in divided(piece.structures)]
         reservation.change_to(sum(piece.seconds for piece in pieces))
         with Asked(self._dispatcher, partner, flow) as asked:
             asked.submit(pieces)

@@ -1,4 +1,4 @@
-"""How large a graph is: what the cost and the memory of its evaluation grow with."""
+"""How large structures are: what the cost and the memory of their evaluation grow with."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_service.graph import Graph
-from forcegate_service.subgraph import edges_per_structure
+from forcegate_service.graph import Structures
 
 __all__ = ["Float", "GraphSize", "Number", "size_of", "sizes_of"]
 
@@ -27,18 +26,14 @@ class GraphSize(NamedTuple, Generic[Number]):
     pairs: Number
 
 
-def size_of(graph: Graph) -> GraphSize[float]:
-    """The size of all of ``graph``."""
-    return GraphSize(len(graph.atomic_numbers), graph.n_edges, graph.n_pairs or 0)
+def size_of(structures: Structures) -> GraphSize[float]:
+    """The size of all of them."""
+    return GraphSize(len(structures.atomic_numbers), structures.n_edges, structures.n_pairs)
 
 
-def sizes_of(graph: Graph) -> GraphSize[Float]:
-    """The size of each of its structures."""
-    pairs = graph.pairs
+def sizes_of(structures: Structures) -> GraphSize[Float]:
+    """The size of each of them."""
+    edges, pairs = structures.counts()
     return GraphSize(
-        graph.n_atoms.astype(np.float64),
-        edges_per_structure(graph).astype(np.float64),
-        np.zeros(len(graph.n_atoms))
-        if pairs is None
-        else pairs.per_structure(graph.n_atoms).astype(np.float64),
+        structures.n_atoms.astype(np.float64), edges.astype(np.float64), pairs.astype(np.float64)
     )

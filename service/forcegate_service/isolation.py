@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from forcegate_client.errors import ForcegateError, InvalidStructure, RuntimeUnavailable
-from forcegate_service.graph import Graph
+from forcegate_service.graph import Structures
 from forcegate_service.reference import reference_graph
 from forcegate_service.runtime import LoadedRuntime, ModelOutput
 from forcegate_service.subgraph import slice_structures
@@ -21,33 +21,33 @@ logger = logging.getLogger(__name__)
 Faults = dict[int, ForcegateError]
 
 
-def evaluate_isolated(runtime: LoadedRuntime, graph: Graph) -> tuple[ModelOutput, Faults]:
-    """Evaluate ``graph``; where that fails, halve it until only the offenders fail.
+def evaluate_isolated(runtime: LoadedRuntime, structures: Structures) -> tuple[ModelOutput, Faults]:
+    """Evaluate ``structures``; where that fails, halve it until only the offenders fail.
 
     The rows of structures that failed are NaN.
 
     Raises:
         RuntimeUnavailable: if nobody is there to evaluate anything.
     """
-    output, faulty = _bisect(runtime, graph)
+    output, faulty = _bisect(runtime, structures)
     return output, _blame(runtime, faulty) if faulty else {}
 
 
-def _bisect(runtime: LoadedRuntime, graph: Graph) -> tuple[ModelOutput, list[int]]:
-    size = len(graph.n_atoms)
+def _bisect(runtime: LoadedRuntime, structures: Structures) -> tuple[ModelOutput, list[int]]:
+    size = len(structures.n_atoms)
     try:
-        return runtime.evaluate(graph), []
+        return runtime.evaluate(structures), []
     except RuntimeUnavailable:
         # Nobody was there to fail: halves would fare no better, and no structure is to blame.
         raise
     except Exception:
         # Whatever a runtime raises, the structures beside the offender deserve their answer.
         if size == 1:
-            logger.exception("the runtime failed on a structure of %d atoms", graph.n_atoms[0])
-            return _nothing(graph), [0]
+            logger.exception("the runtime failed on a structure of %d atoms", structures.n_atoms[0])
+            return _nothing(structures, runtime.card.charges), [0]
     middle = size // 2
-    left, left_faults = _bisect(runtime, slice_structures(graph, 0, middle))
-    right, right_faults = _bisect(runtime, slice_structures(graph, middle, size))
+    left, left_faults = _bisect(runtime, slice_structures(structures, 0, middle))
+    right, right_faults = _bisect(runtime, slice_structures(structures, middle, size))
     return ModelOutput.joined([left, right]), left_faults + [
         middle + index for index in right_faults
     ]
@@ -79,13 +79,13 @@ def _blame(runtime: LoadedRuntime, faulty: Sequence[int]) -> Faults:
     }
 
 
-def _nothing(graph: Graph) -> ModelOutput:
-    n_structures, n_atoms = len(graph.n_atoms), len(graph.atomic_numbers)
+def _nothing(structures: Structures, charges: bool) -> ModelOutput:
+    n_structures, n_atoms = len(structures.n_atoms), len(structures.atomic_numbers)
     return ModelOutput(
         energy=np.full(n_structures, np.nan),
         forces=np.full((n_atoms, 3), np.nan),
         virial=np.full((n_structures, 3, 3), np.nan),
         energy_uncertainty=np.full(n_structures, np.nan),
         atom_novelty=np.full(n_atoms, np.nan),
-        charges=None if graph.pairs is None else np.full(n_atoms, np.nan),
+        charges=np.full(n_atoms, np.nan) if charges else None,
     )

@@ -1,7 +1,7 @@
 """Small requests that arrive together are prepared together.
 
-Numpy costs by the call, not by the atom: checks and graph of one molecule take about as long as
-those of ten. A request that leaves the slightest doubt is prepared alone, so that what is wrong
+Python costs by the call, not by the atom: the checks of one molecule take about as long as those
+of ten. A request that leaves the slightest doubt is prepared alone, so that what is wrong
 with it is found, and told, in one place only.
 """
 
@@ -11,18 +11,20 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from forcegate_client.checks.composition import composition_warnings
 from forcegate_client.checks.structures import check_structures
+from forcegate_client.errors import InvalidStructure
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
-from forcegate_service.contacts import contacts
-from forcegate_service.graph import Graph, build_graph
 from forcegate_service.preparation import Prepared
 from forcegate_service.scheduling.version import ServedVersion
 from forcegate_service.settings import Settings
+from forcegate_service.subgraph import slice_structures
+from forcegate_service.survey import look_at
 
 __all__ = ["JointPreparation"]
 
@@ -148,14 +150,15 @@ def _prepare_all(
     batch = StructureBatch.concatenate([request.structures for request in requests])
     if check_structures(batch, card, ()):
         return None
-    graph = build_graph(batch, *card.reach)
-    near = contacts(graph, card.shortest_distances)
-    if near.refused:
+    try:
+        found, near = look_at(batch, card)
+    except InvalidStructure:
         return None
-    graphs = _cut(graph, [len(request.structures) for request in requests])
-    if any(
-        own.n_edges + (own.n_pairs or 0) > max_edges for own in graphs
-    ) or version.limit.too_large(graph):
+    if near.refused or version.limit.too_large(found):
+        return None
+    ends = np.cumsum([len(request.structures) for request in requests]).tolist()
+    parts = [slice_structures(found, start, end) for start, end in pairwise([0, *ends])]
+    if any(own.n_edges + own.n_pairs > max_edges for own in parts):
         return None
     warnings = composition_warnings(batch)
     for b, contact in near.remarked.items():
@@ -163,7 +166,7 @@ def _prepare_all(
     graph_s = (time.perf_counter() - started) / len(requests)
     prepared = []
     first = 0
-    for request, own in zip(requests, graphs, strict=True):
+    for request, own in zip(requests, parts, strict=True):
         size = len(own.n_atoms)
         prepared.append(
             Prepared(
@@ -179,30 +182,3 @@ def _prepare_all(
         )
         first += size
     return prepared
-
-
-def _cut(graph: Graph, sizes: Sequence[int]) -> list[Graph]:
-    """Consecutive graphs of ``sizes`` structures each."""
-    structures = np.cumsum(sizes)
-    atoms = np.cumsum(graph.n_atoms)[structures - 1]
-    edges = np.searchsorted(graph.edge_index[0], atoms)
-    cut = []
-    structure = atom = edge = 0
-    for last, last_atom, last_edge in zip(
-        structures.tolist(), atoms.tolist(), edges.tolist(), strict=True
-    ):
-        cut.append(
-            Graph(
-                positions=graph.positions[atom:last_atom],
-                atomic_numbers=graph.atomic_numbers[atom:last_atom],
-                edge_index=graph.edge_index[:, edge:last_edge] - atom,
-                edge_shift=graph.edge_shift[edge:last_edge],
-                structure_index=graph.structure_index[atom:last_atom] - structure,
-                n_atoms=graph.n_atoms[structure:last],
-                pairs=None
-                if graph.pairs is None
-                else graph.pairs.cut(slice(atom, last_atom), slice(structure, last)),
-            )
-        )
-        structure, atom, edge = last, last_atom, last_edge
-    return cut

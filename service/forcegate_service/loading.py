@@ -12,20 +12,21 @@ from forcegate_client.errors import ForcegateError, ModelNotFound
 from forcegate_client.structures import StructureBatch
 from forcegate_service.card import ModelCard
 from forcegate_service.errors import ModelRefused
-from forcegate_service.graph import Graph, build_graph
+from forcegate_service.graph import Structures
 from forcegate_service.graph_size import size_of
 from forcegate_service.reference import compare_with_card, reference_graph
 from forcegate_service.runtime import LoadedRuntime, RuntimeLoader
 from forcegate_service.scheduling.cost import Timing
+from forcegate_service.survey import look_at
 
 __all__ = [
     "load_version",
     "newest_version",
     "open_version",
     "recognise",
-    "time_graph",
+    "time_evaluation",
     "version_folders",
-    "warm_up_graphs",
+    "warm_up_structures",
 ]
 
 _WARM_UP_SIZES = (1, 2, 8, 32)
@@ -84,8 +85,8 @@ def load_version(folder: Path, load: RuntimeLoader) -> LoadedRuntime:
     """
     runtime = open_version(folder, load)
     recognise(runtime)
-    for graph in warm_up_graphs(runtime.card):
-        time_graph(runtime, graph)
+    for structures in warm_up_structures(runtime.card):
+        time_evaluation(runtime, structures)
     return runtime
 
 
@@ -124,7 +125,7 @@ def recognise(runtime: LoadedRuntime) -> None:
     compare_with_card(runtime.card, runtime.evaluate(reference_graph(runtime.card)))
 
 
-def warm_up_graphs(card: ModelCard) -> Iterator[Graph]:
+def warm_up_structures(card: ModelCard) -> Iterator[Structures]:
     """Batches of several shapes, made of the reference structure.
 
     A model of interface 2 also gets it as one large structure, most of whose pairs are far apart:
@@ -138,9 +139,9 @@ def warm_up_graphs(card: ModelCard) -> Iterator[Graph]:
             positions=spread * reference.positions,
         )
         for size in _WARM_UP_SIZES:
-            yield build_graph(StructureBatch.concatenate([one] * size), *card.reach)
+            yield look_at(StructureBatch.concatenate([one] * size), card)[0]
     if card.charges:
-        yield build_graph(_in_a_row(reference, _WARM_UP_SIZES[-1]), *card.reach)
+        yield look_at(_in_a_row(reference, _WARM_UP_SIZES[-1]), card)[0]
 
 
 def _in_a_row(one: StructureBatch, copies: int) -> StructureBatch:
@@ -155,11 +156,11 @@ def _in_a_row(one: StructureBatch, copies: int) -> StructureBatch:
     )
 
 
-def time_graph(runtime: LoadedRuntime, graph: Graph) -> Timing:
-    """The shortest of a few evaluations; the first ones compile, and should not be a user's."""
+def time_evaluation(runtime: LoadedRuntime, structures: Structures) -> Timing:
+    """The shortest of a few; the first ones are slower, and should not be a user's."""
     shortest = float("inf")
     for _ in range(_WARM_UP_ROUNDS):
         started = time.perf_counter()
-        runtime.evaluate(graph)
+        runtime.evaluate(structures)
         shortest = min(shortest, time.perf_counter() - started)
-    return Timing(size_of(graph), shortest)
+    return Timing(size_of(structures), shortest)

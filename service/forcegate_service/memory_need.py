@@ -7,18 +7,17 @@ from typing import Any, NamedTuple
 
 from forcegate_service.graph_size import GraphSize, Number
 
-__all__ = ["MemoryNeed", "compiled_need", "kernel_need", "torchscript_need"]
+__all__ = ["MemoryNeed", "engine_need", "torchscript_need"]
 
 # Of a model that does not say.
-_WIDTH = 128
+_WIDTH, _DEPTH = 128, 3
 
 
 class MemoryNeed(NamedTuple):
     """Bytes at the peak of an evaluation, for each atom, edge and pair of it.
 
-    Measured on one machine with glibc, on structures of 1,000 to 20,000 atoms: TorchScript of the
-    four published students, the kernel of ``painn_base``, and a compiled program of one student 46
-    features wide. What was seen lies between a third below and a twentieth above.
+    Measured on one machine with glibc, on structures of 1,000 to 20,000 atoms and the four
+    published students. What was seen lies between a third below and a twentieth above.
     """
 
     atom: float
@@ -36,16 +35,13 @@ def torchscript_need(architecture: Mapping[str, Any]) -> MemoryNeed:
     return MemoryNeed(256.0 * width, 1000.0 + 170.0 * width, 340.0)
 
 
-def compiled_need(architecture: Mapping[str, Any]) -> MemoryNeed:
-    """Of the same as a compiled program."""
-    width = _width(architecture)
-    return MemoryNeed(256.0 * width, 1000.0 + 60.0 * width, 120.0)
-
-
-def kernel_need(architecture: Mapping[str, Any]) -> MemoryNeed:
-    """Of the same in the kernel, which goes from atom to atom."""
-    width = _width(architecture)
-    return MemoryNeed(100.0 * width, 300.0 + 7.0 * width, 0.0)
+def engine_need(architecture: Mapping[str, Any]) -> MemoryNeed:
+    """Of the same in the engine, which keeps of an edge no more than its radial functions."""
+    depth = architecture.get("depth")
+    layers = depth if isinstance(depth, int) else _DEPTH
+    # Whole vectors of at most sixteen floats.
+    width = -(-_width(architecture) // 16) * 16
+    return MemoryNeed(97.0 * layers * width, 270.0, 0.0)
 
 
 def _width(architecture: Mapping[str, Any]) -> int:

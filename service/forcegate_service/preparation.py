@@ -1,4 +1,4 @@
-"""From a decoded request to graphs that can be evaluated: everything that needs no model."""
+"""From a decoded request to what can be evaluated: everything that needs no model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.checks.composition import composition_warnings
-from forcegate_client.checks.contacts import too_close
+from forcegate_client.checks.contacts import Contacts, too_close
 from forcegate_client.checks.structures import (
     Problems,
     check_properties,
@@ -20,18 +20,18 @@ from forcegate_client.errors import InvalidStructure, PayloadTooLarge
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_service.card import ModelCard
-from forcegate_service.contacts import contacts
 from forcegate_service.crowding import crowded, estimate_edges
-from forcegate_service.graph import build_graph
+from forcegate_service.graph import Surveyed
 from forcegate_service.pairs import count_open_pairs
 from forcegate_service.scheduling.batch_limit import BatchLimit, Demand, Piece
 from forcegate_service.settings import MIB, Settings
 from forcegate_service.subgraph import keep_structures
+from forcegate_service.survey import look_at
 
 __all__ = ["Preparation", "Prepared", "check_size", "prepare"]
 
-# Graphs are built for so many atoms at a time, which bounds what their making needs, and lets the
-# first ones be evaluated while the others are built.
+# So many atoms are looked at at a time, which bounds what that needs, and lets the first ones be
+# evaluated meanwhile.
 _CHUNK_ATOMS = 1024
 # Open structures up to this size make few pairs even if all atoms coincide.
 _HARMLESS_ATOMS = 150
@@ -72,7 +72,7 @@ def check_size(structures: int, atoms: int, settings: Settings) -> None:
 
 
 class Preparation:
-    """Checks a request at once, and builds its graphs step by step, a batch at most each."""
+    """Checks a request at once, and looks at its structures step by step, a batch at most each."""
 
     def __init__(
         self,
@@ -112,37 +112,33 @@ class Preparation:
 
     @property
     def complete(self) -> bool:
-        """Whether every graph is built."""
+        """Whether every structure was looked at."""
         return not self._chunks
 
     @property
     def expected_s(self) -> float:
-        """Predicted time of all graphs, if those to come are like those that are built."""
+        """Predicted time of all structures, if those to come are like those that were looked at."""
         return self._seconds * self._usable.total_atoms / max(self._atoms, 1)
 
     def step(self) -> list[Piece]:
-        """The next graphs, of structures whose atoms keep their distance; not once complete.
+        """The next structures, those whose atoms keep their distance; not once complete.
 
         Raises:
             PayloadTooLarge: if there are too many pairs.
             InvalidStructure: for a bad structure, unless ``on_error`` is ``partial``.
         """
         started = time.perf_counter()
-        chunk = self._chunks.pop(0)
-        batch = self._usable
-        batch = batch if len(chunk) == len(batch) else batch.select(chunk)
-        graph = build_graph(batch, *self._card.reach)
-        self._atoms += len(graph.atomic_numbers)
-        self._edges += graph.n_edges + (graph.n_pairs or 0)
+        chunk, found, near = self._look_at(self._chunks.pop(0))
+        self._atoms += len(found.atomic_numbers)
+        self._edges += found.n_edges + found.n_pairs
         if self._edges > self._settings.max_edges:
             raise _too_many_pairs(self._edges, self._settings)
-        near = contacts(graph, self._card.shortest_distances)
         for b, contact in near.remarked.items():
             self._remarks[int(chunk[b])] = contact.remark
-        too_large = self._limit.too_large(graph)
+        too_large = self._limit.too_large(found)
         if refused := too_large.keys() | near.refused.keys():
             self._keep[chunk[list(refused)]] = False
-            graph = keep_structures(graph, self._keep[chunk])
+            found = keep_structures(found, self._keep[chunk])
             for b in refused:
                 index = int(self._index[chunk[b]])
                 self._problems[index] = (
@@ -151,11 +147,35 @@ class Preparation:
                     else _too_demanding(too_large[b], self._limit, index)
                 )
             _raise_first(self._request, self._problems)
-        pieces = self._limit.pieces(graph)
+        pieces = self._limit.pieces(found)
         self._pieces += pieces
         self._seconds += sum(piece.seconds for piece in pieces)
         self._graph_s += time.perf_counter() - started
         return pieces
+
+    def _look_at(
+        self, chunk: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], Surveyed, Contacts]:
+        """Those of ``chunk`` that can be looked at at all, and what is seen of them."""
+        while True:
+            batch = self._usable
+            batch = batch if len(chunk) == len(batch) else batch.select(chunk)
+            try:
+                return chunk, *look_at(batch, self._card)
+            except InvalidStructure as error:
+                chunk = self._leave_out(chunk, error)
+
+    def _leave_out(
+        self, chunk: npt.NDArray[np.int64], error: InvalidStructure
+    ) -> npt.NDArray[np.int64]:
+        assert error.structure is not None
+        refused = chunk[error.structure]
+        rest = np.delete(chunk, error.structure)
+        self._keep[refused] = False
+        error.structure = int(self._index[refused])
+        self._problems[error.structure] = error
+        _raise_first(self._request, self._problems)
+        return rest
 
     def prepared(self) -> Prepared:
         """All of it, once it is complete."""

@@ -1,4 +1,4 @@
-"""What every inference runtime offers: a flat graph in, plain numpy arrays out."""
+"""What every inference runtime offers: structures in, plain numpy arrays out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_service.card import ModelCard
-from forcegate_service.graph import Graph
+from forcegate_service.graph import Structures
 from forcegate_service.memory_need import MemoryNeed
 
 __all__ = ["OUTPUT_NAMES", "LoadedRuntime", "ModelOutput", "Runtime", "RuntimeLoader"]
@@ -70,10 +70,10 @@ OUTPUT_NAMES = ModelOutput._fields
 
 
 class Runtime(Protocol):
-    """Evaluates graphs, one at a time."""
+    """Evaluates structures, one batch at a time."""
 
-    def evaluate(self, graph: Graph) -> ModelOutput:
-        """The model's answer for all structures of ``graph``.
+    def evaluate(self, structures: Structures) -> ModelOutput:
+        """The model's answer for all of ``structures``.
 
         Raises:
             RuntimeFault: if the model failed on it.

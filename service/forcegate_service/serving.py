@@ -18,9 +18,9 @@ from forcegate_service.errors import ModelAbsent, ModelRefused
 from forcegate_service.loading import (
     open_version,
     recognise,
-    time_graph,
+    time_evaluation,
     version_folders,
-    warm_up_graphs,
+    warm_up_structures,
 )
 from forcegate_service.metrics import Metrics
 from forcegate_service.promotion import Default, Promotion, PromotionRefused, read_promotion
@@ -188,8 +188,8 @@ class Serving:
             atoms_alone = await on_thread(partial(atomic_energies, runtime))
             # One call for each, so that others' batches run in between.
             timings = [
-                await on_thread(partial(time_graph, runtime, graph))
-                for graph in warm_up_graphs(runtime.card)
+                await on_thread(partial(time_evaluation, runtime, structures))
+                for structures in warm_up_structures(runtime.card)
             ]
         except BaseException:
             await on_thread(runtime.close)

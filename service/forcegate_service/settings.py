@@ -12,7 +12,6 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from forcegate_service.card import VERDICTS, Judged
-from forcegate_service.compilation.cache import default_cache_dir
 from forcegate_service.cores import usable_cores
 
 __all__ = ["Settings", "is_loopback"]
@@ -92,7 +91,7 @@ class Settings(BaseSettings):
     runtime: Literal["embedded", "triton", "in-process", "fake"] = Field(
         "embedded",
         description="what evaluates models: a process beside the gateway, Triton servers, "
-        "TorchScript in the gateway's own process, or a toy for tests",
+        "the gateway's own process, or a toy for tests",
     )
     triton_url: str = Field(
         "127.0.0.1:8001",
@@ -102,18 +101,15 @@ class Settings(BaseSettings):
     triton_timeout_s: PositiveFloat = Field(
         30.0, description="time after which a Triton server that does not answer counts as lost"
     )
-    compile: Literal["auto", "never"] = Field(
-        "auto", description="whether models are compiled for this machine while TorchScript serves"
-    )
-    cache_dir: Path = Field(
-        default_factory=default_cache_dir, description="folder in which compiled models are kept"
-    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="what evaluates the embedded runtime's models; auto takes a GPU if any"
     )
     torch_threads: PositiveInt = Field(
         default_factory=_default_torch_threads,
         description="threads of one inference; by default all cores but one",
+    )
+    inference_timeout_s: PositiveFloat = Field(
+        60.0, description="time after which an inference process that does not answer is ended"
     )
     inference_awake_s: Annotated[float, Field(ge=0, le=1)] = Field(
         default_factory=_default_awake_s,
@@ -149,7 +145,7 @@ class Settings(BaseSettings):
         10.0, description="predicted seconds of one structure, for which all others wait"
     )
     max_structure_mib: PositiveInt = Field(
-        4096, description="predicted MiB that the evaluation of one structure takes"
+        2048, description="predicted MiB that the evaluation of one structure takes"
     )
     max_body_bytes: PositiveInt = Field(64 * MIB, description="bytes of a msgpack body")
     max_json_bytes: PositiveInt = Field(16 * MIB, description="bytes of a JSON body")

@@ -9,11 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from forcegate_service.compilation.build import Build, Built
 from forcegate_service.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
-from support.versions import write_random_version
 
 
 @pytest.fixture
@@ -49,23 +47,3 @@ def water() -> dict[str, Any]:
 @pytest.fixture
 def request_body(water: dict[str, Any]) -> dict[str, Any]:
     return {"model": "fake", "structures": [water]}
-
-
-@pytest.fixture(scope="session")
-def compiled_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A version with a program in it, in a repository with one that has none."""
-    repository = tmp_path_factory.mktemp("compiled")
-    write_random_version(repository, "bare", compilable=False)
-    return write_random_version(repository, "small")
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where its package is, once ``built`` was asked for."""
-    return tmp_path_factory.mktemp("cache") / "forcegate"
-
-
-@pytest.fixture(scope="session")
-def built(compiled_version: Path, cache: Path) -> Built:
-    """The one package that the tests compile."""
-    return Build(compiled_version, cache, "cpu", 1).wait()

@@ -1,4 +1,4 @@
-"""Versions of interface 2, as they are exported: cut, joined, in a process, as a program."""
+"""Versions of interface 2, as they are exported: cut, joined, in a process, by the engine."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ import torch
 from ase.build import molecule
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import ModelCard
-from forcegate_service.compilation.parity import check_parity, sample_graphs
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.graph import Graph, build_graph
 from forcegate_service.inference.host import InferenceHost
-from forcegate_service.program import trace
 from forcegate_service.runtime import ModelOutput
 from forcegate_service.subgraph import keep_structures, merge, slice_structures
-from forcegate_service.torchscript import load_script
-from support.versions import SMALL_CHARGED, random_small_potential, write_random_version
+from support.versions import write_random_version
 
-# Networks are float32, and round in other ways in batches of other sizes.
+# Networks are float32, and round in other ways in batches of other sizes, and in the engine.
 ATOL = 1e-5
 
 
@@ -50,7 +46,8 @@ def mixed(runtime: EmbeddedRuntime) -> Graph:
 def assert_close(one: ModelOutput, other: ModelOutput) -> None:
     assert one.columns.keys() == other.columns.keys()
     for name, column in one.columns.items():
-        np.testing.assert_allclose(column, other.columns[name], rtol=ATOL, atol=ATOL, err_msg=name)
+        atol = ATOL * max(1.0, np.abs(column).max())
+        np.testing.assert_allclose(column, other.columns[name], rtol=0, atol=atol, err_msg=name)
 
 
 def joined(runtime: EmbeddedRuntime, graphs: list[Graph]) -> ModelOutput:
@@ -84,7 +81,7 @@ def test_the_inference_process_answers_as_the_module_does(
 def test_a_version_without_charges_is_answered_by_the_same_process(
     tmp_path: Path, folder: Path, mixed: Graph, runtime: EmbeddedRuntime
 ) -> None:
-    plain = write_random_version(tmp_path, "plain", compilable=False)
+    plain = write_random_version(tmp_path, "plain", engine=False)
     graph = build_graph(StructureBatch.from_atoms([molecule("CH3OH")]), 5.0)
     host = InferenceHost(1, "cpu")
     try:
@@ -94,12 +91,6 @@ def test_a_version_without_charges_is_answered_by_the_same_process(
             assert_close(other.evaluate(mixed), runtime.evaluate(mixed))
     finally:
         host.close()
-
-
-def test_the_exported_program_is_the_same_function_at_every_size(folder: Path) -> None:
-    card = ModelCard.load(folder)
-    program = trace(random_small_potential(SMALL_CHARGED)).module()
-    assert check_parity(card, load_script(card.read(folder)), program) < ATOL
 
 
 def test_pairs_of_open_structures_have_no_end_and_those_of_periodic_ones_do(
@@ -115,7 +106,6 @@ def test_pairs_of_open_structures_have_no_end_and_those_of_periodic_ones_do(
     vectors = mixed.positions[second] - mixed.positions[first] + mixed.pairs.shift
     distances = np.linalg.norm(vectors, axis=1)[mixed.structure_index[first] == 1]
     assert 11.5 < distances.max() < 12.0
-    assert all(graph.pairs is not None for graph in sample_graphs(runtime.card))
 
 
 def test_a_far_pair_acts_beyond_the_cutoff(runtime: EmbeddedRuntime) -> None:

@@ -78,7 +78,7 @@ def _tree(cls: type[ForcegateError]) -> list[type[ForcegateError]]:
 
 def test_every_error_code_is_documented() -> None:
     text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
-    internal = {"compilation_failed", "model_refused", "runtime_fault"}
+    internal = {"model_refused", "runtime_fault"}
     found = codes()
     # The pattern must not have gone blind.
     assert {"element_unsupported", "cell_singular", "not_ready"} <= found
@@ -129,7 +129,10 @@ def test_the_client_s_own_codes_are_documented_and_no_other() -> None:
     # No blind pattern: a keyword, a class, a choice between two, and what stands in results.
     seen = {"constraint_unsupported", "digest_changed", "relaxation_exploded", "smiles_invalid"}
     assert seen <= client_codes()
-    assert set(documented) == client_codes()
+    # What is checked here as on a server has one code, which may stand among the server's alone.
+    served = set(re.findall(r"^\| \d{3}[^|]*\| `([a-z0-9_]+)`", text, re.MULTILINE))
+    assert {"atoms_too_close", "charge_mismatch"} <= served
+    assert client_codes() - served <= set(documented) <= client_codes()
 
 
 def test_the_classes_of_the_client_s_own_codes_are_those_that_are_named() -> None:

@@ -110,7 +110,7 @@ def strided(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def test_strided_inputs_change_nothing(version: Path) -> None:
     runtime = EmbeddedRuntime(version)
     graph = random_graph()
-    names = ["positions", "atomic_numbers", "edge_index", "edge_shift", "structure_index"]
+    names = ["positions", "atomic_numbers", "edge_index", "edge_shift"]
     scattered = replace(graph, **{name: strided(getattr(graph, name)) for name in names})
     assert not scattered.edge_index.flags.c_contiguous
     for one, other in zip(runtime.evaluate(graph), runtime.evaluate(scattered), strict=True):

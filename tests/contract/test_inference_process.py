@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +17,10 @@ import anyio
 import numpy as np
 import pytest
 
-from forcegate_client.errors import InvalidStructure
+from forcegate_client.errors import InvalidStructure, RuntimeUnavailable
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import MODEL_NAME, ModelCard, file_digest
-from forcegate_service.compilation.cache import Package
-from forcegate_service.errors import CompilationFailed, ModelRefused, RuntimeFault
+from forcegate_service.card import MODEL_NAME, ModelCard
+from forcegate_service.errors import ModelRefused, RuntimeFault
 from forcegate_service.fake import FakeRuntime, write_fake_model
 from forcegate_service.graph import Graph, build_graph
 from forcegate_service.inference.host import HostedRuntime, InferenceHost
@@ -40,16 +37,12 @@ class Heard:
 
     def __init__(self) -> None:
         self.restarts = 0
-        self.in_use: list[bool] = []
 
     def inference_restarted(self) -> None:
         self.restarts += 1
 
-    def compiled(self, card: ModelCard, in_use: bool) -> None:
-        self.in_use.append(in_use)
-
-    def compile_took(self, card: ModelCard, seconds: float) -> None:
-        raise AssertionError("nothing is compiled here")
+    def on_engine(self, card: ModelCard, engine: bool) -> None:
+        raise AssertionError("the host's owner tells that")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +59,7 @@ def gate(gate_file: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def shared(gate_file: Path) -> Iterator[tuple[InferenceHost, Heard]]:
-    """One for all tests, since a process takes seconds to start: it must survive them anyway."""
+    """One for all tests, since a process takes a second to start: it must survive them anyway."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUB_GATE", str(gate_file))
         heard = Heard()
@@ -83,7 +76,6 @@ def host(shared: tuple[InferenceHost, Heard]) -> InferenceHost:
 @pytest.fixture
 def heard(shared: tuple[InferenceHost, Heard]) -> Heard:
     shared[1].restarts = 0
-    shared[1].in_use.clear()
     return shared[1]
 
 
@@ -116,12 +108,6 @@ def assert_right(runtime: HostedRuntime, graph: Graph) -> None:
         runtime.evaluate(graph), FakeRuntime(runtime.card).evaluate(graph), strict=True
     ):
         np.testing.assert_array_equal(one, other)
-
-
-def package(tmp_path: Path, flaw: str) -> Package:
-    path = tmp_path / f"{flaw}.pt2"
-    path.write_text(flaw, encoding="utf-8")
-    return Package(path, file_digest(path))
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -159,7 +145,7 @@ def test_answers_stay_when_the_next_graph_is_evaluated(runtime: HostedRuntime) -
 
 def test_strides_and_narrow_types_end_at_the_shared_memory(runtime: HostedRuntime) -> None:
     graph = graph_of(1, 6, 7)
-    names = ["positions", "atomic_numbers", "edge_index", "edge_shift", "structure_index"]
+    names = ["positions", "atomic_numbers", "edge_index", "edge_shift"]
 
     def scattered(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return np.repeat(array, 2, axis=-1)[..., ::2]
@@ -257,87 +243,41 @@ def test_a_process_that_cannot_start_is_a_fault_and_no_hang(version: Path) -> No
     host.close()
 
 
-def test_compiled_code_is_taken_up_between_two_batches(
-    runtime: HostedRuntime, heard: Heard, tmp_path: Path
-) -> None:
-    stop = threading.Event()
-    graph = graph_of(1, 6, 7)
-    expected = FakeRuntime(runtime.card).evaluate(graph).forces
-
-    def ask() -> int:
-        rounds = 0
-        while not stop.is_set():
-            np.testing.assert_array_equal(runtime.evaluate(graph).forces, expected)
-            rounds += 1
-        return rounds
-
-    with ThreadPoolExecutor(2) as pool:
-        asking = [pool.submit(ask) for _ in range(2)]
-        try:
-            runtime.adopt(package(tmp_path, "good"))
-        finally:
-            stop.set()
-        assert all(future.result() >= 0 for future in asking)
-    assert heard.in_use == [True]
-
-
-def test_compiled_code_with_other_answers_is_refused(
-    runtime: HostedRuntime, heard: Heard, tmp_path: Path
-) -> None:
-    with pytest.raises(CompilationFailed, match="forces deviates"):
-        runtime.adopt(package(tmp_path, "wrong"))
-    assert heard.in_use == [False]
-    assert_right(runtime, graph_of(CARBON))
-
-
-def test_compiled_code_that_ends_the_process_twice_is_not_used_again(
-    runtime: HostedRuntime, heard: Heard, tmp_path: Path
-) -> None:
-    with pytest.raises(CompilationFailed, match="ends the process"):
-        runtime.adopt(package(tmp_path, "crash"))
-    assert heard.in_use == [False]
-    assert heard.restarts == 2
-    assert_right(runtime, graph_of(CARBON))
-
-
-def test_compiled_code_that_was_good_comes_back_after_two_deaths_in_a_row(
-    gate_file: Path, version: Path, tmp_path: Path
-) -> None:
-    heard, now = Heard(), [0.0]
-    host = InferenceHost(1, "cpu", heard, COMMAND, clock=lambda: now[0])
+@pytest.fixture
+def hasty(version: Path) -> Iterator[tuple[InferenceHost, HostedRuntime]]:
+    """A host that waits two seconds for an answer, and a version that it has opened."""
+    host = InferenceHost(1, "cpu", None, COMMAND, timeout_s=2.0)
     try:
-        runtime = host.open(version)
-        runtime.adopt(package(tmp_path, "good"))
-        for rest_s in (60.0, 120.0):
-            with pytest.raises(RuntimeFault):
-                runtime.evaluate(graph_of(FLUORINE))
-            assert heard.in_use.pop() is False
-            # TorchScript serves for a while, and the compiled code again after it.
-            for wait_s, told in ((rest_s - 1.0, [True]), (2.0, [True, True])):
-                now[0] += wait_s
-                assert_right(runtime, graph_of(CARBON))
-                assert heard.in_use == told
-            heard.in_use.pop()
+        yield host, host.open(version)
     finally:
         host.close()
 
 
-def test_a_package_that_was_changed_is_not_loaded(runtime: HostedRuntime, tmp_path: Path) -> None:
-    built = package(tmp_path, "good")
-    built.path.write_text("crash", encoding="utf-8")
-    with pytest.raises(CompilationFailed, match="changed"):
-        runtime.adopt(built)
-    assert_right(runtime, graph_of(CARBON))
-
-
-def test_compiled_code_is_taken_up_again_after_a_restart(
-    host: InferenceHost, runtime: HostedRuntime, heard: Heard, tmp_path: Path
+def test_a_process_that_hangs_is_ended_and_started_again(
+    hasty: tuple[InferenceHost, HostedRuntime],
 ) -> None:
-    runtime.adopt(package(tmp_path, "good"))
-    os.kill(host.pid, signal.SIGKILL)
+    host, runtime = hasty
     assert_right(runtime, graph_of(CARBON))
-    assert heard.restarts == 1
-    assert heard.in_use == [True]
+    victim = host.pid
+    os.kill(victim, signal.SIGSTOP)
+    # No structure is to blame, so a batch of several is not halved either.
+    with pytest.raises(RuntimeUnavailable, match="hangs") as caught:
+        evaluate_isolated(runtime, graph_of(CARBON, 8))
+    assert caught.value.retry_after_s
+    wait_until(lambda: host.available, "another process holds the models")
+    assert not running(victim)
+    assert_right(runtime, graph_of(CARBON))
+
+
+def test_a_process_that_says_nothing_at_all_is_a_fault_and_no_hang(version: Path) -> None:
+    silent = (sys.executable, "-c", "import time; time.sleep(600)")
+    host = InferenceHost(1, "cpu", None, silent, start_s=0.1)
+    try:
+        with pytest.raises(RuntimeFault, match=r"said nothing for 0\.1 s"):
+            host.open(version)
+        assert not host.available
+    finally:
+        host.close()
 
 
 @pytest.mark.anyio
@@ -362,39 +302,3 @@ async def test_the_gateway_answers_while_inference_runs(
         done.append("health")
         gate.touch()
     assert done == ["health", "prediction"]
-
-
-KILLED_GATEWAY = """
-import os, signal, sys
-from pathlib import Path
-from forcegate_service.inference.host import InferenceHost
-
-host = InferenceHost(1, "cpu", None, sys.argv[2:])
-host.open(Path(sys.argv[1]))
-os.kill(host.pid, signal.SIGKILL)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def test_killed_processes_leave_no_temporary_files_beyond_the_next_start(
-    version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    mine = temporary / "forcegate-inference-of-nobody"
-    mine.write_text("a file, and not a folder of ours")
-    environment = os.environ | {"TMPDIR": str(temporary)}
-    command = [sys.executable, "-c", KILLED_GATEWAY, str(version), *COMMAND]
-    subprocess.run(command, env=environment, check=False, timeout=120)
-    left = set(temporary.iterdir()) - {mine}
-    assert left, "nothing was there to be cleaned up"
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    host = InferenceHost(1, "cpu", None, COMMAND)
-    try:
-        runtime = host.open(version)
-        os.kill(host.pid, signal.SIGKILL)
-        runtime.evaluate(graph_of(CARBON))
-        assert not left & set(temporary.iterdir())
-    finally:
-        host.close()
-    assert list(temporary.iterdir()) == [mine]

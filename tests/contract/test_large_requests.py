@@ -16,12 +16,12 @@ from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_service import preparation
 from forcegate_service.fake import write_fake_model
-from forcegate_service.graph import Graph, build_graph
 from forcegate_service.preparation import prepare
 from forcegate_service.scheduling.asked import Asked
 from forcegate_service.scheduling.batch_limit import BatchLimit, Piece
 from forcegate_service.scheduling.cost import CostModel
 from forcegate_service.settings import Settings
+from forcegate_service.survey import look_at
 from forcegate_service.testing import gateway_client
 from support.staged import Gate, post, settled, staged, stretched
 
@@ -42,15 +42,15 @@ async def test_inference_begins_before_the_last_graph_is_built(
     evaluated = threading.Event()
     built: list[bool] = []
 
-    def build_when_evaluated(*arguments: Any) -> Graph:
-        # The first graph at once, each other one only when something was evaluated.
+    def look_when_evaluated(*arguments: Any) -> Any:
+        # At the first ones at once, at all others only when something was evaluated.
         built.append(not built or evaluated.wait(PATIENCE_S))
-        return build_graph(*arguments)
+        return look_at(*arguments)
 
     async with staged(settings) as (client, runtime):
         expected = (await post(client, *_waters(water))).json()["results"]
         runtime.before = lambda graph: evaluated.set()
-        monkeypatch.setattr(preparation, "build_graph", build_when_evaluated)
+        monkeypatch.setattr(preparation, "look_at", look_when_evaluated)
         response = await post(client, *_waters(water))
     assert len(built) > 1
     assert all(built)
@@ -146,7 +146,7 @@ async def test_pieces_of_a_request_that_share_a_batch_take_its_time_once(
 
     def count(asked: Asked, pieces: Sequence[Piece]) -> None:
         submit(asked, pieces)
-        submitted.extend(len(piece.graph.n_atoms) for piece in pieces)
+        submitted.extend(len(piece.structures.n_atoms) for piece in pieces)
 
     monkeypatch.setattr(Asked, "submit", count)
     async with staged(settings) as (client, runtime):

@@ -24,7 +24,7 @@ from forcegate_service.monitoring.novelty_watch import NoveltyWatch
 from forcegate_service.monitoring.observer import Served
 from forcegate_service.negotiation import JSON
 from forcegate_service.runtime import ModelOutput, RuntimeLoader
-from forcegate_service.runtimes import Runtimes
+from forcegate_service.runtimes.choose import Runtimes
 from forcegate_service.scheduling.flow import Flow
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client

@@ -179,7 +179,7 @@ def test_a_test_split_that_was_trained_on_is_refused(labelled: Path, tmp_path: P
     leaked = replace(dataset, molecules=replace(dataset.molecules, split_key=tuple(keys)))
     write_dataset(tmp_path / "leaked.h5", leaked)
     version = models / "painn_ultra_tiny" / "1"
-    message = _refusal("validate", version, "--data", tmp_path / "leaked.h5", "--no-compile")
+    message = _refusal("validate", version, "--data", tmp_path / "leaked.h5")
     assert "expected one split a molecule" in message
     message = _refusal("validate", version, "--data", labelled, "--teacher", "tblite:GFN1-xTB")
     assert "tblite:GFN2-xTB" in message

@@ -132,7 +132,6 @@ def environment(target: str, venv: Path) -> dict[str, str]:
         # Two cores are shared with other tests.
         "OMP_NUM_THREADS": "1",
         "FORCEGATE_TORCH_THREADS": "1",
-        "FORCEGATE_COMPILE": "never",
     }
 
 

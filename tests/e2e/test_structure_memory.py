@@ -66,6 +66,9 @@ def test_an_evaluation_takes_the_memory_that_is_predicted(name: str, atoms: int)
     assert 0.5 * seen.predicted < seen.taken < 1.2 * seen.predicted
 
 
-def test_the_memory_of_a_structure_larger_than_any_batch_is_given_back() -> None:
-    seen = evaluation("painn_ultra_tiny", 6000)
+@pytest.mark.parametrize(("name", "atoms"), [("painn_base", 4500), ("painn_ultra_tiny", 6000)])
+def test_the_memory_of_a_structure_larger_than_any_batch_is_given_back(
+    name: str, atoms: int
+) -> None:
+    seen = evaluation(name, atoms)
     assert seen.kept < 0.3 * seen.taken

@@ -27,12 +27,11 @@ WATER = {
 SHORT = short_windows()
 # The longest window, and what must last after it.
 OVER = "30s"
-# What has nothing to count under a little good traffic of the toy model, which is not compiled, has
-# no histograms, and of which nobody runs dynamics or asks the teacher.
+# What has nothing to count under a little good traffic of the toy model, which has no histograms,
+# and of which nobody runs dynamics or asks the teacher.
 QUIET = {
     "forcegate_cancelled_total",
-    "forcegate_compile_seconds",
-    "forcegate_model_compiled",
+    "forcegate_model_on_engine",
     "forcegate_capture_evicted_total",
     "forcegate_captured_structures_total",
     "forcegate_input_psi",

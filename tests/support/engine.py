@@ -18,7 +18,7 @@ from forcegate_service.graph import build_graph
 from forcegate_service.pairs import PAIR_CUTOFF
 from forcegate_service.runtime import ModelOutput
 from forcegate_service.torchscript import load_script
-from forcegate_trainer.add_program import potential_of
+from forcegate_trainer.add_weights import potential_of
 from forcegate_trainer.engine_weights import engine_weights
 from forcegate_trainer.painn import PaiNNConfig, Student
 from support.evaluation import random_rotation

@@ -200,7 +200,11 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
         if asked.about(triton.failing):
             context.abort(_INTERNAL, "the model failed: index out of range in self")
         arrays = [asked.arrays[tensor.name] for tensor in triton.inputs]
-        graph = Graph(*arrays[:6], pairs=PairList(*arrays[6:]) if arrays[6:] else None)
+        positions, numbers, edge_index, edge_shift, _, n_atoms, *pairs = arrays
+        # The toy looks at the edges alone.
+        cells, pbc = np.zeros((len(n_atoms), 3, 3)), np.zeros((len(n_atoms), 3), dtype=np.bool_)
+        lists = PairList(*pairs) if pairs else None
+        graph = Graph(positions, numbers, n_atoms, cells, pbc, edge_index, edge_shift, lists)
         output = runtime.evaluate(graph)
         factor = triton.scale.get(version, 1.0)
         response = service_pb2.ModelInferResponse(

@@ -5,8 +5,8 @@ from typing import TypeVar
 
 import torch
 
-from forcegate_service.graph_potential import PotentialSums
 from forcegate_trainer.painn.config import PRESETS
+from forcegate_trainer.painn.graph_potential import PotentialSums
 from forcegate_trainer.painn.potential import Potential
 
 Model = TypeVar("Model", bound=PotentialSums)

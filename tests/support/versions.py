@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
-from forcegate_service.card import MODEL_NAME, PROGRAM_NAME, ModelCard, Reference, file_digest
+from forcegate_service.card import ENGINE_NAME, MODEL_NAME, ModelCard, Reference, file_digest
 from forcegate_service.embedded import tensors_of
 from forcegate_service.fake import write_fake_model
 from forcegate_service.graph import build_graph
-from forcegate_service.program import export_program
+from forcegate_service.pairs import PAIR_CUTOFF
+from forcegate_trainer.engine_weights import engine_weights
 from forcegate_trainer.painn import PaiNNConfig, Student, student
 from forcegate_trainer.painn.config import CHARGED_PRESETS, PRESETS
 
@@ -36,9 +37,9 @@ def random_small_potential(config: PaiNNConfig = SMALL) -> Student:
 
 
 def write_random_version(
-    repository: Path, name: str = "small", compilable: bool = True, charges: bool = False
+    repository: Path, name: str = "small", engine: bool = True, charges: bool = False
 ) -> Path:
-    """Write ``repository/<name>/1``: a script, a card, and a program unless told otherwise.
+    """Write ``repository/<name>/1``: a script, a card, and the engine's weights unless told so.
 
     With ``charges`` it is of interface 2.
     """
@@ -50,12 +51,11 @@ def write_random_version(
         warnings.filterwarnings("ignore", r".*torch\.jit", DeprecationWarning)
         torch.jit.script(model).save(str(folder / MODEL_NAME))
     names = [MODEL_NAME]
-    if compilable:
-        (folder / PROGRAM_NAME).write_bytes(export_program(model))
-        names.append(PROGRAM_NAME)
-    architecture = vars(config)
+    if engine:
+        (folder / ENGINE_NAME).write_bytes(engine_weights(model, config, PAIR_CUTOFF))
+        names.append(ENGINE_NAME)
     update = {
-        "architecture": architecture if compilable else architecture | {"kind": "unheard of"},
+        "architecture": vars(config),
         "elements": list(config.elements),
         "reference": _reference(model, card),
         "files": {file: file_digest(folder / file) for file in names},

@@ -43,7 +43,6 @@ class Walkthrough:
         self._server: subprocess.Popen[bytes] | None = None
         self._port: int | None = None
         self._environment = os.environ | {
-            "FORCEGATE_CACHE_DIR": str(folder / "cache"),
             "PYTHONWARNINGS": "default",
         }
         for name in ("examples", "model_repository"):

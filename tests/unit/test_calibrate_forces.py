@@ -27,7 +27,7 @@ async def test_a_command_makes_two_students_tell_how_wrong_forces_are(
     version = shutil.copytree(exported, repository / exported.parent.name / "1")
     fit(small_config(dataset_file, epochs=2, seed=1), tmp_path / "run", lambda *_: None)
     partner = export(tmp_path / "run", repository)
-    command = ["calibrate-forces", str(version), "--partner", str(partner), "--no-compile"]
+    command = ["calibrate-forces", str(version), "--partner", str(partner)]
     done = CliRunner().invoke(create_app(), [*command, "--data", str(dataset_file)])
     assert done.exit_code == 0, done.output
     assert "90 % intervals cover" in " ".join(done.output.split())

@@ -154,13 +154,6 @@ def test_the_gateway_reads_keys_and_models_where_they_are_mounted(name: str) -> 
     assert mounts(name)[said["FORCEGATE_MODEL_REPOSITORY"]] == repository
 
 
-def test_compiled_models_are_kept_and_can_be_loaded() -> None:
-    said = environment("gateway-embedded")
-    assert mounts("gateway-embedded")[said["FORCEGATE_CACHE_DIR"]] == ("compiled", True)
-    (temporary,) = SERVICES["gateway-embedded"]["tmpfs"]
-    assert "exec" in temporary.partition(":")[2].split(",")
-
-
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_running_requests_are_finished_before_the_container_is_killed(name: str) -> None:
     drain_s = int(environment(name).get("FORCEGATE_DRAIN_TIMEOUT_S", default_of("drain_timeout_s")))

@@ -123,7 +123,7 @@ def test_pip_installs_by_hash_but_for_the_chosen_torch_and_this_checkout(name: s
     allowed = (
         r"--require-hashes --requirement requirements/[\w-]+\.txt"
         r"|--constraint constraints\.txt torch"
-        r"|--no-deps --no-build-isolation (?:\./clients \.|\./engine)"
+        r"|--no-deps --no-build-isolation \./clients \./engine \."
     )
     for command in STAGES[name].all("RUN"):
         if "pip install" in command:
@@ -142,15 +142,14 @@ def test_no_index_stays_in_an_image(name: str) -> None:
 
 def test_each_gateway_brings_what_its_runtime_needs_and_no_other_ones() -> None:
     heavy = {"torch", "tritonclient"}
-    for target, brought in (("gateway", {"tritonclient"}), ("gateway-embedded", {"torch"})):
+    for target, brought in (("gateway", {"tritonclient"}), ("gateway-embedded", set())):
         assert packages_of(built(target)) & heavy == brought
     assert STAGES["gateway"].environment()["FORCEGATE_RUNTIME"] == "triton"
     assert STAGES["gateway-embedded"].environment()["FORCEGATE_RUNTIME"] == "embedded"
 
 
-@pytest.mark.parametrize("name", ["gateway-embedded", "trainer"])
-def test_what_compiles_at_run_time_has_a_compiler(name: str) -> None:
-    assert any(" g++ " in f"{rest} " for rest in STAGES[name].all("RUN"))
+def test_what_compiles_at_run_time_has_a_compiler() -> None:
+    assert any(" g++ " in f"{rest} " for rest in STAGES["trainer"].all("RUN"))
 
 
 def test_the_trainer_has_the_teacher_that_the_cards_name() -> None:

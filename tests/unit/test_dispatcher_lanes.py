@@ -204,7 +204,7 @@ async def test_an_error_on_the_pool_reaches_those_whose_batch_it_was_and_nobody_
     async with stage(tmp_path) as staged:
         version, runtime = staged.version(2)
         runtime.fail = fail
-        half = Piece(PIECE.graph, 0.5, 0.005)
+        half = Piece(PIECE.structures, 0.5, 0.005)
         # Two callers share each batch.
         asked = [staged.dispatcher.submit(version, half, ANN) for _ in range(6)]
         await runtime.asked(2)

@@ -131,7 +131,9 @@ import ctypes, random, sys
 from pathlib import Path
 import numpy as np
 from forcegate_engine import EngineError, Model
-from forcegate_engine.library import Answers, Dynamics, Motion, Relaxation, Structures, library
+from forcegate_engine.library import (
+    Answers, Dynamics, Motion, Relaxation, Structures, Survey, library,
+)
 
 content = Path(sys.argv[1]).read_bytes()
 rng = np.random.default_rng(int(sys.argv[2]))
@@ -198,6 +200,16 @@ for _ in range(rounds):
         pick(0, 1, 2, 3, -7), None,
     )
     codes.add(code)
+    table = tensor(9, 9)
+    seen = [np.zeros(size, kind) for size, kind in
+            ((b, "i8"), (b, "i8"), (n, "f8"), (b, "f8"), (b, "f8"), (2 * b, "i8"))]
+    survey = Survey(
+        pick(5.0, 5.0, 5.0, np.nan, 1e9), pick(0.0, 8.0, 8.0, -1.0), pick(9, 9, 9, 8, 0, 2**62),
+        address(table), *map(address, seen),
+    )
+    codes.add(library().forcegate_survey(
+        ctypes.byref(structures), ctypes.byref(survey) if rng.random() < 0.98 else None, None,
+    ))
     if rng.random() < 0.3:
         fixed = rng.integers(0, 2, n).astype(np.uint8)
         flags = [np.zeros(b, np.int64), np.zeros(b, np.uint8), fixed]

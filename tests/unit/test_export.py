@@ -14,7 +14,7 @@ from ase.build import molecule
 
 import forcegate_trainer as training_package
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import MODEL_NAME, PROGRAM_NAME, ModelCard
+from forcegate_service.card import ENGINE_NAME, MODEL_NAME, ModelCard
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.errors import ModelRefused
 from forcegate_service.graph import build_graph
@@ -175,6 +175,6 @@ def test_an_export_that_is_stopped_leaves_no_version_and_can_be_repeated(
 
 def test_a_model_file_names_no_file_of_the_machine_that_exported_it(exported: Path) -> None:
     trainer = str(Path(training_package.__file__).parents[1]).encode()
-    for name in (MODEL_NAME, PROGRAM_NAME):
-        with zipfile.ZipFile(exported / name) as members:
-            assert not [m for m in members.namelist() if trainer in members.read(m)]
+    with zipfile.ZipFile(exported / MODEL_NAME) as members:
+        assert not [m for m in members.namelist() if trainer in members.read(m)]
+    assert trainer not in (exported / ENGINE_NAME).read_bytes()

@@ -24,8 +24,6 @@ from forcegate_client.dataset import (
 )
 from forcegate_client.dataset.parts import PartedDataset
 from forcegate_service.access.keyfile import KeyFileError, create_key, read_keys, revoke_key
-from forcegate_service.compilation.cache import PackageCache
-from forcegate_service.errors import CompilationFailed
 from forcegate_service.fake import write_fake_model
 from forcegate_service.monitoring.capture_store import Captured, CaptureStore
 from forcegate_service.monitoring.spool import Spool
@@ -143,17 +141,6 @@ def test_keys_stay_in_force_if_another_cannot_be_written(disk: Disk) -> None:
             with pytest.raises(KeyFileError, match=r"keys\.json.*(No space|too large)"):
                 change()
     assert contents(disk.folder) == before
-
-
-def test_a_package_that_finds_no_room_is_not_in_the_cache(disk: Disk) -> None:
-    cache = PackageCache(disk.folder / "cache")
-    with cache.building("key") as folder:
-        built = folder / "built.pt2"
-        built.write_bytes(b"code")
-        with disk.full(), pytest.raises(CompilationFailed, match=NO_ROOM):
-            cache.store("key", built)
-    assert cache.find("key") is None
-    assert set(contents(disk.folder)) == {"cache/packages/key.lock"}
 
 
 def test_a_card_stays_as_it_was(disk: Disk) -> None:

@@ -18,8 +18,7 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.card import ModelCard
 from forcegate_service.crowding import crowded, estimate_edges
 from forcegate_service.fake import write_fake_model
-from forcegate_service.graph import build_graph
-from forcegate_service.subgraph import edge_vectors
+from forcegate_service.graph import build_graph, edge_vectors
 
 CUTOFF, MINIMUM_DISTANCE = 5.0, 0.4
 

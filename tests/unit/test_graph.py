@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.graph import Graph, build_graph
+from forcegate_service.graph import Graph, Structures, Surveyed, build_graph, edge_vectors, listed
 from forcegate_service.scheduling.batch_limit import BatchLimit
 from forcegate_service.scheduling.cost import CostModel
-from forcegate_service.subgraph import edge_vectors, keep_structures, merge, slice_structures
+from forcegate_service.subgraph import keep_structures, merge, slice_structures
 from support.random_structures import KINDS, mixed_batch, open_molecule
 
 CUTOFF = 5.0
@@ -101,8 +101,13 @@ def test_nearly_empty_space_neither_hides_nor_invents_edges(
     assert int(inside.sum()) == graph.n_edges == n_edges
 
 
-def assert_same(one: Graph, other: Graph) -> None:
-    for left, right in zip(one.arrays(), other.arrays(), strict=True):
+def assert_same(one: Structures, other: Structures) -> None:
+    """The same structures with the same counts, and the same edges once these are listed."""
+    for left, right in zip(one.counts(), other.counts(), strict=True):
+        np.testing.assert_array_equal(left, right)
+    np.testing.assert_array_equal(one.nearest(), other.nearest())
+    graphs = (listed(one, CUTOFF, None).arrays(), listed(other, CUTOFF, None).arrays())
+    for left, right in zip(*graphs, strict=True):
         np.testing.assert_array_equal(left, right)
         assert left.dtype == right.dtype
 
@@ -134,10 +139,10 @@ def test_part_of_a_graph_is_the_graph_of_a_part(seed: int, size: int, data: st.D
     assert_same(keep_structures(graph, keep), kept)
 
 
-def _pieces(graph: Graph, limit: int) -> list[Graph]:
+def _pieces(graph: Structures, limit: int) -> list[Structures]:
     """Divided by memory alone: time costs nothing here."""
     pieces = BatchLimit(CostModel(0.0, 0.0, 0.0), 1.0, limit).pieces(graph)
-    return [piece.graph for piece in pieces]
+    return [piece.structures for piece in pieces]
 
 
 @settings(max_examples=30, deadline=None)
@@ -159,5 +164,7 @@ def test_an_empty_batch_is_an_empty_graph() -> None:
 def test_all_arrays_of_a_graph_are_contiguous() -> None:
     graph = build_graph(mixed_batch(1, 6), CUTOFF)
     kept = keep_structures(graph, np.array([True, False, True, True, False, True]))
-    for one in (graph, kept, slice_structures(graph, 1, 5), *_pieces(graph, 50)):
-        assert all(array.flags.c_contiguous for array in one.arrays())
+    assert all(array.flags.c_contiguous for array in graph.arrays())
+    for one in (kept, slice_structures(graph, 1, 5), *_pieces(graph, 50)):
+        assert isinstance(one, Surveyed)
+        assert all(array.flags.c_contiguous for array in vars(one).values())

@@ -20,7 +20,7 @@ from forcegate_service.card import ModelCard
 from forcegate_service.fake import FakeRuntime, load_fake, write_fake_model
 from forcegate_service.joint_preparation import JointPreparation
 from forcegate_service.preparation import Prepared, prepare
-from forcegate_service.scheduling.batch_limit import BatchLimit
+from forcegate_service.scheduling.batch_limit import BatchLimit, Piece
 from forcegate_service.scheduling.cost import CostModel
 from forcegate_service.scheduling.version import ServedVersion
 from forcegate_service.settings import Settings
@@ -34,6 +34,10 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> FakeRuntime:
     folder = tmp_path_factory.mktemp("models")
     card: ModelCard = write_fake_model(folder)
     return load_fake(folder / card.name / card.version)
+
+
+def _arrays(piece: Piece) -> list[np.ndarray]:
+    return list(vars(piece.structures).values())
 
 
 def _version(runtime: FakeRuntime) -> ServedVersion:
@@ -127,7 +131,7 @@ def _assert_alike(mine: Outcome, expected: Outcome) -> None:
         (p.share, p.seconds) for p in expected.pieces
     ]
     for piece, other in zip(mine.pieces, expected.pieces, strict=True):
-        for array, wanted in zip(piece.graph.arrays(), other.graph.arrays(), strict=True):
+        for array, wanted in zip(*map(_arrays, (piece, other)), strict=True):
             assert array.dtype == wanted.dtype
             assert np.array_equal(array, wanted)
             assert array.flags.c_contiguous

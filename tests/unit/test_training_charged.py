@@ -26,6 +26,7 @@ from forcegate_client.dataset import (
 from forcegate_service.embedded import EmbeddedRuntime, tensors_of
 from forcegate_service.graph import build_graph
 from forcegate_service.loading import recognise
+from forcegate_service.runtimes.engine import EngineRuntime
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.export import export, load_student
 from forcegate_trainer.painn.charged_potential import ChargedPotential
@@ -34,6 +35,7 @@ from forcegate_trainer.painn.network import Readout
 from forcegate_trainer.training.charged import charged_batch, charged_errors
 from forcegate_trainer.training.graphs import FrameGraphs, structures_of
 from forcegate_trainer.training.run import fit
+from forcegate_trainer.validation.subject import open_subject
 from support.models import random_weights
 from support.runs import small_config
 
@@ -240,6 +242,13 @@ def _exported_alike(folder: Path) -> None:
     student, _ = load_student(folder / "run")
     with torch.inference_mode():
         energy, forces, *_, charges = student(*tensors_of(graph))
+    with open_subject(str(version)) as subject:
+        # What validates it is what will serve it.
+        assert isinstance(subject.runtime, EngineRuntime)
+        validated = subject.potential(batch, np.arange(4))
+    np.testing.assert_allclose(validated.energies, energy.numpy(), atol=1e-4)
+    np.testing.assert_allclose(validated.forces, forces.numpy(), atol=1e-4)
+    np.testing.assert_allclose(validated.charges, charges.numpy(), atol=1e-5)
     assert served.charges is not None
     moved = served.energy - energy.numpy()
     np.testing.assert_allclose(moved, moved[0], atol=1e-5)

@@ -100,7 +100,7 @@ def test_data_that_the_version_was_not_trained_on_is_refused(
 def test_the_command_adds_them_through_the_runtime_that_serves(
     exported: Path, bare: Path, dataset_file: Path
 ) -> None:
-    arguments = ["export-histograms", str(bare), "--data", str(dataset_file), "--no-compile"]
+    arguments = ["export-histograms", str(bare), "--data", str(dataset_file)]
     done = CliRunner().invoke(create_app(), arguments)
     assert done.exit_code == 0, done.output
     assert "counted 30 of 30 training frames" in done.output

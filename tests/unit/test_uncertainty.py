@@ -8,9 +8,9 @@ from ase.build import molecule
 from forcegate_client.dataset import load_dataset
 from forcegate_client.structures import StructureBatch
 from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_service.graph import Graph, build_graph
+from forcegate_service.graph import build_graph, uncounted
 from forcegate_trainer.export import load_student
-from forcegate_trainer.training.frames import batches
+from forcegate_trainer.training.frames import batches, structures_of
 from forcegate_trainer.uncertainty import calibrate
 
 
@@ -33,9 +33,10 @@ def test_novelty_is_about_one_on_the_training_set(exported: Path, dataset_file: 
     runtime = EmbeddedRuntime(exported)
     dataset = load_dataset(dataset_file)
     squares = []
-    for batch in batches(dataset, dataset.frame_indices("train"), 8, 5.0):
-        graph = Graph(*(part.numpy() for part in batch.inputs))
-        squares.append(runtime.evaluate(graph).atom_novelty ** 2)
+    train = dataset.frame_indices("train")
+    for start in range(0, len(train), 8):
+        frames = structures_of(dataset).select(train[start : start + 8])
+        squares.append(runtime.evaluate(uncounted(frames)).atom_novelty ** 2)
     assert abs(np.sqrt(np.mean(np.concatenate(squares))) - 1.0) < 0.02
 
 

@@ -15,11 +15,11 @@ from forcegate_service.embedded import tensors_of
 from forcegate_service.errors import ModelRefused
 from forcegate_service.graph import build_graph
 from forcegate_service.torchscript import load_script
-from forcegate_trainer.add_program import potential_of
 from forcegate_trainer.engine_weights import engine_weights
-from forcegate_trainer.painn import PaiNNConfig
+from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.painn import PaiNNConfig, Student, student
 
-__all__ = ["add_weights", "check_weights"]
+__all__ = ["add_weights", "check_weights", "potential_of"]
 
 # eV, eV/Å and e; float32 networks differ in the last digits by the order of their sums.
 _TOLERANCE = 1e-4
@@ -49,6 +49,31 @@ def add_weights(folder: Path) -> float:
     files = card.files | {ENGINE_NAME: content_digest(content)}
     card.model_copy(update={"files": files}).save(folder)
     return deviation
+
+
+def potential_of(card: ModelCard, script: torch.jit.ScriptModule) -> Student:
+    """The network of a card with the weights of its scripted module.
+
+    Raises:
+        SettingsError: if they do not belong together.
+    """
+    try:
+        settings = dict(card.architecture)
+        settings["elements"] = tuple(settings["elements"])
+        model = student(PaiNNConfig(**settings))
+        state = script.state_dict()
+        # A script keeps the constants of the code too, which are no weights: they must be today's.
+        for name in set(dict(model.named_buffers())) - set(model.state_dict()):
+            if not torch.equal(state.pop(name), model.get_buffer(name)):
+                raise RuntimeError(f"another {name}")
+        model.load_state_dict(state)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise SettingsError(
+            f"received {card.name} version {card.version}, whose weights do not fit today's "
+            f"network ({str(error).splitlines()[0]}); expected a version of this release: export "
+            "the student again"
+        ) from error
+    return model.eval()
 
 
 def check_weights(folder: Path) -> None:

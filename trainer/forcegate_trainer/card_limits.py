@@ -11,8 +11,7 @@ from ase.data import chemical_symbols
 from forcegate_client.checks.contacts import ShortestDistances
 from forcegate_client.dataset import Dataset
 from forcegate_service.card import Limits
-from forcegate_service.graph import build_graph
-from forcegate_service.subgraph import edge_vectors
+from forcegate_service.graph import build_graph, edge_vectors
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.training.frames import structures_of
 

@@ -20,7 +20,6 @@ from forcegate_service.atoms_alone import atomic_energies
 from forcegate_service.card import (
     ENGINE_NAME,
     MODEL_NAME,
-    PROGRAM_NAME,
     VERDICTS,
     ModelCard,
     Reference,
@@ -29,7 +28,6 @@ from forcegate_service.card import (
 from forcegate_service.embedded import EmbeddedRuntime, tensors_of
 from forcegate_service.graph import build_graph
 from forcegate_service.pairs import PAIR_CUTOFF
-from forcegate_service.program import export_program
 from forcegate_service.triton.repository import update_triton_files
 from forcegate_trainer.add_weights import check_weights
 from forcegate_trainer.card_limits import limits_of
@@ -111,7 +109,6 @@ def export(
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     _save_script(model, aside / MODEL_NAME)
-    (aside / PROGRAM_NAME).write_bytes(export_program(model))
     (aside / ENGINE_NAME).write_bytes(engine_weights(model, config.architecture, PAIR_CUTOFF))
     card = ModelCard(
         name=config.model,
@@ -132,7 +129,7 @@ def export(
         status=dict.fromkeys(VERDICTS, "not_validated"),
         reference=_reference(model, dataset, validation, reach),
         interface=2 if config.architecture.charges else 1,
-        files={name: file_digest(aside / name) for name in (MODEL_NAME, PROGRAM_NAME, ENGINE_NAME)},
+        files={name: file_digest(aside / name) for name in (MODEL_NAME, ENGINE_NAME)},
     )
     card.save(aside)
     check_weights(aside)

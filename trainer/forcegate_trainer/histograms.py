@@ -8,10 +8,10 @@ import numpy as np
 
 from forcegate_client.dataset import Dataset
 from forcegate_service.card import ModelCard
-from forcegate_service.graph import build_graph
 from forcegate_service.monitoring.features import features_of
 from forcegate_service.monitoring.histograms import TrainingHistograms, training_bins
 from forcegate_service.runtime import LoadedRuntime
+from forcegate_service.survey import look_at
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.training.frames import structures_of
@@ -61,8 +61,8 @@ def count_training_set(
     counts = np.zeros(bins.size, dtype=np.int64)
     structures = structures_of(dataset)
     for start in range(0, len(chosen), _BATCH):
-        graph = build_graph(structures.select(chosen[start : start + _BATCH]), *card.reach)
-        features = features_of(graph, runtime.evaluate(graph))
+        surveyed, _ = look_at(structures.select(chosen[start : start + _BATCH]), card)
+        features = features_of(surveyed, runtime.evaluate(surveyed))
         counts += bins.count(features)
         novelties.append(features.max_novelty)
         tell("counting the training frames", min(start + _BATCH, len(chosen)), len(chosen))

@@ -60,12 +60,13 @@ HEALTH = Board(
                     "table",
                 ),
                 Panel(
-                    "Compiled",
-                    "1: compiled code answers. 0: TorchScript does.",
+                    "Engine",
+                    "1: the engine answers. 0: TorchScript does.",
                     "none",
                     [
                         Query(
-                            f"min by (model, version) (forcegate_model_compiled{{{_HERE}}})", _NAMES
+                            f"min by (model, version) (forcegate_model_on_engine{{{_HERE}}})",
+                            _NAMES,
                         )
                     ],
                 ),

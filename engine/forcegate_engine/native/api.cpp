@@ -11,6 +11,7 @@
 #include "forcegate.h"
 #include "model.h"
 #include "relaxation.h"
+#include "survey.h"
 
 using namespace forcegate;
 
@@ -81,6 +82,15 @@ int32_t forcegate_describe(const forcegate_model* model, forcegate_info* info,
 }
 
 void forcegate_close(forcegate_model* model) { delete model; }
+
+int32_t forcegate_survey(const forcegate_structures* structures, const forcegate_survey_of* asked,
+                         forcegate_error* error) {
+  return guarded(error, [&] {
+    if (!structures || !asked)
+      fail(FORCEGATE_BAD_ARGUMENT, "no structures, or nothing asked about them; expected both");
+    survey(*structures, *asked);
+  });
+}
 
 int32_t forcegate_evaluate(const forcegate_model* model, const forcegate_structures* structures,
                            const forcegate_answers* answers, int32_t threads,

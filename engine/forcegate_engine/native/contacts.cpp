@@ -13,8 +13,6 @@ namespace forcegate {
 
 namespace {
 
-// Up to here, looking at all pairs of an open structure is cheaper than sorting it into boxes.
-constexpr int64_t kAllPairsAtoms = 150;
 constexpr double kFarthest = 1e6, kLongestReach = 100.0;  // Å
 // Half as far apart as is near: there is no need to look for a closer one, of which a heap of atoms
 // has as many as pairs.

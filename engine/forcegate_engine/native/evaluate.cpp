@@ -19,10 +19,8 @@ namespace {
 constexpr int64_t kChunkAtoms = 24;
 // Structures from here on are shared by threads; below, waiting for each other costs more.
 constexpr int64_t kSharedAtoms = 64, kAlwaysSharedAtoms = 256;
-// Up to here, looking at all pairs of an open structure is cheaper than sorting it into boxes.
-constexpr int64_t kAllPairsAtoms = 150;
 constexpr int64_t kRowsOfSearch = 64;
-constexpr int64_t kMostBytes = int64_t{1} << 34, kKeptBytes = int64_t{1} << 27;
+constexpr int64_t kMostBytes = int64_t{1} << 34, kKeptBytes = int64_t{1} << 26;
 
 // Memory that stays with its thread: what is freed after each call would be faulted in again. What
 // is larger than any batch of several structures needs is given back.

@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* Grows with every change of a structure or function below. */
-#define FORCEGATE_ABI 5
+#define FORCEGATE_ABI 6
 
 enum forcegate_code {
   FORCEGATE_OK = 0,
@@ -111,6 +111,23 @@ typedef struct {
   uint8_t* converged;   /* [B] */
 } forcegate_relaxation;
 
+/* What is asked about structures before anything is computed from them, and the answers. Pointers to
+ * answers may be NULL. */
+typedef struct {
+  double cutoff;          /* Å; of the network that will see the structures */
+  double pair_cutoff;     /* Å; of pairs in periodic structures; 0: no pairs, they are not counted */
+  int64_t n_numbers;      /* atomic numbers are below */
+  const double* shortest; /* [n_numbers, n_numbers] in Å: how close atoms of two elements may be */
+  int64_t* edges;         /* [B]: ordered pairs of atoms within the cutoff */
+  int64_t* pairs;         /* [B]: pairs, each once; all there are of an open structure */
+  double* nearest;        /* [N] in Å: of each atom its nearest neighbor, infinity without any */
+  /* Of each structure the two neighbors that are closest for their elements: their distance over
+   * `shortest`, infinity without any; the distance in Å; and which atoms they are. */
+  double* closeness;      /* [B] */
+  double* distance;       /* [B] */
+  int64_t* closest;       /* [B, 2] */
+} forcegate_survey_of;
+
 FORCEGATE_API int32_t forcegate_abi(void);
 
 /* The kernels of this library that this processor runs, best first; NULL from `index` on that there
@@ -127,6 +144,10 @@ FORCEGATE_API int32_t forcegate_describe(const forcegate_model* model, forcegate
 
 /* NULL is allowed; no call with this model may be running. */
 FORCEGATE_API void forcegate_close(forcegate_model* model);
+
+/* Needs no model: how close atoms are, images included, and how much there will be to compute. */
+FORCEGATE_API int32_t forcegate_survey(const forcegate_structures* structures,
+                                       const forcegate_survey_of* asked, forcegate_error* error);
 
 /* `threads` at most; 0: one for each processor that this process may use. */
 FORCEGATE_API int32_t forcegate_evaluate(const forcegate_model* model,

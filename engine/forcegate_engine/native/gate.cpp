@@ -27,42 +27,27 @@ void check_sizes(const forcegate_structures& s) {
     fail(FORCEGATE_BAD_ARGUMENT, "no n_atoms, atomic_numbers or positions; expected all three");
 }
 
-std::vector<int64_t> check(const forcegate_model& model, const forcegate_structures& s,
-                           const forcegate_answers& answers, int32_t threads,
-                           std::vector<int32_t>& element) {
+std::vector<int64_t> check_structures(
+    const forcegate_structures& s, const std::function<void(int64_t, int64_t, int64_t)>& more) {
   check_sizes(s);
-  if (threads < 0 || threads > 4096)
-    fail(FORCEGATE_BAD_ARGUMENT, "%d threads; expected 0 to 4096", static_cast<int>(threads));
-  if (answers.charges && !model.student.physics)
-    fail(FORCEGATE_NO_CHARGES, "charges asked of a student that knows none");
   std::vector<int64_t> first_atom{0};
-  element.resize(s.total_atoms);
   for (int64_t b = 0; b < s.n_structures; ++b) {
     try {
       const int64_t count = s.n_atoms[b], begin = first_atom.back();
       if (count < 1 || count > s.total_atoms - begin)
         fail(FORCEGATE_BAD_ARGUMENT, "%lld atoms in a structure; expected 1 to %lld, those left",
              static_cast<Long>(count), static_cast<Long>(s.total_atoms - begin));
-      for (int64_t i = begin; i < begin + count; ++i) {
-        element[i] = model.element_of(s.atomic_numbers[i]);
-        if (element[i] < 0)
-          fail(FORCEGATE_UNKNOWN_ELEMENT, "atom %lld of element %lld, which the student does not "
-               "know", static_cast<Long>(i - begin), static_cast<Long>(s.atomic_numbers[i]));
+      more(b, begin, begin + count);
+      for (int64_t i = begin; i < begin + count; ++i)
         for (int x = 0; x < 3; ++x)
           if (!(std::abs(s.positions[3 * i + x]) <= kFarthest))
             fail(FORCEGATE_BAD_STRUCTURE, "atom %lld at %g; expected finite positions within %g Å",
                  static_cast<Long>(i - begin), s.positions[3 * i + x], kFarthest);
-      }
       const uint8_t* pbc = s.pbc ? s.pbc + 3 * b : nullptr;
       if (pbc && (pbc[0] || pbc[1] || pbc[2])) {
         if (!s.cells) fail(FORCEGATE_BAD_ARGUMENT, "periodic axes without cells");
         Lattice checked(s.cells + 9 * b, pbc);
       }
-      if (s.charges && !(std::abs(s.charges[b]) <= kMostCharge))
-        fail(FORCEGATE_BAD_STRUCTURE, "a net charge of %g", s.charges[b]);
-      if (s.charges && s.charges[b] != 0.0 && !model.student.physics)
-        fail(FORCEGATE_NO_CHARGES, "a net charge of %g of a student that knows neutral structures "
-             "alone", s.charges[b]);
       first_atom.push_back(begin + count);
     } catch (Failure& failure) {
       failure.structure = b;
@@ -73,6 +58,30 @@ std::vector<int64_t> check(const forcegate_model& model, const forcegate_structu
     fail(FORCEGATE_BAD_ARGUMENT, "%lld atoms in all structures; expected total_atoms, %lld",
          static_cast<Long>(first_atom.back()), static_cast<Long>(s.total_atoms));
   return first_atom;
+}
+
+std::vector<int64_t> check(const forcegate_model& model, const forcegate_structures& s,
+                           const forcegate_answers& answers, int32_t threads,
+                           std::vector<int32_t>& element) {
+  check_sizes(s);
+  if (threads < 0 || threads > 4096)
+    fail(FORCEGATE_BAD_ARGUMENT, "%d threads; expected 0 to 4096", static_cast<int>(threads));
+  if (answers.charges && !model.student.physics)
+    fail(FORCEGATE_NO_CHARGES, "charges asked of a student that knows none");
+  element.resize(s.total_atoms);
+  return check_structures(s, [&](int64_t b, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      element[i] = model.element_of(s.atomic_numbers[i]);
+      if (element[i] < 0)
+        fail(FORCEGATE_UNKNOWN_ELEMENT, "atom %lld of element %lld, which the student does not "
+             "know", static_cast<Long>(i - begin), static_cast<Long>(s.atomic_numbers[i]));
+    }
+    if (s.charges && !(std::abs(s.charges[b]) <= kMostCharge))
+      fail(FORCEGATE_BAD_STRUCTURE, "a net charge of %g", s.charges[b]);
+    if (s.charges && s.charges[b] != 0.0 && !model.student.physics)
+      fail(FORCEGATE_NO_CHARGES, "a net charge of %g of a student that knows neutral structures "
+           "alone", s.charges[b]);
+  });
 }
 
 void check_answers(const forcegate_structures& s, const forcegate_answers& answers,

@@ -8,6 +8,9 @@
 
 namespace forcegate {
 
+// Up to here, looking at all pairs of an open structure is cheaper than sorting it into boxes.
+constexpr int64_t kAllPairsAtoms = 150;
+
 // The atoms of a structure and the images that a reach makes neighbors of them, sorted into boxes.
 // Boxes that hold nothing cost nothing, however far apart the others are.
 class Space {

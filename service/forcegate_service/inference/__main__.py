@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import socket
+from functools import partial
 
 from forcegate_service.inference.channel import Channel
-from forcegate_service.inference.memory import GraphMemory
+from forcegate_service.inference.child import serve
+from forcegate_service.inference.memory import StructureMemory
+from forcegate_service.runtimes.here import open_here, resolve_device
 
 __all__ = ["main"]
 
@@ -20,19 +23,9 @@ def main() -> None:
     parser.add_argument("--device", required=True)
     parser.add_argument("--awake-s", type=float, default=0.0)
     given = parser.parse_args()
-
-    import torch
-
-    from forcegate_service.compilation.build_id import build_id, resolve_device
-    from forcegate_service.inference.child import serve
-    from forcegate_service.inference.modules import VerifiedModules
-
-    torch.set_num_threads(given.threads)
-    device = resolve_device(given.device)
     channel = Channel(socket.socket(fileno=given.channel))
-    greeting = [device, build_id(device, given.threads)]
-    memory = GraphMemory(given.memory)
-    serve(channel, memory, VerifiedModules(device), greeting, given.awake_s)
+    opened = partial(open_here, threads=given.threads, device=resolve_device(given.device))
+    serve(channel, StructureMemory(given.memory), opened, given.awake_s)
 
 
 if __name__ == "__main__":

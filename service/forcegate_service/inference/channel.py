@@ -39,12 +39,14 @@ class Channel:
         except OSError as error:
             raise EOFError from error
 
-    def receive(self, awake_s: float = 0.0) -> list[Any]:
-        """Wait for one message, and for so many seconds without going to sleep.
+    def receive(self, awake_s: float = 0.0, within_s: float | None = None) -> list[Any]:
+        """Wait for one message, for ``awake_s`` without going to sleep, and no longer than told.
 
         Raises:
             EOFError: if the other side is gone.
+            TimeoutError: if it says nothing for ``within_s``; nothing can be asked any more then.
         """
+        self._connection.settimeout(within_s)
         received = self._receive_awake(awake_s) if awake_s else b""
         while len(received) < _LENGTH_BYTES:
             received += self._receive(0)
@@ -67,7 +69,7 @@ class Channel:
     def _receive(self, flags: int) -> bytes:
         try:
             chunk = self._connection.recv(_CHUNK_BYTES, flags)
-        except BlockingIOError:
+        except (BlockingIOError, TimeoutError):
             raise
         except OSError as error:
             raise EOFError from error

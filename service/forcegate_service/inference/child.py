@@ -5,49 +5,31 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
 
+from forcegate_client.structures import StructureBatch
 from forcegate_service.allocator import give_back_memory
 from forcegate_service.cores import two_cores_with
+from forcegate_service.errors import DeviceLost, ModelRefused
+from forcegate_service.graph import uncounted
 from forcegate_service.inference.channel import DONE, FAILED, Channel
-from forcegate_service.inference.memory import GraphMemory
+from forcegate_service.inference.memory import StructureMemory
+from forcegate_service.runtime import LoadedRuntime
+from forcegate_service.runtimes.here import Opened
 
-__all__ = ["Module", "Modules", "serve"]
-
-Module = Callable[..., tuple[torch.Tensor, ...]]
+__all__ = ["serve"]
 
 # Beyond any batch of several structures.
-_LARGE_EDGES, _LARGE_PAIRS = 200_000, 2_000_000
-
-
-class Modules(Protocol):
-    """Opens what a process may evaluate, after checking that it is what was asked for."""
-
-    device: str
-
-    def script(self, folder: Path, digest: str) -> Module:
-        """The TorchScript of the version in ``folder``."""
-
-    def package(self, path: Path, digest: str) -> Module:
-        """A compiled package."""
-
-
-@dataclass
-class _Model:
-    script: Module
-    package: Module | None = None
+_LARGE_ATOMS = 4096
 
 
 def serve(
     channel: Channel,
-    memory: GraphMemory,
-    modules: Modules,
-    greeting: list[Any],
+    memory: StructureMemory,
+    open_version: Callable[[Path], Opened],
     awake_s: float = 0.0,
 ) -> None:
     """Greet, then answer one message after another until the other side hangs up.
@@ -61,9 +43,9 @@ def serve(
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    worker = _Worker(memory, modules)
+    worker = _Worker(memory, open_version)
     try:
-        channel.send(DONE, *greeting)
+        channel.send(DONE)
         while True:
             message = channel.receive(awake_s if awake_s and two_cores_with(os.getppid()) else 0.0)
             channel.send(*worker.answer(message))
@@ -72,58 +54,49 @@ def serve(
 
 
 class _Worker:
-    def __init__(self, memory: GraphMemory, modules: Modules) -> None:
+    def __init__(self, memory: StructureMemory, open_version: Callable[[Path], Opened]) -> None:
         self._memory = memory
-        self._modules = modules
-        self._models: dict[int, _Model] = {}
+        self._open_version = open_version
+        self._models: dict[int, LoadedRuntime] = {}
 
     def answer(self, message: list[Any]) -> tuple[Any, ...]:
         """Do as told; whatever fails is told in one line."""
         command, *arguments = message
         try:
-            getattr(self, f"do_{command}")(*arguments)
+            return DONE, *getattr(self, f"do_{command}")(*arguments)
+        except DeviceLost:
+            # The next process may find the device again.
+            raise
         except Exception as error:
-            text = (str(error).strip() or type(error).__name__).splitlines()[-1]
-            if "CUDA error" in text:
-                # After one of these the device answers nobody in this process any more.
-                raise
-            return FAILED, text
-        return (DONE,)
+            return FAILED, (str(error).strip() or type(error).__name__).splitlines()[-1]
 
-    def do_open(self, model: int, folder: str, digest: str) -> None:
-        self._models[model] = _Model(self._modules.script(Path(folder), digest))
+    def do_open(self, model: int, folder: str, card_digest: str) -> tuple[Any, ...]:
+        opened = self._open_version(Path(folder))
+        if opened.runtime.card.card_digest != card_digest:
+            raise ModelRefused(
+                f"{folder} with the card {opened.runtime.card.card_digest}",
+                expected=card_digest,
+                action="restore the version; what changes its answers gets a new number",
+            )
+        self._models[model] = opened.runtime
+        return opened.reason, list(opened.runtime.memory)
 
-    def do_adopt(self, model: int, path: str, digest: str) -> None:
-        self._models[model].package = self._modules.package(Path(path), digest)
-
-    def do_drop(self, model: int) -> None:
-        self._models[model].package = None
-
-    def do_forget(self, model: int) -> None:
+    def do_forget(self, model: int) -> tuple[()]:
         del self._models[model]
+        return ()
 
-    def do_evaluate(
-        self,
-        model: int,
-        atoms: int,
-        edges: int,
-        structures: int,
-        pairs: int | None,
-        capacity: int,
-    ) -> None:
-        held = self._models[model]
+    def do_evaluate(self, model: int, atoms: int, structures: int, capacity: int) -> tuple[()]:
         self._memory.map(capacity)
-        inputs, outputs = self._memory.arrays(atoms, edges, structures, pairs)
-        tensors = [torch.from_numpy(array) for array in inputs]
-        if self._modules.device != "cpu":
-            tensors = [tensor.to(self._modules.device) for tensor in tensors]
-        with torch.inference_mode():
-            answers = (held.package or held.script)(*tensors)
+        inputs, outputs = self._memory.arrays(atoms, structures)
+        positions, numbers, n_atoms, cells, pbc = inputs
+        batch = StructureBatch.from_arrays(n_atoms, numbers, positions, cells, pbc)
+        answers = self._models[model].evaluate(uncounted(batch))
         for array, answer in zip(outputs, answers, strict=True):
-            if tuple(answer.shape) != array.shape:
-                raise ValueError(f"an output of shape {tuple(answer.shape)}, not {array.shape}")
-            np.copyto(array, answer.cpu().numpy())
-        if edges > _LARGE_EDGES or (pairs or 0) > _LARGE_PAIRS:
-            # It frees a gigabyte or more, which no usual batch will need again.
-            del tensors, answers, answer
+            if answer is None:
+                continue
+            if answer.shape != array.shape:
+                raise ValueError(f"an output of shape {answer.shape}, not {array.shape}")
+            np.copyto(array, answer)
+        if atoms > _LARGE_ATOMS:
             give_back_memory()
+        return ()

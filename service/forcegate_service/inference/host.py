@@ -1,47 +1,38 @@
-"""Models in an inference process that may die: it is started again, and nobody waits in vain."""
+"""Models in an inference process that may die or hang: nobody waits for it in vain."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Protocol
 
 from forcegate_service.card import ModelCard
-from forcegate_service.compilation.cache import Package
-from forcegate_service.compilation.parity import compare
-from forcegate_service.errors import CompilationFailed, RuntimeFault
-from forcegate_service.graph import Graph
-from forcegate_service.inference.process import COMMAND, InferenceProcess, ProcessDied
-from forcegate_service.kernel.shape import KernelShape
-from forcegate_service.memory_need import (
-    MemoryNeed,
-    compiled_need,
-    kernel_need,
-    torchscript_need,
+from forcegate_service.errors import RuntimeFault, nobody_evaluates
+from forcegate_service.graph import Structures
+from forcegate_service.inference.process import (
+    COMMAND,
+    InferenceProcess,
+    ProcessDied,
+    ProcessHung,
 )
-from forcegate_service.reference import reference_graph
+from forcegate_service.memory_need import MemoryNeed
 from forcegate_service.runtime import ModelOutput
 
 __all__ = ["HostedRuntime", "InferenceEvents", "InferenceHost"]
 
 logger = logging.getLogger(__name__)
 
-# A package that ends its process so many times in a row rests, for longer each time: one structure,
-# or a system short of memory, may have been to blame.
-_PACKAGE_CRASHES = 2
-_FIRST_REST_S = 60.0
-_LONGEST_REST_S = 3600.0
 _STARTS = 5
 # After so many deaths without an answer in between; the last one for all that follow.
 _PAUSES_S = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0)
-_WARM_UP_ROUNDS = 3
+_TIMEOUT_S = 60.0
+_NOTHING = MemoryNeed(0.0, 0.0, 0.0)
 
 
 class InferenceEvents(Protocol):
@@ -50,32 +41,19 @@ class InferenceEvents(Protocol):
     def inference_restarted(self) -> None:
         """The process had died and was started again."""
 
-    def compiled(self, card: ModelCard, in_use: bool) -> None:
-        """A version is now evaluated by compiled code, or no longer is."""
-
-    def compile_took(self, card: ModelCard, seconds: float) -> None:
-        """A package was built."""
+    def on_engine(self, card: ModelCard, engine: bool) -> None:
+        """A version is evaluated by the engine, or else by TorchScript."""
 
 
 @dataclass
 class _Held:
     folder: Path
     card: ModelCard
-    package: Package | None = None
-    crashes: int = 0
-    # A package that rests, until when, and how many times it has.
-    resting: Package | None = None
-    rested_at: float = 0.0
-    rests: int = 0
+    # Of what evaluates it, which is not the engine for this reason.
+    memory: MemoryNeed = _NOTHING
+    reason: str = ""
     # False after a restart at which its files could not be read; tried again when it is asked for.
     opened: bool = True
-
-    @cached_property
-    def needs(self) -> tuple[MemoryNeed, MemoryNeed]:
-        """Of TorchScript, and of what takes its place."""
-        shape = self.card.architecture
-        compiled = compiled_need if KernelShape.of(shape) is None else kernel_need
-        return torchscript_need(shape), compiled(shape)
 
 
 class InferenceHost:
@@ -83,8 +61,10 @@ class InferenceHost:
 
     Any thread may call; one call at a time reaches the process. A death is a ``RuntimeFault`` of
     the batch that was running, so that halving it finds the structure that brings the process
-    down. A single structure is tried once more first: it may be innocent (the system kills
-    processes too), and once with TorchScript if the package turned out to be at fault.
+    down. A single structure is tried once more first: it may be innocent, since the system kills
+    processes too. A process that does not answer for ``timeout_s`` is killed, and the batch is
+    answered with an error that can be tried again: halving it would take as long for each half.
+    ``start_s`` is how long a start may take.
     """
 
     def __init__(
@@ -94,40 +74,33 @@ class InferenceHost:
         events: InferenceEvents | None = None,
         command: Sequence[str] = COMMAND,
         awake_s: float = 0.0,
-        clock: Callable[[], float] = time.monotonic,
+        timeout_s: float = _TIMEOUT_S,
+        start_s: float = _TIMEOUT_S,
     ) -> None:
-        self._clock = clock
-        self._threads = threads
-        self._device = device
+        self._options = (command, threads, device, awake_s, timeout_s, start_s)
         self._events = events
-        self._command = command
-        self._awake_s = awake_s
         self._lock = threading.RLock()
         self._models: dict[int, _Held] = {}
         self._numbers = count()
         self._deaths = 0
-        self._greeting: list[str] | None = None
-        # It takes seconds to import torch; meanwhile others can work.
-        self._process = InferenceProcess(command, threads, device, awake_s)
+        self._greeted = self._closed = False
+        self._up = threading.Event()
+        self._up.set()
+        # It takes a moment to start; meanwhile others can work.
+        self._process = InferenceProcess(*self._options)
 
     @property
     def pid(self) -> int:
         """The number of the process that evaluates now."""
         return self._process.pid
 
-    def build_id(self) -> str:
-        """What packages must be built for, to run here.
-
-        Raises:
-            RuntimeFault: if the process cannot be started.
-        """
-        with self._lock:
-            self._ensure_running()
-            assert self._greeting is not None
-            return self._greeting[1]
+    @property
+    def available(self) -> bool:
+        """False once the process is found hanging or does not start, until one holds all models."""
+        return self._up.is_set()
 
     def open(self, folder: Path) -> HostedRuntime:
-        """Load the TorchScript of the version in ``folder``.
+        """Load the version in ``folder``.
 
         Raises:
             ModelRefused: if its files do not match its card.
@@ -142,74 +115,45 @@ class InferenceHost:
             except ProcessDied as death:
                 raise RuntimeFault(f"the inference process was {death}") from death
             self._models[number] = held
-        return HostedRuntime(self, number, folder, card)
+        return HostedRuntime(self, number, held.folder, card, held.reason)
 
-    def evaluate(self, number: int, graph: Graph) -> ModelOutput:
+    def evaluate(self, number: int, structures: Structures) -> ModelOutput:
         """The answer of one model.
 
         Raises:
             RuntimeFault: if the model failed, or brought the process down.
+            RuntimeUnavailable: if the process hung, or does not start.
         """
-        attempts = 0
+        again = len(structures.n_atoms) == 1
         while True:
             with self._lock:
                 self._ensure_running()
                 held = self._models[number]
-                if held.resting is not None and self._clock() >= held.rested_at:
-                    self._try_again(number, held, held.resting)
                 try:
                     if not held.opened:
                         self._reopen(number, held)
                     if not held.opened:
                         raise RuntimeFault(f"{held.folder} cannot be opened again")
-                    output = self._process.evaluate(number, graph)
+                    output = self._process.evaluate(number, structures, held.card.charges)
                 except ProcessDied as death:
                     logger.error(
                         "the inference process was lost: %s, with %d structures of %s version %s; "
                         "it is started again",
-                        *(death, len(graph.n_atoms), held.card.name, held.card.version),
+                        *(death, len(structures.n_atoms), held.card.name, held.card.version),
                     )
-                    dropped = self._count_crash(held)
-                    attempts += 1
-                    if len(graph.n_atoms) > 1 or (attempts > 1 and not dropped):
+                    if isinstance(death, ProcessHung):
+                        self._down()
+                        raise nobody_evaluates("inference hangs and is started again") from death
+                    if not again:
                         raise RuntimeFault(f"the inference process was lost: {death}") from death
+                    again = False
                 else:
-                    held.crashes = self._deaths = 0
+                    self._deaths = 0
                     return output
 
     def memory(self, number: int) -> MemoryNeed:
-        """What the code takes that evaluates a model now."""
-        held = self._models[number]
-        interpreted, compiled = held.needs
-        return interpreted if held.package is None else compiled
-
-    def adopt(self, number: int, package: Package) -> None:
-        """Evaluate a model by compiled code from the next batch on, if that gives its answers.
-
-        Raises:
-            CompilationFailed: if it does not; TorchScript goes on.
-            RuntimeFault: if not even TorchScript answers.
-        """
-        with self._lock:
-            held = self._models[number]
-            held.resting = None
-            graph = reference_graph(held.card)
-            expected = self.evaluate(number, graph)
-            held.package, held.crashes = package, 0
-            try:
-                self._process.ask("adopt", number, str(package.path), package.digest)
-                for _ in range(_WARM_UP_ROUNDS):
-                    received = self.evaluate(number, graph)
-                compare(expected, received)
-            except (ProcessDied, RuntimeFault, CompilationFailed) as error:
-                self._drop(number, held)
-                held.resting = None
-                raise CompilationFailed(str(error)) from error
-            # If it has ended the process, it has never been good: there is nothing to wait for.
-            held.resting = None
-            if held.package is None:
-                raise CompilationFailed("it ends the process that runs it")
-            self._tell(held, True)
+        """What the code takes that evaluates a model."""
+        return self._models[number].memory
 
     def forget(self, number: int) -> None:
         """Close one model."""
@@ -220,18 +164,36 @@ class InferenceHost:
 
     def kill(self) -> None:
         """End the process at once, without waiting for whoever asks it something."""
+        self._closed = True
         self._process.kill()
 
     def close(self) -> None:
         """End the process."""
+        self._closed = True
         with self._lock:
             self._process.stop()
 
+    def _down(self) -> None:
+        """Nobody is let in any more, so somebody else has to start another process."""
+        if self._up.is_set():
+            self._up.clear()
+            threading.Thread(target=self._bring_up, name="forcegate-restart", daemon=True).start()
+
+    def _bring_up(self) -> None:
+        while not (self._closed or self._up.is_set()):
+            with suppress(RuntimeFault), self._lock:
+                self._ensure_running()
+            if not self._up.is_set():
+                time.sleep(_PAUSES_S[-1])
+
     def _ensure_running(self) -> None:
-        if self._greeting is None:
+        if self._closed:
+            raise RuntimeFault("the inference process was ended")
+        if not self._greeted:
             self._start(again=False)
         elif not self._process.alive():
             self._start(again=True)
+        self._up.set()
 
     def _start(self, again: bool) -> None:
         """Start the process until it holds every model, with growing pauses.
@@ -245,23 +207,25 @@ class InferenceHost:
                 time.sleep(_PAUSES_S[min(self._deaths, len(_PAUSES_S) - 1)])
                 self._deaths += 1
                 self._process.stop()
-                self._process = InferenceProcess(
-                    self._command, self._threads, self._device, self._awake_s
-                )
+                self._process = InferenceProcess(*self._options)
                 if self._events is not None:
                     self._events.inference_restarted()
             try:
-                self._greeting = [str(word) for word in self._process.greeting()]
+                self._process.greeting()
+                self._greeted = True
                 for number, held in self._models.items():
                     self._reopen(number, held)
                 return
             except ProcessDied as death:
                 logger.error("the inference process did not start: %s", death)
                 reason = death
+        self._down()
         raise RuntimeFault(f"the inference process does not start: {reason}") from reason
 
     def _open(self, number: int, held: _Held) -> None:
-        self._process.ask("open", number, str(held.folder), held.card.digest)
+        card = held.card
+        held.reason, need = self._process.ask("open", number, str(held.folder), card.card_digest)
+        held.memory = MemoryNeed(*need)
 
     def _reopen(self, number: int, held: _Held) -> None:
         try:
@@ -275,96 +239,37 @@ class InferenceHost:
         if not held.opened:
             logger.info("%s is open again", held.folder)
             held.opened = True
-        if held.package is not None:
-            try:
-                package = held.package
-                self._process.ask("adopt", number, str(package.path), package.digest)
-            except RuntimeFault as error:
-                logger.error("%s: the package cannot be loaded again: %s", held.folder, error)
-                self._without_package(held)
-            except ProcessDied:
-                self._count_crash(held)
-                raise
-
-    def _count_crash(self, held: _Held) -> bool:
-        """Whether this was one crash too many for the package, which is then given up."""
-        if held.package is None:
-            return False
-        held.crashes += 1
-        if held.crashes < _PACKAGE_CRASHES:
-            return False
-        logger.error(
-            "%s version %s: its compiled code ended the inference process %d times in a row",
-            *(held.card.name, held.card.version, held.crashes),
-        )
-        package = held.package
-        self._without_package(held)
-        self._rest(held, package)
-        return True
-
-    def _rest(self, held: _Held, package: Package) -> None:
-        rest_s = min(_FIRST_REST_S * 2**held.rests, _LONGEST_REST_S)
-        held.rests += 1
-        held.resting, held.rested_at = package, self._clock() + rest_s
-        logger.warning(
-            "%s version %s: TorchScript serves for %.0f s; then its compiled code is tried again",
-            *(held.card.name, held.card.version, rest_s),
-        )
-
-    def _try_again(self, number: int, held: _Held, package: Package) -> None:
-        held.resting = None
-        try:
-            self.adopt(number, package)
-        except (CompilationFailed, RuntimeFault) as error:
-            logger.error("%s version %s: %s", held.card.name, held.card.version, error)
-            self._rest(held, package)
-
-    def _drop(self, number: int, held: _Held) -> None:
-        self._without_package(held)
-        # A process that dies now starts again without the package.
-        with suppress(ProcessDied):
-            self._process.ask("drop", number)
-
-    def _without_package(self, held: _Held) -> None:
-        held.package = None
-        self._tell(held, False)
-
-    def _tell(self, held: _Held, in_use: bool) -> None:
-        if self._events is not None:
-            self._events.compiled(held.card, in_use)
 
 
 class HostedRuntime:
-    """One version of a model, held by the inference process."""
+    """One version of a model, held by the inference process; ``reason`` says why it is not the
+    engine that evaluates it, and nothing if it is.
+    """
 
     concurrency = 1
 
-    def __init__(self, host: InferenceHost, number: int, folder: Path, card: ModelCard) -> None:
+    def __init__(
+        self, host: InferenceHost, number: int, folder: Path, card: ModelCard, reason: str = ""
+    ) -> None:
         self.card = card
         self.folder = folder
+        self.reason = reason
         self._host = host
         self._number = number
 
-    def evaluate(self, graph: Graph) -> ModelOutput:
-        """The model's answer for all structures of ``graph``.
+    def evaluate(self, structures: Structures) -> ModelOutput:
+        """The model's answer for all ``structures``.
 
         Raises:
             RuntimeFault: if the model failed, or brought the process down.
+            RuntimeUnavailable: if the process hung, or does not start.
         """
-        return self._host.evaluate(self._number, graph)
+        return self._host.evaluate(self._number, structures)
 
     @property
     def memory(self) -> MemoryNeed:
-        """What the code that evaluates now takes."""
+        """What the code that evaluates takes."""
         return self._host.memory(self._number)
-
-    def adopt(self, package: Package) -> None:
-        """Answer by compiled code from the next batch on.
-
-        Raises:
-            CompilationFailed: if it gives other answers; TorchScript goes on.
-        """
-        self._host.adopt(self._number, package)
 
     def close(self) -> None:
         """Let the process forget the model."""

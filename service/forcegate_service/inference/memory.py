@@ -1,4 +1,4 @@
-"""The memory through which graphs and answers pass between two processes."""
+"""The memory through which structures and answers pass between two processes."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["GraphMemory"]
+__all__ = ["StructureMemory"]
 
 Array = npt.NDArray[Any]
 
 _ALIGNMENT = 64
-# Memory beyond this is given back by the next graph that needs much less.
+# Memory beyond this is given back by the next batch that needs much less.
 _KEPT_BYTES = 64 * 1024 * 1024
 _SMALLEST_BYTES = 1024 * 1024
 
 
-class GraphMemory:
-    """A file without a name, mapped by both sides: the arrays of a graph, and of its answer.
+class StructureMemory:
+    """A file without a name, mapped by both sides: the arrays of structures, and of their answer.
 
     Every array is contiguous and of the contract's type, so whatever is copied in has passed the
-    gate. One side calls ``fit`` before it fills the arrays and tells the other the result. A graph
-    is as large as its ``atoms``, ``edges``, ``structures`` and ``pairs``, the latter None where
-    there is no list of them.
+    gate. One side calls ``fit`` before it fills the arrays and tells the other the result.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -36,16 +34,16 @@ class GraphMemory:
         self._map: mmap.mmap | None = None
 
     @classmethod
-    def create(cls) -> GraphMemory:
+    def create(cls) -> StructureMemory:
         """New memory; whoever inherits the descriptor sees the same."""
         if hasattr(os, "memfd_create"):
-            return cls(os.memfd_create("forcegate-graph"))
+            return cls(os.memfd_create("forcegate-structures"))
         with tempfile.TemporaryFile() as file:
             return cls(os.dup(file.fileno()))
 
-    def fit(self, atoms: int, edges: int, structures: int, pairs: int | None) -> int:
-        """Make room for such a graph; returns the capacity in bytes."""
-        inputs, outputs = _layout(atoms, edges, structures, pairs)
+    def fit(self, atoms: int, structures: int) -> int:
+        """Make room for so many; returns the capacity in bytes."""
+        inputs, outputs = _layout(atoms, structures)
         needed = sum(map(_padded_bytes, inputs + outputs))
         wasteful = self._capacity > _KEPT_BYTES and needed < self._capacity // 4
         if needed > self._capacity or wasteful:
@@ -61,11 +59,9 @@ class GraphMemory:
             self._map = mmap.mmap(self.descriptor, capacity)
             self._capacity = capacity
 
-    def arrays(
-        self, atoms: int, edges: int, structures: int, pairs: int | None
-    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """The inputs and outputs of a graph of such a size, as views of the memory."""
-        inputs, outputs = _layout(atoms, edges, structures, pairs)
+    def arrays(self, atoms: int, structures: int) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """The inputs and outputs of so many, as views of the memory."""
+        inputs, outputs = _layout(atoms, structures)
         offset, views = 0, []
         for field in inputs + outputs:
             shape, dtype = field
@@ -79,21 +75,18 @@ class GraphMemory:
         os.close(self.descriptor)
 
 
-_F64, _I64 = np.dtype(np.float64), np.dtype(np.int64)
+_F64, _I64, _BOOL = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.bool_)
 _Field = tuple[tuple[int, ...], "np.dtype[Any]"]
 
 
-def _layout(
-    atoms: int, edges: int, structures: int, pairs: int | None
-) -> tuple[tuple[_Field, ...], tuple[_Field, ...]]:
-    """Shape and type of each array of the contract: inputs, outputs."""
+def _layout(atoms: int, structures: int) -> tuple[tuple[_Field, ...], tuple[_Field, ...]]:
+    """Shape and type of each array: of ``Structures``, and of a ``ModelOutput``."""
     inputs: tuple[_Field, ...] = (
         ((atoms, 3), _F64),
         ((atoms,), _I64),
-        ((2, edges), _I64),
-        ((edges, 3), _F64),
-        ((atoms,), _I64),
         ((structures,), _I64),
+        ((structures, 3, 3), _F64),
+        ((structures, 3), _BOOL),
     )
     outputs: tuple[_Field, ...] = (
         ((structures,), _F64),
@@ -101,11 +94,9 @@ def _layout(
         ((structures, 3, 3), _F64),
         ((structures,), _F64),
         ((atoms,), _F64),
+        ((atoms,), _F64),
     )
-    if pairs is None:
-        return inputs, outputs
-    more = (((2, pairs), _I64), ((pairs, 3), _F64), ((structures,), _F64))
-    return inputs + more, (*outputs, ((atoms,), _F64))
+    return inputs, outputs
 
 
 def _padded_bytes(field: _Field) -> int:

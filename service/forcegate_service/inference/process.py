@@ -12,14 +12,13 @@ from typing import Any
 
 from forcegate_service.allocator import keeping_memory
 from forcegate_service.errors import RuntimeFault
-from forcegate_service.graph import Graph
+from forcegate_service.graph import Structures
 from forcegate_service.inference.channel import FAILED, Channel
-from forcegate_service.inference.memory import GraphMemory
-from forcegate_service.inference.scratch import Scratch
+from forcegate_service.inference.memory import StructureMemory
 from forcegate_service.rounding import rounding_alike
 from forcegate_service.runtime import ModelOutput
 
-__all__ = ["COMMAND", "InferenceProcess", "ProcessDied"]
+__all__ = ["COMMAND", "InferenceProcess", "ProcessDied", "ProcessHung"]
 
 COMMAND = (sys.executable, "-m", "forcegate_service.inference")
 _FAREWELL_S = 5.0
@@ -30,6 +29,10 @@ class ProcessDied(Exception):
     """The inference process is gone; the message says how it ended."""
 
 
+class ProcessHung(ProcessDied):
+    """It did not answer in time, and was killed for that."""
+
+
 class InferenceProcess:
     """One process; it starts when it is made, and is ready once ``greeting`` returns.
 
@@ -38,10 +41,20 @@ class InferenceProcess:
     """
 
     def __init__(
-        self, command: Sequence[str], threads: int, device: str, awake_s: float = 0.0
+        self,
+        command: Sequence[str],
+        threads: int,
+        device: str,
+        awake_s: float = 0.0,
+        timeout_s: float = 60.0,
+        start_s: float = 60.0,
     ) -> None:
-        self._memory = GraphMemory.create()
-        self._scratch = Scratch()
+        """``timeout_s`` is how long an evaluation may take before the process counts as hung,
+        ``start_s`` its start or the opening of a model, for which torch may have to be read.
+        """
+        self._timeout_s, self._start_s = timeout_s, start_s
+        self._hung = False
+        self._memory = StructureMemory.create()
         ours, theirs = socket.socketpair()
         with theirs:
             descriptors = (theirs.fileno(), self._memory.descriptor)
@@ -55,9 +68,9 @@ class InferenceProcess:
                 stdin=subprocess.DEVNULL,
                 # The gateway's standard output is for scripts that wait for its line.
                 stdout=_STANDARD_ERROR,
-                pass_fds=(*descriptors, *self._scratch.descriptors),
+                pass_fds=descriptors,
                 start_new_session=True,
-                env=self._scratch.environment(keeping_memory(rounding_alike(os.environ))),
+                env=keeping_memory(rounding_alike(os.environ)),
             )
         self._channel = Channel(ours)
 
@@ -67,21 +80,22 @@ class InferenceProcess:
         return self._process.pid
 
     def alive(self) -> bool:
-        """Whether it has not ended yet."""
-        return self._process.poll() is None
+        """Whether it can be asked: it has not ended yet, and was not given up."""
+        return not self._hung and self._process.poll() is None
 
-    def greeting(self) -> list[Any]:
-        """Wait until it is ready; the result is what it says of itself.
+    def greeting(self) -> None:
+        """Wait until it is ready.
 
         Raises:
-            ProcessDied: if it ended before.
+            ProcessDied: if it ended before, or says nothing.
         """
-        return self._receive()
+        self._receive(self._start_s)
 
-    def ask(self, *message: Any) -> None:
-        """Send one message and wait for its answer.
+    def ask(self, *message: Any, within_s: float | None = None) -> list[Any]:
+        """Send one message and wait for its answer, as long as for a start unless told otherwise.
 
         Raises:
+            ProcessHung: if there is none in time; the process was killed.
             ProcessDied: if the process ended meanwhile.
             RuntimeFault: if it could not do what it was asked.
         """
@@ -89,22 +103,28 @@ class InferenceProcess:
             self._channel.send(*message)
         except EOFError:
             raise self._died() from None
-        self._receive()
+        return self._receive(self._start_s if within_s is None else within_s)
 
-    def evaluate(self, model: int, graph: Graph) -> ModelOutput:
-        """The answer of a model that was opened before.
+    def evaluate(self, model: int, structures: Structures, charges: bool) -> ModelOutput:
+        """The answer of a model that was opened before, with ``charges`` if it knows them.
 
         Raises:
+            ProcessHung: if there is none in time; the process was killed.
             ProcessDied: if the process ended meanwhile.
             RuntimeFault: if the model failed.
         """
-        size = len(graph.atomic_numbers), graph.n_edges, len(graph.n_atoms), graph.n_pairs
+        size = len(structures.atomic_numbers), len(structures.n_atoms)
         capacity = self._memory.fit(*size)
         inputs, outputs = self._memory.arrays(*size)
-        for place, array in zip(inputs, graph.arrays(), strict=True):
+        given = (
+            *(structures.positions, structures.atomic_numbers, structures.n_atoms),
+            *(structures.cells, structures.pbc),
+        )
+        for place, array in zip(inputs, given, strict=True):
             place[...] = array
-        self.ask("evaluate", model, *size, capacity)
-        return ModelOutput(*(array.copy() for array in outputs))
+        self.ask("evaluate", model, *size, capacity, within_s=self._timeout_s)
+        answered = outputs if charges else outputs[:-1]
+        return ModelOutput(*(array.copy() for array in answered))
 
     def kill(self) -> None:
         """End it at once, whatever it is doing; any thread may call."""
@@ -119,11 +139,15 @@ class InferenceProcess:
             self._process.kill()
             self._process.wait()
         self._memory.close()
-        self._scratch.close()
 
-    def _receive(self) -> list[Any]:
+    def _receive(self, within_s: float) -> list[Any]:
         try:
-            outcome, *rest = self._channel.receive()
+            outcome, *rest = self._channel.receive(within_s=within_s)
+        except TimeoutError:
+            # What it may say later belongs to no question any more.
+            self._hung = True
+            self._process.kill()
+            raise ProcessHung(f"it said nothing for {within_s:g} s") from None
         except EOFError:
             raise self._died() from None
         if outcome == FAILED:

@@ -22,15 +22,9 @@ class ModelMetrics:
             ["model", "version", "digest", *VERDICTS],
             registry=registry,
         )
-        self._compiled = Gauge(
-            "forcegate_model_compiled",
-            "1 while a version is evaluated by compiled code, 0 while by TorchScript.",
-            ["model", "version"],
-            registry=registry,
-        )
-        self._compile_seconds = Gauge(
-            "forcegate_compile_seconds",
-            "Time that compiling a version took, if this server did it.",
+        self._on_engine = Gauge(
+            "forcegate_model_on_engine",
+            "1 while a version is evaluated by the engine, 0 while by TorchScript.",
             ["model", "version"],
             registry=registry,
         )
@@ -56,18 +50,13 @@ class ModelMetrics:
         """Take back all that was said of a version."""
         key = card.name, card.version
         self._models.remove(*self._announced.pop(key))
-        for gauge in (self._compiled, self._compile_seconds):
-            # Not every runtime compiles.
-            with suppress(KeyError):
-                gauge.remove(*key)
+        # Not every runtime tells.
+        with suppress(KeyError):
+            self._on_engine.remove(*key)
 
-    def compiled(self, card: ModelCard, in_use: bool) -> None:
-        """Tell whether a version is evaluated by compiled code."""
-        self._compiled.labels(card.name, card.version).set(in_use)
-
-    def compile_took(self, card: ModelCard, seconds: float) -> None:
-        """Remember how long compiling a version took."""
-        self._compile_seconds.labels(card.name, card.version).set(seconds)
+    def on_engine(self, card: ModelCard, engine: bool) -> None:
+        """Tell whether a version is evaluated by the engine, or else by TorchScript."""
+        self._on_engine.labels(card.name, card.version).set(engine)
 
     def inference_restarted(self) -> None:
         """Count one more start of the inference process after a death."""

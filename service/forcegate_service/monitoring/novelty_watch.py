@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from forcegate_client.structures import segments
 from forcegate_service.card import ModelCard
-from forcegate_service.graph import Graph
+from forcegate_service.graph import Structures
 from forcegate_service.monitoring.features import evenly, features_of, features_of_some
 from forcegate_service.monitoring.model_health import ModelHealth, VersionHealth
 from forcegate_service.monitoring.observer import Served
@@ -37,7 +37,7 @@ class _Waiting:
 
     def __init__(self, health: VersionHealth) -> None:
         self.health = health
-        self.answered: list[tuple[Graph, ModelOutput]] = []
+        self.answered: list[tuple[Structures, ModelOutput]] = []
         self.atoms = 0
 
 
@@ -67,10 +67,10 @@ class NoveltyWatch:
             waiting = self._begin(card)
         pieces = seen.prepared.pieces
         if len(pieces) == 1 and not seen.failed:
-            graph = pieces[0].graph
-            atoms = len(graph.atomic_numbers)
+            structures = pieces[0].structures
+            atoms = len(structures.atomic_numbers)
             if atoms <= _SMALL_ATOMS:
-                waiting.answered.append((graph, seen.answers[0].output))
+                waiting.answered.append((structures, seen.answers[0].output))
                 waiting.atoms += atoms
                 if len(waiting.answered) >= _TOGETHER or waiting.atoms >= _TOGETHER_ATOMS:
                     _count(waiting)
@@ -103,16 +103,16 @@ def _count(waiting: _Waiting) -> None:
     answered, waiting.answered, waiting.atoms = waiting.answered, [], 0
     if not answered:
         return
-    graphs, outputs = zip(*answered, strict=True)
+    parts, outputs = zip(*answered, strict=True)
     together = ModelOutput.joined(outputs)
-    waiting.health.count(features_of(merge(graphs), together))
+    waiting.health.count(features_of(merge(parts), together))
 
 
 def _count_some(health: VersionHealth, seen: Served) -> None:
     """Of a large request, or one of which something failed: some of what is good."""
     pieces, answers = seen.prepared.pieces, seen.answers
     failed = np.array(list(seen.failed), dtype=np.int64)
-    firsts = np.cumsum([0, *(len(piece.graph.n_atoms) for piece in pieces)])
+    firsts = np.cumsum([0, *(len(piece.structures.n_atoms) for piece in pieces)])
     least, most = _STRUCTURES
     wanted = min(max(int(firsts[-1]) // _ONE_IN, least), most)
     looked_at = evenly(len(pieces), wanted // _STRUCTURES_OF_A_PIECE)
@@ -121,7 +121,7 @@ def _count_some(health: VersionHealth, seen: Served) -> None:
     chosen = chosen[np.isin(seen.prepared.index[chosen], failed, invert=True)]
     bounds = np.searchsorted(chosen, firsts)
     for number in looked_at.tolist():
-        structures = chosen[bounds[number] : bounds[number + 1]] - firsts[number]
-        if len(structures):
-            graph, output = pieces[number].graph, answers[number].output
-            health.count(features_of_some(graph, output, structures, _MOST_ATOMS))
+        among = chosen[bounds[number] : bounds[number + 1]] - firsts[number]
+        if len(among):
+            structures, output = pieces[number].structures, answers[number].output
+            health.count(features_of_some(structures, output, among, _MOST_ATOMS))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forcegate_service.graph import Graph
+from forcegate_service.graph import Structures
 from forcegate_service.graph_size import Float, size_of, sizes_of
 from forcegate_service.memory_need import MemoryNeed
 from forcegate_service.scheduling.cost import CostModel
@@ -27,7 +27,7 @@ class Piece:
     that it adds to what waits, its part of a batch's base included.
     """
 
-    graph: Graph
+    structures: Structures
     share: float
     seconds: float
 
@@ -55,46 +55,46 @@ class BatchLimit:
     memory: Callable[[], MemoryNeed] = lambda: MemoryNeed(0.0, 0.0, 0.0)
     most_memory: float = math.inf
 
-    def too_large(self, graph: Graph) -> dict[int, Demand]:
-        """The structures of ``graph`` that would take too long or too much."""
-        need, every = self.memory(), size_of(graph)
+    def too_large(self, structures: Structures) -> dict[int, Demand]:
+        """Those of ``structures`` that would take too long or too much."""
+        need, every = self.memory(), size_of(structures)
         seconds = self.cost.base_s + self.cost.marginal(every)
         if seconds <= self.longest_s and need.of(every) <= self.most_memory:
             return {}
-        sizes = sizes_of(graph)
+        sizes = sizes_of(structures)
         times, memories = self.cost.base_s + self.cost.marginal(sizes), need.of(sizes)
         refused = np.flatnonzero((times > self.longest_s) | (memories > self.most_memory))
         return {int(b): Demand(float(times[b]), float(memories[b])) for b in refused}
 
-    def pieces(self, graph: Graph) -> list[Piece]:
-        """Consecutive pieces of ``graph`` that fill a batch each, or hold a single structure."""
-        if not len(graph.n_atoms):
+    def pieces(self, structures: Structures) -> list[Piece]:
+        """Consecutive pieces that fill a batch each, or hold a single structure."""
+        if not len(structures.n_atoms):
             return []
-        whole = self._piece(graph)
+        whole = self._piece(structures)
         if whole.share <= _FULL:
             return [whole]
-        ends = np.cumsum(self._shares(graph))
+        ends = np.cumsum(self._shares(structures))
         pieces = []
         start = 0
         while start < len(ends):
             done = ends[start - 1] if start else 0.0
             stop = max(start + 1, int(np.searchsorted(ends, done + _FULL, side="right")))
-            pieces.append(self._piece(slice_structures(graph, start, stop)))
+            pieces.append(self._piece(slice_structures(structures, start, stop)))
             start = stop
         return pieces
 
-    def _piece(self, graph: Graph) -> Piece:
-        size = size_of(graph)
+    def _piece(self, structures: Structures) -> Piece:
+        size = size_of(structures)
         marginal_s = self.cost.marginal(size)
         share = max(marginal_s / self._room_s, (size.atoms + size.edges) / self.load)
-        return Piece(graph, share, self.cost.base_s * min(1.0, share) + marginal_s)
+        return Piece(structures, share, self.cost.base_s * min(1.0, share) + marginal_s)
 
     @property
     def _room_s(self) -> float:
         # A version whose smallest batch takes longer than wanted still gets batches.
         return max(self.target_s - self.cost.base_s, 0.5 * self.target_s)
 
-    def _shares(self, graph: Graph) -> Float:
-        sizes = sizes_of(graph)
+    def _shares(self, structures: Structures) -> Float:
+        sizes = sizes_of(structures)
         load = (sizes.atoms + sizes.edges) / self.load
         return np.maximum(self.cost.marginal(sizes) / self._room_s, load)

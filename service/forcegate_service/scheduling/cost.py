@@ -13,8 +13,8 @@ from forcegate_service.graph_size import GraphSize, Number
 
 __all__ = ["CostModel", "Timing"]
 
-# How far one batch moves the correction, and how far from the warm-up it may get: compiled code
-# that takes over while TorchScript serves is several times as fast, a busy machine as slow.
+# How far one batch moves the correction, and how far from the warm-up it may get: a busy machine is
+# several times as slow.
 _LEARNING_RATE = 0.1
 _FARTHEST = 30.0
 

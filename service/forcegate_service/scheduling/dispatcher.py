@@ -41,7 +41,7 @@ _LARGEST_POOL = 256
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outcome for one submitted graph, and the seconds it waited and was computed.
+    """The outcome for one submitted piece, and the seconds it waited and was computed.
 
     ``finite``: every number of ``output`` is.
     """
@@ -76,7 +76,7 @@ class _Done:
 
 
 class Dispatcher:
-    """Evaluates graphs in batches on its own thread.
+    """Evaluates structures in batches on its own thread.
 
     Always the same thread, because every thread that calls torch gets an OpenMP pool of its own;
     but batches of a runtime that takes several at a time only wait, on threads of a pool.
@@ -208,12 +208,14 @@ class Dispatcher:
         started = time.perf_counter()
         self._evaluating[id(batch)] = sum(work.piece.seconds for work in batch)
         try:
-            graph = merge([work.piece.graph for work in batch])
-            output, faults = evaluate_isolated(version.runtime, graph)
+            structures = merge([work.piece.structures for work in batch])
+            output, faults = evaluate_isolated(version.runtime, structures)
             inference_s = time.perf_counter() - started
-            counted = partial(self._metrics.batch, len(output.energy), graph.n_edges, inference_s)
+            counted = partial(
+                self._metrics.batch, len(output.energy), structures.n_edges, inference_s
+            )
             if not faults:
-                version.limit.cost.observe(Timing(size_of(graph), inference_s))
+                version.limit.cost.observe(Timing(size_of(structures), inference_s))
             answers = _divide(batch, output, faults, started, inference_s)
         except Exception as error:
             # Nobody is there to evaluate it, or a defect of ours; the thread must outlive it and
@@ -271,8 +273,8 @@ def _divide(
     finite = _all_finite(output)
     structure = atom = 0
     for work in batch:
-        last_structure = structure + len(work.piece.graph.n_atoms)
-        last_atom = atom + len(work.piece.graph.atomic_numbers)
+        last_structure = structure + len(work.piece.structures.n_atoms)
+        last_atom = atom + len(work.piece.structures.atomic_numbers)
         structures, atoms = slice(structure, last_structure), slice(atom, last_atom)
         own = output.part(structures, atoms)
         answers.append(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from forcegate_service.card import ModelCard
 from forcegate_service.errors import ModelAbsent, nobody_evaluates
-from forcegate_service.graph import Graph
+from forcegate_service.graph import Graph, Structures, listed
 from forcegate_service.memory_need import torchscript_need
 from forcegate_service.reference import reference_graph
 from forcegate_service.runtime import ModelOutput
@@ -93,17 +93,18 @@ class TritonServers:
         """How many instances of a version all servers have together."""
         return sum(link.instances(card) for link in list(self._links.values()))
 
-    def evaluate(self, card: ModelCard, graph: Graph) -> ModelOutput:
+    def evaluate(self, card: ModelCard, structures: Structures) -> ModelOutput:
         """The answer of any server that has the version.
 
         Raises:
             RuntimeFault: if the model failed on it.
             RuntimeUnavailable: if no server answers.
         """
+        graph = listed(structures, *card.reach)
         if graph.n_edges:
             return self._call(self._evaluate(card, graph))
         # Triton's backends do not agree on tensors without elements; so something has edges.
-        both = merge([graph, reference_graph(card)])
+        both = listed(merge([graph, reference_graph(card)]), *card.reach)
         return _first(self._call(self._evaluate(card, both)), graph)
 
     def forget(self, card: ModelCard) -> None:
@@ -218,14 +219,14 @@ class TritonRuntime:
         """A batch for each instance, and one that is on its way meanwhile."""
         return self._servers.instances(self.card) + 1
 
-    def evaluate(self, graph: Graph) -> ModelOutput:
-        """The model's answer for all structures of ``graph``.
+    def evaluate(self, structures: Structures) -> ModelOutput:
+        """The model's answer for all ``structures``.
 
         Raises:
             RuntimeFault: if the model failed on it.
             RuntimeUnavailable: if no server answers.
         """
-        return self._servers.evaluate(self.card, graph)
+        return self._servers.evaluate(self.card, structures)
 
     def close(self) -> None:
         """Let the servers' versions be looked for no longer."""

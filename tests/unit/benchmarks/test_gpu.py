@@ -19,7 +19,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_dry_run_agrees_with_the_cpu_and_writes_its_table(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
     done = run(
-        *("--device", "cpu", "--preset", "painn_ultra_tiny", "--eager-only", "--no-boxes"),
+        *("--device", "cpu", "--preset", "painn_ultra_tiny", "--no-boxes"),
         *("--largest-batch", "8", "--seconds", "0", "--out", str(out)),
         *("--model-repository", str(tmp_path / "nothing here")),
     )

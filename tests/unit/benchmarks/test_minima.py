@@ -26,7 +26,7 @@ FRAMES = [molecule(name) for name in ("H2O", "CH4", "CH3OH")]
 @pytest.fixture
 def toy(tmp_path: Path) -> InProcess:
     write_fake_model(tmp_path, "toy")
-    return InProcess.uncompiled(tmp_path / "toy" / "1", fake=True)
+    return InProcess.of_graphs(tmp_path / "toy" / "1", fake=True)
 
 
 @pytest.fixture

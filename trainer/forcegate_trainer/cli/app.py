@@ -13,7 +13,6 @@ from forcegate_trainer.cli.describe import describe_command
 from forcegate_trainer.cli.explore import explore
 from forcegate_trainer.cli.export import export_command
 from forcegate_trainer.cli.export_histograms import export_histograms_command
-from forcegate_trainer.cli.export_program import export_program_command
 from forcegate_trainer.cli.export_weights import export_weights_command
 from forcegate_trainer.cli.fit import fit_command
 from forcegate_trainer.cli.import_frames import import_command
@@ -48,7 +47,6 @@ def create_app() -> typer.Typer:
     app.command("describe")(describe_command)
     app.command("fit")(fit_command)
     app.command("export")(export_command)
-    app.command("export-program")(export_program_command)
     app.command("export-weights")(export_weights_command)
     app.command("export-histograms")(export_histograms_command)
     app.command("calibrate-forces")(calibrate_forces_command)

@@ -20,9 +20,6 @@ def calibrate_forces_command(
         list[Path],
         typer.Option(help="Labelled file; its validation molecules count. As often as you like."),
     ],
-    compiled: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Evaluate by compiled code.")
-    ] = True,
 ) -> None:
     """Calibrate the uncertainty of forces, before a version is published: its card changes."""
     # Importing torch takes seconds, which the other commands need not wait for.
@@ -43,8 +40,8 @@ def calibrate_forces_command(
             "that `forcegate-train sample` and `label` made of all splits"
         )
     with (
-        serving(version, compiled=compiled) as own,
-        serving(partner, compiled=compiled) as other,
+        serving(version) as own,
+        serving(partner) as other,
         progress_bars(console) as tell,
     ):
         found = calibrate_forces(own, other, dataset.select(chosen), tell)

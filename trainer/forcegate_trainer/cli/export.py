@@ -20,7 +20,7 @@ def export_command(
         str | None, typer.Option(help="Version number; the next free one by default.")
     ] = None,
 ) -> None:
-    """Calibrate the uncertainty; write TorchScript, program, weights, card and Triton's files."""
+    """Calibrate the uncertainty; write TorchScript, weights, card and Triton's files."""
     # Importing torch takes seconds, which the other commands need not wait for.
     from forcegate_trainer.export import export
 

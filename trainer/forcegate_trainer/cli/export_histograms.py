@@ -19,9 +19,6 @@ def export_histograms_command(
         list[Path],
         typer.Option(help="Labelled file it was trained on; given again for each further one."),
     ],
-    compiled: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Evaluate by compiled code.")
-    ] = True,
 ) -> None:
     """Count what the training frames look like to a version, for its card; model.pt stays."""
     # Importing torch takes seconds, which the other commands need not wait for.
@@ -34,9 +31,9 @@ def export_histograms_command(
     console = Console()
     round_alike_in_every_batch()
     dataset = load_all(tuple(map(str, data)))
-    # Before minutes are spent on compiling.
+    # Before anything is evaluated.
     refuse_other_data(ModelCard.load(version), dataset)
-    with serving(version, compiled=compiled) as runtime, progress_bars(console) as tell:
+    with serving(version) as runtime, progress_bars(console) as tell:
         found = add_histograms(version, runtime, dataset, tell)
     console.print(
         f"counted {found.structures} of {found.training_frames} training frames for {version}; "

@@ -43,9 +43,6 @@ def validate_command(
     teacher: Annotated[
         str | None, typer.Option(help="Reference of a calculator; a version's is on its card.")
     ] = None,
-    compiled: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Serve a version by compiled code.")
-    ] = True,
 ) -> None:
     """Measure a model through the serving runtime; write its report, its verdicts and its card."""
     # Importing torch takes seconds, which the other commands need not wait for.
@@ -58,7 +55,7 @@ def validate_command(
     console = Console()
     round_alike_in_every_batch()
     chosen = suite_named(suite)
-    with open_subject(model, teacher, compiled=compiled) as subject:
+    with open_subject(model, teacher) as subject:
         folder = report or _report_folder(subject.folder, chosen.judges)
         with progress_bars(console) as tell:
             verdicts = validate(subject, tuple(data), chosen, folder, control, tell)

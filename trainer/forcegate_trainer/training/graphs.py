@@ -110,10 +110,11 @@ class FrameGraphs:
         return Graph(
             positions=batch.positions,
             atomic_numbers=batch.atomic_numbers,
+            n_atoms=batch.n_atoms,
+            cells=batch.cells,
+            pbc=batch.pbc,
             edge_index=edge_index,
             edge_shift=edge_shift,
-            structure_index=batch.structure_index,
-            n_atoms=batch.n_atoms,
         )
 
 

@@ -58,9 +58,7 @@ class Subject:
 
 
 @contextmanager
-def open_subject(
-    model: str, teacher: str | None = None, *, compiled: bool = True
-) -> Iterator[Subject]:
+def open_subject(model: str, teacher: str | None = None) -> Iterator[Subject]:
     """The version in folder ``model``, or the calculator of that name.
 
     ``teacher`` defaults to the card's, for a calculator to ``DEFAULT_TEACHER``.
@@ -72,11 +70,11 @@ def open_subject(
     """
     folder = Path(model)
     if folder.is_dir():
-        # Before minutes are spent on compiling.
+        # Before anything is opened.
         _refuse_other_teacher(ModelCard.load(folder), teacher)
         from forcegate_trainer.serving import serving
 
-        with serving(folder, compiled=compiled) as runtime:
+        with serving(folder) as runtime:
             yield served(folder, runtime, runtime.card, teacher)
     elif ":" in model:
         method = parse_teacher(model, MD_ACCURACY)

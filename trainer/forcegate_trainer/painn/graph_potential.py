@@ -1,8 +1,7 @@
 """The exported model's contract in torch: a flat graph in, energies, forces, virials out.
 
 Around the network of a student, which sees edge vectors alone, stand the sums that every student
-needs. They live here because two networks stand in them: the trainer's, which is exported, and the
-kernel's, which is the same function written for the processor.
+needs.
 """
 
 import torch

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forcegate_client.errors import ForcegateError
+from forcegate_service.card import ModelCard
 from forcegate_service.cores import two_cores_with
 from forcegate_service.runtime import LoadedRuntime, RuntimeLoader
 from forcegate_service.settings import Settings
 
 if TYPE_CHECKING:
-    from forcegate_service.compilation.background import Compilation
-    from forcegate_service.inference.host import InferenceEvents, InferenceHost
+    from forcegate_service.inference.host import InferenceEvents
 
 __all__ = ["Runtimes", "open_runtimes", "runtime_loader"]
 
@@ -46,7 +45,7 @@ class Runtimes:
 
 
 def open_runtimes(settings: Settings, events: InferenceEvents) -> Runtimes:
-    """The runtimes of a server; ``events`` hears of compiled code and of restarts."""
+    """The runtimes of a server; ``events`` hears of what evaluates a version, and of restarts."""
     if settings.runtime == "triton":
         return _triton(settings)
     if settings.runtime != "embedded":
@@ -56,42 +55,49 @@ def open_runtimes(settings: Settings, events: InferenceEvents) -> Runtimes:
     from forcegate_service.inference.host import InferenceHost
 
     host = InferenceHost(
-        settings.torch_threads, settings.device, events, awake_s=settings.inference_awake_s
+        settings.torch_threads,
+        settings.device,
+        events,
+        awake_s=settings.inference_awake_s,
+        timeout_s=settings.inference_timeout_s,
     )
-    compilation = _compilation(settings, host, events)
 
     def load(folder: Path) -> LoadedRuntime:
         runtime = host.open(folder)
-        events.compiled(runtime.card, False)
-        if compilation is not None:
-            compilation.consider(runtime)
+        _tell(runtime.card, runtime.reason)
+        events.on_engine(runtime.card, not runtime.reason)
         return runtime
 
-    def close() -> None:
-        if compilation is not None:
-            compilation.close()
-        host.close()
-
-    return Runtimes(load, close, host.kill, apart=lambda: two_cores_with(host.pid))
+    return Runtimes(
+        load,
+        host.close,
+        host.kill,
+        available=lambda: host.available,
+        apart=lambda: two_cores_with(host.pid),
+    )
 
 
 def runtime_loader(settings: Settings) -> RuntimeLoader:
-    """What opens one version in this very process: the toy, or TorchScript."""
+    """What opens one version in this very process: the toy, or what ``embedded`` opens."""
     if settings.runtime == "fake":
         from forcegate_service.fake import load_fake
 
         return load_fake
 
+    from forcegate_service.runtimes.here import open_here, resolve_device
+
     def load(folder: Path) -> LoadedRuntime:
-        # Imported here because torch takes seconds and only this runtime needs it.
-        import torch
-
-        from forcegate_service.embedded import EmbeddedRuntime
-
-        torch.set_num_threads(settings.torch_threads)
-        return EmbeddedRuntime(folder)
+        device = resolve_device(settings.device)
+        opened = open_here(folder, settings.torch_threads, device)
+        _tell(opened.runtime.card, opened.reason)
+        return opened.runtime
 
     return load
+
+
+def _tell(card: ModelCard, reason: str) -> None:
+    if reason:
+        logger.warning("%s version %s: TorchScript serves: %s", card.name, card.version, reason)
 
 
 def _triton(settings: Settings) -> Runtimes:
@@ -107,19 +113,3 @@ def _triton(settings: Settings) -> Runtimes:
         lanes=servers.lanes,
         apart=lambda: True,
     )
-
-
-def _compilation(
-    settings: Settings, host: InferenceHost, events: InferenceEvents
-) -> Compilation | None:
-    if settings.compile == "never":
-        return None
-    from forcegate_service.compilation.background import Compilation
-    from forcegate_service.compilation.cache import PackageCache
-
-    try:
-        cache = PackageCache(settings.cache_dir)
-    except ForcegateError as error:
-        logger.warning("nothing is compiled; TorchScript serves: %s", error)
-        return None
-    return Compilation(host, cache, settings.device, settings.torch_threads, events)

@@ -1,0 +1,1 @@
+"""What evaluates models: the engine wherever it can, TorchScript where it cannot."""
