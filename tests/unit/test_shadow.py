@@ -71,8 +71,9 @@ def put(spool: Spool, card: ModelCard, forces: np.ndarray | None = None, **chang
     spool.put(encode(ShadowRecord(**(fields | changes))))
 
 
-def worker(spool: Spool, gateway: Any, teacher: str = MORSE) -> Worker:
-    return Worker(spool, gateway, parse_teacher(teacher), lambda text: None)
+def worker(spool: Spool, gateway: Any, teacher: str | None = MORSE) -> Worker:
+    found = None if teacher is None else parse_teacher(teacher)
+    return Worker(spool, gateway, found, lambda text: None)
 
 
 def test_the_error_is_that_of_the_forces_and_the_energy_on_the_very_positions(
@@ -125,6 +126,20 @@ def test_files_of_another_teacher_do_not_keep_the_others_waiting(
     tally = worker(spool, Recorder(card)).run()
     assert tally.labelled == 1
     assert tally.refused.total() == 1
+
+
+def test_without_a_teacher_it_is_that_of_the_student_if_it_comes_with_this_package(
+    spool: Spool, card: ModelCard
+) -> None:
+    record = parse_teacher("tblite:GFN2-xTB").record
+    taught = {"name": record.name, "version": record.version, "settings": dict(record.settings)}
+    put(spool, card, teacher=taught)
+    # What a file says is not imported: this one would end the process.
+    put(spool, card, teacher={"name": "os:abort", "version": "1", "settings": {}})
+    gateway = Recorder(card.model_copy(update={"teacher": taught}))
+    tally = worker(spool, gateway, None).run()
+    assert (tally.labelled, tally.refused.total()) == (1, 1)
+    assert next(iter(tally.refused)).startswith("os:abort")
 
 
 def test_what_is_of_other_weights_or_not_served_is_thrown_away(

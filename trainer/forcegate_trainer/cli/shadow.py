@@ -11,15 +11,19 @@ from rich.console import Console
 
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.resumable import SINGLE_THREADED
-from forcegate_trainer.teachers.spec import DEFAULT_TEACHER, TBLITE_ACCURACY
+from forcegate_trainer.teachers.spec import TBLITE_ACCURACY
 
 
 def shadow_command(
     spool: Annotated[Path, typer.Option(help="The gateway's FORCEGATE_SHADOW_DIR.")],
     gateway: Annotated[str, typer.Option(help="Its URL; the key is FORCEGATE_API_KEY.")],
     teacher: Annotated[
-        str, typer.Option(help="As in `label`; structures of other teachers' students are left.")
-    ] = DEFAULT_TEACHER,
+        str | None,
+        typer.Option(
+            help="As in `label`: structures of other teachers' students are left. Without it, "
+            "AIMNet2 or tblite, whichever taught the student."
+        ),
+    ] = None,
     accuracy: Annotated[
         float, typer.Option(help="tblite's accuracy, as the card has it.")
     ] = TBLITE_ACCURACY,
@@ -45,7 +49,7 @@ def shadow_command(
         )
     console = Console(stderr=True)
     signal.signal(signal.SIGTERM, _stop)
-    found = parse_teacher(teacher, accuracy)
+    found = None if teacher is None else parse_teacher(teacher, accuracy)
     connection = HttpGateway(gateway, retry=RetryPolicy() if once else PATIENT)
     worker = Worker(Spool(spool), connection, found, console.print)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from forcegate_client.errors import ModelNotFound
@@ -24,6 +24,7 @@ from forcegate_trainer.errors import TeacherError
 from forcegate_trainer.shadow.comparison import compare
 from forcegate_trainer.shadow.gateway import Gateway
 from forcegate_trainer.teachers.interface import Teacher
+from forcegate_trainer.teachers.spec import recorded_teacher
 
 __all__ = ["Tally", "Worker"]
 
@@ -60,19 +61,25 @@ class Tally:
 
 
 class Worker:
-    """Labels what is in ``spool`` with ``teacher``, if that is the teacher of the student.
+    """Labels what is in ``spool`` with the teacher of the student.
 
-    The file names a teacher, and so does the gateway's card of the version: both must name this
-    one, to its version and settings, or the error would be that of somebody else.
+    The file names a teacher, and so does the gateway's card of the version: both must name the one
+    that labels, to its version and settings, or the error would be that of somebody else. That is
+    ``teacher``, or without one whichever they name, if it is one that this package brings.
     """
 
     def __init__(
-        self, spool: Spool, gateway: Gateway, teacher: Teacher, tell: Callable[[str], None]
+        self,
+        spool: Spool,
+        gateway: Gateway,
+        teacher: Teacher | None,
+        tell: Callable[[str], None],
     ) -> None:
         self._spool = spool
         self._gateway = gateway
         self._teacher = teacher
         self._tell = tell
+        self._known: dict[str, Teacher | None] = {}
         self._refused: set[str] = set()
         self.tally = Tally()
 
@@ -90,8 +97,8 @@ class Worker:
         if self.tally.refused and not did:
             raise TeacherError(
                 f"received files for {', '.join(self.tally.refused)}; expected structures of "
-                f"students of {self._teacher.record.to_json()}: give that --teacher, with its "
-                "--accuracy and in its version"
+                f"students of {self._wanted()}: give that --teacher, with its --accuracy and in "
+                "its version"
             )
         return self.tally
 
@@ -140,21 +147,39 @@ class Worker:
         if _digest(card) != record.digest:
             self.tally.discarded["of other weights"] += 1
             return True
+        teacher = self._teacher or self._named(record.teacher)
         for stored in (record.teacher, card.get("teacher")):
-            if not same_teacher(stored, self._teacher.record):
+            if teacher is None or not same_teacher(stored, teacher.record):
                 self.tally.refused[_name(stored)] += 1
                 return False
-        self._report(self._label(record, claim.attempt))
+        assert teacher is not None
+        self._report(self._label(record, teacher, claim.attempt))
         return True
 
-    def _label(self, record: ShadowRecord, attempt: int) -> ShadowResults:
+    def _named(self, stored: Mapping[str, object]) -> Teacher | None:
+        """The teacher that a file names, made once; None if it is not to be had, which is told."""
+        name = _name(stored)
+        if name not in self._known:
+            try:
+                self._known[name] = recorded_teacher(stored)
+            except TeacherError as error:
+                self._tell(str(error))
+                self._known[name] = None
+        return self._known[name]
+
+    def _wanted(self) -> str:
+        if self._teacher is not None:
+            return self._teacher.record.to_json()
+        return "a teacher that this package brings and finds"
+
+    def _label(self, record: ShadowRecord, teacher: Teacher, attempt: int) -> ShadowResults:
         if attempt > _MOST_ATTEMPTS:
             lost = [
                 SkippedStructure(id=structure.id, reason="killed_the_teacher")
                 for structure in record.structures
             ]
             return ShadowResults(skipped=lost)
-        found = [compare(structure, self._teacher) for structure in record.structures]
+        found = [compare(structure, teacher) for structure in record.structures]
         return ShadowResults(
             results=[one for one in found if isinstance(one, LabelledStructure)],
             skipped=[one for one in found if isinstance(one, SkippedStructure)],

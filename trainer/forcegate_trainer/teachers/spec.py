@@ -59,6 +59,26 @@ def parse_teacher(spec: str, accuracy: float = TBLITE_ACCURACY) -> Teacher:
     return _factory(spec, kind, name)
 
 
+def recorded_teacher(stored: object) -> Teacher | None:
+    """The teacher that a card or a file names with version and settings; None if it cannot be had.
+
+    Those that this package brings alone: whoever wrote the file has no say in what is imported.
+
+    Raises:
+        TeacherError: if it is one of them and what it needs is not installed.
+    """
+    if not isinstance(stored, Mapping):
+        return None
+    name, settings = stored.get("name"), stored.get("settings")
+    if not isinstance(name, str) or not isinstance(settings, Mapping):
+        return None
+    own = name in AIMNET2 or name in {f"tblite:{method}" for method in TBLITE_METHODS}
+    accuracy = settings.get("accuracy", TBLITE_ACCURACY)
+    if not own or not isinstance(accuracy, float):
+        return None
+    return parse_teacher(name, accuracy)
+
+
 def _tblite(spec: str, method: str, accuracy: float) -> Teacher:
     if method not in TBLITE_METHODS:
         raise TeacherError(
