@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,7 @@ def _info(atoms: Atoms, names: frozenset[str]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
+@lru_cache(maxsize=1024)
 def _plain(key: str) -> str:
     return "".join(filter(str.isalnum, key)).lower()
 

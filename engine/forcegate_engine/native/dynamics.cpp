@@ -61,10 +61,14 @@ void integrate(const forcegate_model& model, const forcegate_structures& structu
   passing.forces = forces.data();
   forcegate_answers last = answers;
   last.forces = forces.data();
-  if (d.steps && motion.forces && n)
+  if (d.steps && motion.forces && n) {
+    // Nothing is evaluated before the first step, which relies on what is looked at here.
+    std::vector<int32_t> element;
+    check(model, now, passing, threads, element);
     std::copy_n(motion.forces, 3 * n, forces.begin());
-  else
+  } else {
     evaluate(model, now, d.steps ? passing : last, threads);
+  }
 
   const double half = 0.5 * d.timestep;
   const double keep = std::exp(-d.friction * d.timestep);
