@@ -13,7 +13,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check $
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo wheel test test-system bench bench-quick bench-load bench-local bench-soak bench-peers bench-gpu docs lint typing format clean triton monitoring lock audit sbom
+.PHONY: help install demo wheel test test-system sanitize bench bench-quick bench-load bench-local bench-soak bench-peers bench-gpu docs lint typing format clean triton monitoring lock audit sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ test-system: install ## real servers, kills, long runs (≤ 45 minutes)
 
 triton: install ## a Triton server on 127.0.0.1 for the models of the repository, without a container
 	$(BIN)/python deploy/triton/serve.py
+
+sanitize: install ## 100,000 random calls of the engine under the compiler's sanitizers
+	$(BIN)/python -m pytest -m system tests/e2e/test_engine_sanitized.py
 
 bench: install ## everything that is timed on a CPU (half an hour); results in benchmarks/results
 	$(BIN)/python benchmarks/full.py

@@ -25,8 +25,8 @@ from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 from support.local_models import NEUTRAL, write_repository
 
-# Networks are float32, and two programs add in other orders.
-ATOL = 1e-5
+# Files round to eight digits.
+ATOL = 1e-7
 NOBODY = "http://127.0.0.1:9"
 
 
@@ -126,7 +126,7 @@ def test_relaxed_structures_are_those_of_the_gateway(
     command = ("relax", "mixed.extxyz", "--out", "{out}.extxyz", "--fmax", "0.05", *optimizer)
     both(repository, url, *command)
     # Steps may differ where a force is as large as the limit; here they do not.
-    assert_same_frames("here.extxyz", "there.extxyz", 2e-4)
+    assert_same_frames("here.extxyz", "there.extxyz", 1e-5)
 
 
 @pytest.mark.parametrize("ensemble", ["nve", "nvt"])
@@ -144,7 +144,7 @@ def test_dynamics_leaves_the_same_files(repository: Path, url: str, ensemble: st
     if ensemble == "nve":
         # The thermostat's noise is another one.
         last = [np.array(lines[-1].split(","), dtype=float) for lines in rows]
-        np.testing.assert_allclose(last[0][:4], last[1][:4], atol=1e-4)
+        np.testing.assert_allclose(last[0][:4], last[1][:4], atol=1e-6)
 
 
 NOW = ("--no-relax", "--equilibrate-ps", "0", "--timestep-fs", "0.5")
@@ -225,7 +225,7 @@ def test_a_screening_has_the_same_results(repository: Path, url: str, task: str)
         for name, column in mine["rows"].items():
             values, others = column[()], theirs["rows"][name][()]
             if values.dtype.kind == "f":
-                np.testing.assert_allclose(values, others, atol=2e-4, err_msg=name)
+                np.testing.assert_allclose(values, others, atol=1e-5, err_msg=name)
             else:
                 assert np.array_equal(values, others), name
         for name in mine["failures"]:

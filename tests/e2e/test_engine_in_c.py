@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
-from support.engine import CHARGED, engine, liquid, weights
+from support.engine import CHARGED, build_script, engine, liquid, weights
 
 # Compiles the engine, for another machine too.
 pytestmark = pytest.mark.system
@@ -23,16 +21,6 @@ PROGRAM = ROOT / "tests" / "support" / "engine_program.c"
 CELL = np.array([[12.0, 0.0, 0.0], [2.0, 12.5, 0.0], [-1.0, 3.0, 13.0]])
 # Kind of machine, compilers of C and C++, what runs its programs, and the kernel that is expected.
 ARM = ("aarch64", "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-g++", "qemu-aarch64")
-
-
-def build_script() -> ModuleType:
-    path = ROOT / "engine" / "hatch_build.py"
-    found = importlib.util.spec_from_file_location("hatch_build", path)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
 
 
 def run(folder: Path, library: Path, compiler: str, runner: list[str]) -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -98,6 +101,17 @@ def liquid(rng: np.random.Generator, n_molecules: int, kind: str = "open") -> At
     pbc = {"open": (0, 0, 0), "slab": (1, 1, 0), "wire": (0, 1, 0)}.get(kind, (1, 1, 1))
     cell[~np.array(pbc, dtype=bool)] = 0.0
     return Atoms(whole.numbers, whole.positions, cell=cell, pbc=pbc)
+
+
+def build_script() -> ModuleType:
+    """What compiles the library, with any flags, for any machine."""
+    path = Path(__file__).parents[2] / "engine" / "hatch_build.py"
+    found = importlib.util.spec_from_file_location("hatch_build", path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
 
 
 KINDS = ("open", "bulk", "triclinic", "slab", "wire")

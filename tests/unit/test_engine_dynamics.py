@@ -209,6 +209,17 @@ def test_what_no_simulation_has_is_refused(options: dict[str, Any], said: str) -
         moved(CHARGED, batch, np.zeros((3, 3)), **({"steps": 1} | options))
 
 
+def test_counts_that_contradict_the_arrays_are_refused_whoever_knows_the_forces() -> None:
+    batch = waters(2)
+    start, masses = np.zeros((6, 3)), atomic_masses[batch.atomic_numbers]
+    for forces in (None, np.zeros((6, 3))):
+        with pytest.raises(EngineError, match="atoms in a"):
+            integrate(
+                *(engine(CHARGED), batch.atomic_numbers, batch.positions, start, masses),
+                **{"steps": 1, "timestep_fs": STEP, "n_atoms": [3, 30], "forces": forces},
+            )
+
+
 def test_a_simulation_that_blows_up_ends_with_an_error_that_names_it() -> None:
     batch = waters(2)
     speeds = np.zeros((6, 3))
