@@ -253,6 +253,16 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _refuse_hasty_timeouts(self) -> Self:
+        if self.inference_timeout_s <= self.max_structure_s:
+            raise ValueError(
+                f"a FORCEGATE_INFERENCE_TIMEOUT_S of {self.inference_timeout_s:g}, within which a "
+                f"structure of FORCEGATE_MAX_STRUCTURE_S {self.max_structure_s:g} may not be done; "
+                "expected a longer time, such as six times that; raise the first or lower the other"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _refuse_shadows_without_place(self) -> Self:
         if self.shadow_fraction and self.shadow_dir is None:
             raise ValueError(

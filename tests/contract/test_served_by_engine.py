@@ -131,7 +131,11 @@ def test_a_gateway_on_the_engine_needs_no_torch_and_outlives_its_inference_proce
         shutil.copytree(version.parents[1] / name, repository / name)
     log = tmp_path / "log"
     path, torch_asked_for = without_torch(tmp_path / "bare")
-    environment = {"PYTHONPATH": path, "FORCEGATE_INFERENCE_TIMEOUT_S": "2"}
+    environment = {
+        "PYTHONPATH": path,
+        "FORCEGATE_INFERENCE_TIMEOUT_S": "2",
+        "FORCEGATE_MAX_STRUCTURE_S": "1",
+    }
     with serving(repository / "small" / "1", log, **environment) as (process, client):
         (first,) = predicted(client)
         np.testing.assert_allclose(first["forces"], scripted(version), atol=1e-5)

@@ -44,6 +44,12 @@ def test_times_are_positive_and_finite(field: str, value: float) -> None:
         Settings(**{field: value})
 
 
+def test_inference_may_take_as_long_as_the_largest_structure() -> None:
+    with pytest.raises(ValidationError, match=r"FORCEGATE_MAX_STRUCTURE_S 10 .* expected a longer"):
+        Settings(inference_timeout_s=10.0)
+    assert Settings(inference_timeout_s=10.0, max_structure_s=9.0).inference_timeout_s == 10.0
+
+
 @pytest.mark.parametrize(
     ("given", "missing"), [("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")]
 )
