@@ -91,7 +91,7 @@ def settle_zero(
     everything = np.arange(len(chosen))
     missing = (dataset.energies[asked] - found) / chosen.n_atoms
     shares = _composition(chosen, everything, architecture.elements) / chosen.n_atoms[:, None]
-    moved = np.zeros(len(architecture.elements))
+    moved: Float = np.zeros(len(architecture.elements))
     for _ in range(_ROUNDS):
         left = np.maximum(np.abs(missing - shares @ moved), _SMALLEST)
         root = 1.0 / np.sqrt(left)
