@@ -96,7 +96,8 @@ def settle_zero(
         left = np.maximum(np.abs(missing - shares @ moved), _SMALLEST)
         root = 1.0 / np.sqrt(left)
         # Of all solutions the shortest: nothing moves an element that no frame has.
-        moved, *_ = np.linalg.lstsq(shares * root[:, None], missing * root, rcond=None)
+        solution, *_ = np.linalg.lstsq(shares * root[:, None], missing * root, rcond=None)
+        moved = np.asarray(solution, dtype=np.float64)
     model.reference_energies += torch.from_numpy(moved)
     tell("settling the reference energies", len(asked), len(asked))
 
