@@ -167,12 +167,23 @@ def test_contacts_are_judged_beside_the_teachers_dynamics() -> None:
 def test_a_served_student_tells_its_charges(tmp_path: Path) -> None:
     card = write_fake_model(tmp_path, interface=2)
     potential = RuntimePotential(load_fake(tmp_path / card.name / card.version))
-    dataset = made(["CCO", "C[NH3+].O"])
+    dataset = made(["CCO", "O.CCO"])
     held_out, failed = predict_with(potential, dataset)
-    assert failed == 0
+    assert (failed, held_out.refused) == (0, 0)
     assert held_out.charges is not None
     assert held_out.charges.shape == dataset.atomic_numbers.shape
     assert held_out.uncertainty is not None
+
+
+def test_what_the_server_refuses_is_counted_and_in_no_figure(tmp_path: Path) -> None:
+    card = write_fake_model(tmp_path, interface=2)
+    # The toy takes every structure for a neutral one.
+    potential = RuntimePotential(load_fake(tmp_path / card.name / card.version))
+    held_out, failed = predict_with(potential, made(["CCO", "C[NH3+].O", "C"]))
+    assert (failed, held_out.refused, len(held_out.dataset)) == (0, 1, 2)
+    section = heldout_section(held_out, [], "of every kind", failed)
+    assert (section.data["frames"], section.data["refused"]) == (2, 1)
+    assert "1 further frames are in no figure" in section.markdown
 
 
 def test_a_calculator_knows_the_net_charge_of_what_it_evaluates() -> None:

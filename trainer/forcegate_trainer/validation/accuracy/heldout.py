@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from ase.data import chemical_symbols
 
+from forcegate_client.checks.charges import MOST_MISSING, net_charges
 from forcegate_client.dataset import NOT_THERMAL, Dataset, Source
 from forcegate_service.runtime import LoadedRuntime
 from forcegate_trainer.dynamics.potential import BatchPotential, Evaluation, RuntimePotential
@@ -36,7 +37,8 @@ class HeldOut:
 
     ``energy`` and ``energy_label`` [F] in eV, ``forces`` and ``force_label`` [N, 3] in eV/Å;
     ``uncertainty`` [F] in eV, ``novelty`` [F], the largest of an atom, and atomic ``charges`` [N]
-    in e are None where the method does not tell them.
+    in e are None where the method does not tell them. ``refused`` frames more were left out, since
+    their charges miss the net charge so far that no server answers.
     """
 
     dataset: Dataset
@@ -45,6 +47,7 @@ class HeldOut:
     uncertainty: Float | None
     novelty: Float | None
     charges: Float | None = None
+    refused: int = 0
 
     @property
     def energy_label(self) -> Float:
@@ -92,6 +95,7 @@ class HeldOut:
         return {
             "frames": len(self.dataset),
             "molecules": len(np.unique(self.dataset.molecule_id)),
+            "refused": self.refused,
             "sources": {
                 Source(code).name.lower(): int((self.dataset.source == code).sum())
                 for code in np.unique(self.dataset.source)
@@ -192,7 +196,8 @@ def predict_with(
 ) -> tuple[HeldOut, int]:
     """Evaluate all frames, and count where the method failed.
 
-    Frames for which the answer is not finite are left out of the result.
+    Frames for which the answer is not finite are left out of the result and counted; so are those
+    that a server refuses, since their charges are not those of the net charge, apart.
 
     Raises:
         SettingsError: if the frames have no labels, there are none, or the method fails on all.
@@ -209,7 +214,9 @@ def predict_with(
         np.concatenate([answer[column] for answer in answers]) for column in range(3)
     )
     atoms_fine = np.isfinite(forces).all(axis=1)
-    fine = np.isfinite(energy) & np.logical_and.reduceat(atoms_fine, dataset.offsets[:-1])
+    finite = np.isfinite(energy) & np.logical_and.reduceat(atoms_fine, dataset.offsets[:-1])
+    charges = _joined([answer.charges for answer in answers])
+    fine = finite if charges is None else finite & ~_refused(charges, dataset)
     kept = np.flatnonzero(fine)
     if not len(kept):
         raise SettingsError(
@@ -217,21 +224,29 @@ def predict_with(
             "describes them: look at its message for a single frame"
         )
     atoms = np.repeat(fine, dataset.n_atoms)
+    uncertainty = _joined([answer.uncertainty for answer in answers])
     held_out = HeldOut(
         dataset=dataset if fine.all() else dataset.select(kept),
         energy=energy[kept],
         forces=forces[atoms],
-        uncertainty=_joined([answer.uncertainty for answer in answers], fine),
+        uncertainty=None if uncertainty is None else uncertainty[fine],
         novelty=novelty[kept] if np.isfinite(novelty[kept]).all() else None,
-        charges=_joined([answer.charges for answer in answers], atoms),
+        charges=None if charges is None else charges[atoms],
+        refused=int(finite.sum()) - len(kept),
     )
-    return held_out, len(dataset) - len(kept)
+    return held_out, len(dataset) - int(finite.sum())
 
 
-def _joined(parts: Sequence[Float | None], kept: Bool) -> Float | None:
+def _joined(parts: Sequence[Float | None]) -> Float | None:
     """None if one part is."""
     told = [part for part in parts if part is not None]
-    return np.concatenate(told)[kept] if len(told) == len(parts) else None
+    return np.concatenate(told) if len(told) == len(parts) else None
+
+
+def _refused(charges: Float, dataset: Dataset) -> Bool:
+    """Mask [F] of the frames whose charges [N] are those of another net charge."""
+    missed = np.abs(net_charges(charges, dataset.n_atoms) - dataset.charge)
+    return np.asarray(missed > MOST_MISSING)
 
 
 def _require_labels(dataset: Dataset) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from forcegate_client.checks.charges import MOST_MISSING
 from forcegate_client.dataset import Dataset, Source
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.molecules.held_out import keys_to_hold_apart
@@ -118,6 +119,12 @@ def heldout_section(held_out: HeldOut, training: Sequence[str], which: str, fail
     ]
     if failed:
         parts.append(f"{failed} further frames are missing: no answer.")
+    if summary["refused"]:
+        parts.append(
+            f"{summary['refused']} further frames are in no figure, since the server refuses them "
+            f"(`charge_mismatch`): what their charges sum to is more than {MOST_MISSING:g} e off "
+            "their net charge."
+        )
     parts += [
         _table("frames", {"all": summary, **_kelvin(summary)}, _ALL_COLUMNS),
         _kinds_text(summary),
