@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -242,3 +243,9 @@ def test_every_kind_is_judged_against_the_test_frames(
     assert kinds["stretched bond"]["gateway_warns"] == 0.0
     assert kinds["ion"]["teacher_converged"] == kinds["ion"]["structures"]
     assert "without hydrogens" in section.markdown.split("does not reliably find")[1]
+    # To a method that knows charges, ions are nothing strange.
+    charged = replace(held_out, charges=np.zeros(len(frames.atomic_numbers)))
+    judged = novelty_section(potential, TEACHER, charged, NoveltySettings(structures=3))
+    assert set(judged.data["kinds"]) == set(DESCRIPTIONS) - {"ion", "zwitterion"}
+    assert "Ions were given" in section.markdown
+    assert "Ions were given" not in judged.markdown

@@ -61,15 +61,19 @@ def measure_strange(
     normal: Sequence[Atoms],
     settings: NoveltySettings,
     tell: Tell = tell_nobody,
+    *,
+    ions: bool = True,
 ) -> tuple[list[StrangePoint], int]:
     """Make strange structures of ``normal`` and ask student and teacher about them.
+
+    ``ions`` and zwitterions are strange to a student without charges alone.
 
     Also returns for how many the student's answer is not finite or tells no novelty.
 
     Raises:
         TeacherError: if the teacher is not available.
     """
-    strange = make_strange(normal, generator(settings.seed, "strange structures"))
+    strange = make_strange(normal, generator(settings.seed, "strange structures"), ions)
     structures = [entry.atoms for entry in strange]
     mine = student_points(potential, structures)
     references = teacher_points(teacher, structures, "strange structures by the teacher", tell)
@@ -124,7 +128,10 @@ def novelty_section(
     title = "Novelty of strange structures"
     if held_out.novelty is None:
         return Section(title, "This method tells no novelty.", data={"kinds": None})
-    points, silent = measure_strange(potential, teacher, _bases(held_out, settings), settings, tell)
+    # What knows charges has learned from ions.
+    ions = held_out.charges is None
+    bases = _bases(held_out, settings)
+    points, silent = measure_strange(potential, teacher, bases, settings, tell, ions=ions)
     normal, error = held_out.max_novelty, held_out.frame_force_rmse()
     present = dict.fromkeys(point.kind for point in points)
     kinds = {
@@ -213,13 +220,15 @@ def _text(data: dict[str, Any]) -> str:
         for kind, entry in data["kinds"].items()
     ]
     blind = [kind for kind, entry in data["kinds"].items() if entry["auroc"] < 0.9]
+    ions = ""
+    if "ion" in data["kinds"]:
+        ions = " Ions were given to it with their charge, of which the student knows nothing."
     parts = [
         "Strange structures are made by rule from test frames, and judged by the largest novelty "
         "of their atoms. AUROC is the probability that a strange structure has a larger one than a "
         "test frame: 1 tells all apart, 0.5 none. Force errors are against the teacher where that "
-        "converged; ions were given to it with their charge, of which the student knows nothing. "
-        "“Gateway warns” is the share on whose composition the gateway remarks if no charge is "
-        "told: an odd number of electrons, or no hydrogens.",
+        f"converged.{ions} “Gateway warns” is the share on whose composition the gateway remarks "
+        "if no charge is told: an odd number of electrons, or no hydrogens.",
         table(headings, [ordinary, *rows]),
         f"Over test frames and strange structures together the rank correlation of novelty and "
         f"force RMSE is {number(data['spearman_novelty_force_rmse_all'], 2)}.",
