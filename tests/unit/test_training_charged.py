@@ -246,7 +246,7 @@ def _exported_alike(folder: Path) -> None:
         # What validates it is what will serve it.
         assert isinstance(subject.runtime, EngineRuntime)
         validated = subject.potential(batch, np.arange(4))
-    np.testing.assert_allclose(validated.energies, energy.numpy(), atol=1e-4)
+    np.testing.assert_allclose(validated.energies, served.energy, atol=1e-4)
     np.testing.assert_allclose(validated.forces, forces.numpy(), atol=1e-4)
     np.testing.assert_allclose(validated.charges, charges.numpy(), atol=1e-5)
     assert served.charges is not None
