@@ -34,7 +34,7 @@ Reach = tuple[float, float | None]
 _BATCH = 32
 # So many training frames are drawn at random where there are more: some hundred features have no
 # use for others, and each costs a millisecond or two.
-_MOST_FRAMES = 40_000
+_MOST_FRAMES = 20_000
 _SEED = 0
 # ς² tried, relative to the mean diagonal of Σ f fᵀ.
 _RIDGES = 10.0 ** np.arange(-12.0, -1.0)

@@ -24,7 +24,7 @@ _ANOTHER_ZERO = 0.1
 # Training frames, drawn at random, that a finished student's energies are settled on; rounds of
 # least squares with weights that make of them the least absolute error per atom, and the error per
 # atom (eV) below which none weighs more.
-_SETTLED_ON = 20_000
+_SETTLED_ON = 10_000
 _SEED = 0
 _ROUNDS = 20
 _SMALLEST = 1e-4
