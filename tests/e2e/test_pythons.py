@@ -64,10 +64,11 @@ def test_a_gateway_installs_and_serves(version: tuple[int, int], tmp_path: Path)
     run(python, "-m", "venv", venv)
     pip = (venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-compile")
     run(*pip, "--require-hashes", "--requirement", "requirements/gateway.txt")
-    run(*pip, "--no-deps", "--no-build-isolation", "./clients", ".")
+    run(*pip, "--no-deps", "--no-build-isolation", "./clients", "./engine", ".")
     # Modules that a gateway has no packages for are at least read, and without a warning.
     packages = venv / "lib" / f"python{version[0]}.{version[1]}" / "site-packages"
-    own = [packages / name for name in ("forcegate_client", "forcegate_service")]
+    names = ("forcegate_client", "forcegate_engine", "forcegate_service")
+    own = [packages / name for name in names]
     run(venv / "bin" / "python", "-W", "error", "-m", "compileall", "-q", *own)
     assert "--version" in run(venv / "bin" / "forcegate-serve", "--help")
     assert "predict" in run(venv / "bin" / "forcegate", "--help")
