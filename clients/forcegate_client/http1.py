@@ -142,6 +142,9 @@ class _Arriving:
         try:
             self.parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
+            # The parser makes its own error of whatever ends a callback, Ctrl-C too.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise error.__context__ from None
             if not self.complete:
                 reason = f"not an answer in HTTP/1.1 ({error}): {data[:80]!r}"
                 raise httpx.RemoteProtocolError(reason) from error

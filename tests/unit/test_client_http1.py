@@ -194,3 +194,14 @@ def test_a_request_names_its_host_and_the_length_of_its_body() -> None:
         Target("GET", URL, {}).message("run-7", None)
         == b"GET /v1/predict HTTP/1.1\r\nHost: gateway\r\nX-Request-ID: run-7\r\n\r\n"
     )
+
+
+def test_a_signal_in_the_midst_of_an_answer_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: object, piece: bytes) -> None:
+        raise KeyboardInterrupt
+
+    # Python raises it wherever it is; in here it is while the parser calls.
+    monkeypatch.setattr(http1._Arriving, "on_body", interrupted)
+    pieces = iter([b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"])
+    with pytest.raises(KeyboardInterrupt):
+        read_answer(lambda: next(pieces), httpx.URL("http://127.0.0.1/"))
