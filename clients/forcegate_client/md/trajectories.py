@@ -55,14 +55,26 @@ def open_trajectory(
 
 
 def _cut_back(path: Path, kind: TrajectoryFormat, keep: int) -> None:
-    """A run that was killed may have written frames after its last checkpoint."""
-    if sum(1 for _ in islice(iread(path, index=":", format=kind.value), keep + 1)) <= keep:
+    """A run that was stopped may have written frames after its last checkpoint."""
+    if not _has_more(path, kind, keep):
         return
     with replacing(path) as aside:
         writer = _AseFile(aside) if kind is TrajectoryFormat.TRAJ else _ExtendedXYZ(aside)
         for frame in islice(iread(path, index=":", format=kind.value), keep):
             writer.write(frame)
         writer.close()
+
+
+def _has_more(path: Path, kind: TrajectoryFormat, keep: int) -> bool:
+    frames = iread(path, index=":", format=kind.value)
+    for _ in islice(frames, keep):
+        pass
+    try:
+        return next(frames, None) is not None
+    except Exception:
+        # Half a frame, of a run that was stopped while it wrote it; readers differ in what they
+        # make of one.
+        return True
 
 
 class _AseFile:
