@@ -78,14 +78,9 @@ class Muon(Optimizer):
             directions = [self._blocks(self._direction(p, group["momentum"])) for p in moving]
             for parameter, blocks in zip(moving, self._updates(directions), strict=True):
                 scale = group["lr"] * _RMS_OF_ADAMW * math.sqrt(max(blocks.shape[1:]))
-                decay = group["lr"] * group["weight_decay"]
-                if self.found_inf is None:
-                    parameter.mul_(1.0 - decay)
-                    self._blocks(parameter).sub_(blocks, alpha=scale)
-                else:
-                    kept = 1.0 - self.found_inf
-                    parameter.mul_(1.0 - decay * kept)
-                    self._blocks(parameter).sub_(blocks * kept, alpha=scale)
+                taken = 1.0 if self.found_inf is None else 1.0 - self.found_inf
+                parameter.mul_(1.0 - group["lr"] * group["weight_decay"] * taken)
+                self._blocks(parameter).sub_(blocks * taken, alpha=scale)
 
     def _direction(self, parameter: nn.Parameter, momentum: float) -> Tensor:
         state, gradient = self.state[parameter], parameter.grad
