@@ -6,7 +6,6 @@ minimum, and ``survey`` tells, without a student, how close the atoms of structu
 """
 
 from forcegate_engine.arrays import Evaluation
-from forcegate_engine.contacts import closest_pairs
 from forcegate_engine.dynamics import Motion, integrate
 from forcegate_engine.errors import EngineError
 from forcegate_engine.library import kernels
@@ -21,7 +20,6 @@ __all__ = [
     "Model",
     "Motion",
     "Survey",
-    "closest_pairs",
     "integrate",
     "kernels",
     "relax",

@@ -48,7 +48,7 @@ __all__ = [
     "library",
 ]
 
-_ABI = 6
+_ABI = 7
 _PATH = Path(__file__).with_name("libforcegate.so")
 _TEXT_BYTES = 496
 
@@ -214,10 +214,6 @@ def library() -> ctypes.CDLL:
     loaded.forcegate_integrate.argtypes = [
         *(c_void_p, POINTER(Structures), POINTER(Dynamics), POINTER(Motion)),
         *(POINTER(Answers), c_int32, error_pointer),
-    ]
-    loaded.forcegate_closest.argtypes = [
-        *(POINTER(Structures), c_void_p, c_int64),
-        *(c_void_p, c_void_p, error_pointer),
     ]
     loaded.forcegate_relax.argtypes = [
         *(c_void_p, POINTER(Structures), POINTER(Relaxation), POINTER(Answers)),

@@ -46,7 +46,7 @@ class Fuzzer {
     if (kind < 12) return count(evaluate(&error), error);
     if (kind < 15) return count(integrate(&error), error);
     if (kind < 18) return count(relax(&error), error);
-    count(closest(&error), error);
+    count(survey(&error), error);
   }
 
  private:
@@ -164,14 +164,25 @@ class Fuzzer {
     return forcegate_relax(model_, &structures_, &relaxation, &answers_, below(4), error);
   }
 
-  int32_t closest(forcegate_error* error) {
+  int32_t survey(forcegate_error* error) {
     const int size = 1 + below(60);
-    std::vector<double> near(static_cast<size_t>(size) * size);
-    for (auto& distance : near) distance = seldom() && seldom() ? strange() : 1.5;
-    std::vector<int64_t> pairs(2 * n_atoms_.size());
-    std::vector<double> distances(n_atoms_.size());
-    return forcegate_closest(&structures_, maybe(near), size, maybe(pairs), maybe(distances),
-                             error);
+    std::vector<double> shortest(static_cast<size_t>(size) * size);
+    for (auto& distance : shortest) distance = seldom() && seldom() ? strange() : 1.5;
+    const size_t structures = n_atoms_.size(), atoms = numbers_.size();
+    std::vector<int64_t> edges(structures), pairs(structures), closest(2 * structures);
+    std::vector<double> nearest(atoms), closeness(structures), distance(structures);
+    forcegate_survey_of asked{};
+    asked.cutoff = seldom() ? strange() : 5.0;
+    asked.pair_cutoff = below(2) ? 0.0 : seldom() ? strange() : 12.0;
+    asked.n_numbers = size;
+    asked.shortest = maybe(shortest);
+    asked.edges = maybe(edges);
+    asked.pairs = maybe(pairs);
+    asked.nearest = maybe(nearest);
+    asked.closeness = maybe(closeness);
+    asked.distance = maybe(distance);
+    asked.closest = maybe(closest);
+    return forcegate_survey(&structures_, &asked, error);
   }
 
   void count(int32_t code, const forcegate_error& error) {

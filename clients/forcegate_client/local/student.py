@@ -15,9 +15,10 @@ from forcegate_client.checks.composition import composition_warnings
 from forcegate_client.checks.plausible import implausible
 from forcegate_client.checks.structures import check_properties, check_structures, without
 from forcegate_client.columns import columns_of
-from forcegate_client.errors import ForcegateError
+from forcegate_client.errors import ForcegateError, InvalidStructure
 from forcegate_client.force_uncertainty import force_uncertainty
 from forcegate_client.local.engine import forcegate_errors, require_engine
+from forcegate_client.local.survey import survey_of
 from forcegate_client.local.versions import Version
 from forcegate_client.messages import Predictions, PredictRequest, PredictResponse
 from forcegate_client.structures import StructureBatch
@@ -169,35 +170,17 @@ class Student:
 
     def _contacts(self, batch: StructureBatch) -> dict[int, ForcegateError | str]:
         """What is said of structures with close atoms: an error, or a remark."""
-        from forcegate_engine import closest_pairs
-
         if not len(batch):
             return {}
-        shortest = self.card.shortest_distances
-
-        def closest(part: StructureBatch) -> Any:
-            with forcegate_errors():
-                return closest_pairs(
-                    *(part.atomic_numbers, part.positions, shortest.remarkable),
-                    n_atoms=part.n_atoms,
-                    cells=part.cells,
-                    pbc=part.pbc,
-                )
-
         try:
-            found = closest(batch)
-        except ForcegateError as error:
+            _, close = survey_of(batch, self.card.shortest_distances, self.card.cutoff)
+        except InvalidStructure as error:
             if len(batch) == 1:
                 return {0: error}
             each = [self._contacts(batch.select([b])) for b in range(len(batch))]
             return {b: one[0] for b, one in enumerate(each) if one}
-        (near,) = (found.pairs[:, 0] >= 0).nonzero()
-        if not len(near):
-            return {}
-        atoms = found.pairs[near].T + batch.offsets[near]
-        told = shortest.judged(batch.atomic_numbers[atoms], found.distances[near], near)
-        said: dict[int, ForcegateError | str] = {b: c.error(b) for b, c in told.refused.items()}
-        return said | {b: contact.remark for b, contact in told.remarked.items()}
+        said: dict[int, ForcegateError | str] = {b: c.error(b) for b, c in close.refused.items()}
+        return said | {b: contact.remark for b, contact in close.remarked.items()}
 
     def _evaluate(self, batch: StructureBatch) -> tuple[Evaluation, Problems]:
         """The answers, and what became of those that have none; their rows are NaN."""

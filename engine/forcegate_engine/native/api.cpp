@@ -4,7 +4,6 @@
 #include <cstring>
 #include <new>
 
-#include "contacts.h"
 #include "dynamics.h"
 #include "evaluate.h"
 #include "failure.h"
@@ -122,16 +121,5 @@ int32_t forcegate_relax(const forcegate_model* model, const forcegate_structures
       fail(FORCEGATE_BAD_ARGUMENT,
            "no model, structures, relaxation or answers; expected all four");
     relax(*model, *structures, *relaxation, *answers, threads);
-  });
-}
-
-int32_t forcegate_closest(const forcegate_structures* structures, const double* near,
-                          int64_t n_numbers, int64_t* pairs, double* distances,
-                          forcegate_error* error) {
-  return guarded(error, [&] {
-    if (!structures || !near || !pairs || !distances)
-      fail(FORCEGATE_BAD_ARGUMENT,
-           "no structures, near, pairs or distances; expected all four");
-    closest(*structures, near, n_numbers, pairs, distances);
   });
 }

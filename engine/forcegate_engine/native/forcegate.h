@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* Grows with every change of a structure or function below. */
-#define FORCEGATE_ABI 6
+#define FORCEGATE_ABI 7
 
 enum forcegate_code {
   FORCEGATE_OK = 0,
@@ -172,14 +172,6 @@ FORCEGATE_API int32_t forcegate_relax(const forcegate_model* model,
                                       forcegate_relaxation* relaxation,
                                       const forcegate_answers* answers, int32_t threads,
                                       forcegate_error* error);
-
-/* Of each structure the pair of atoms, images included, that is closest for its elements: at the
- * smallest part of `near` [n_numbers, n_numbers], in Å by atomic number; of pairs within half of it
- * any one. `pairs` [B, 2] are indices of atoms within the structure, -1 where no pair is near, and
- * `distances` [B] in Å. The charges in `structures` are not read, and no model is asked. */
-FORCEGATE_API int32_t forcegate_closest(const forcegate_structures* structures, const double* near,
-                                        int64_t n_numbers, int64_t* pairs, double* distances,
-                                        forcegate_error* error);
 
 #ifdef __cplusplus
 }
