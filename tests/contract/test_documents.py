@@ -22,7 +22,8 @@ from forcegate_service.settings import Settings
 ROOT = Path(__file__).parents[2]
 SERVICE = ROOT / "service" / "forcegate_service"
 CLIENT = ROOT / "clients" / "forcegate_client"
-WIRE = CLIENT / "wire.py"
+# A gateway looks at structures as its clients do, and says what they say.
+CHECKS = [CLIENT / "wire.py", CLIENT / "local" / "survey.py", *(CLIENT / "checks").rglob("*.py")]
 CODE = re.compile(r'(?:code=|default_code = |_each\(\s*[^"]*?|_reject\(\s*[^"]*?)"([a-z_]+)"')
 ROW = re.compile(r"^\| `(FORCEGATE_[A-Z_]+)` \| (?:`(--[a-z-]+)`)? ?\| (.+?) \|", re.MULTILINE)
 
@@ -67,7 +68,7 @@ def test_every_option_is_the_setting_of_its_row() -> None:
 
 
 def codes() -> set[str]:
-    files = [*SERVICE.rglob("*.py"), WIRE]
+    files = [*SERVICE.rglob("*.py"), *CHECKS]
     found = {code for path in files for code in CODE.findall(path.read_text(encoding="utf-8"))}
     return found | {cls.default_code for cls in _tree(DocumentedError)} - {"error"}
 
