@@ -100,3 +100,31 @@ def test_two_students_with_errors_of_their_own_tell_of_each_other(
     assert found.spearman > 0.5
     with pytest.raises(SettingsError, match="another student"):
         calibrate_forces(one, one, truth)
+
+
+class Miscounting(Noisy):
+    """It takes every atom for a cation, which no server would answer with."""
+
+    def evaluate(self, graph: Graph) -> ModelOutput:
+        output = super().evaluate(graph)
+        assert output.charges is not None
+        return output._replace(charges=output.charges + 1.0)
+
+
+def test_what_one_of_two_students_would_refuse_does_not_keep_them_from_being_compared(
+    tmp_path: Path, dataset_file: Path
+) -> None:
+    own = Noisy(write_fake_model(tmp_path, "own", interface=2))
+    partner = Miscounting(write_fake_model(tmp_path, "partner", interface=2))
+    partner.seed = 1
+    frames = load_dataset(dataset_file)
+    # The toy takes every structure for a neutral one, and so would refuse the first molecule.
+    charge = np.zeros(len(frames.molecules), dtype=np.int64)
+    charge[frames.molecule_id[0]] = 1
+    kept = int((frames.molecule_id != frames.molecule_id[0]).sum())
+    exact = predict_held_out(FakeRuntime(write_fake_model(tmp_path, "exact")), frames)
+    molecules = replace(frames.molecules, charge=charge)
+    truth = replace(frames, forces=exact.forces, molecules=molecules)
+    found = calibrate_forces(own, partner, truth)
+    assert found.frames == kept
+    assert found.coverage == pytest.approx(0.9, abs=0.03)

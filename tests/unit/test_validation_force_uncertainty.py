@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,10 +18,10 @@ from forcegate_trainer.validation.confidence.force_uncertainty import force_unce
 from forcegate_trainer.validation.subject import Subject, served
 
 
-def subject_of(repository: Path, floor: float) -> Subject:
+def subject_of(repository: Path, floor: float, interface: Literal[1, 2] = 1) -> Subject:
     """The toy, whose partner is the same toy under another name."""
-    write_fake_model(repository, "one")
-    other = write_fake_model(repository, "other")
+    write_fake_model(repository, "one", interface=interface)
+    other = write_fake_model(repository, "other", interface=interface)
     partner = ForcePartner(name="other", version="1", digest=other.digest, scale=1.0, floor=floor)
     folder = repository / "one" / "1"
     card = ModelCard.load(folder).model_copy(update={"force_partner": partner})
@@ -51,6 +52,19 @@ def test_coverage_is_that_of_the_errors_that_there_are(
     assert set(section.data["kinds"]) >= {"organic"}
     assert section.data["worst_kind"] in section.data["kinds"]
     assert "other version 1" in section.markdown
+
+
+def test_a_partner_that_would_refuse_a_frame_is_compared_all_the_same(
+    tmp_path: Path, dataset_file: Path
+) -> None:
+    subject = subject_of(tmp_path, floor=0.1, interface=2)
+    held_out = wrong_by(subject, 0.1, dataset_file)
+    # Both toys take every structure for a neutral one; the student's frames are not asked again.
+    dataset = held_out.dataset
+    molecules = replace(dataset.molecules, charge=np.ones_like(dataset.molecules.charge))
+    held_out = replace(held_out, dataset=replace(dataset, molecules=molecules))
+    section = force_uncertainty_section(subject, held_out, tell_nobody)
+    assert section.data["all"]["frames"] == len(dataset)
 
 
 def test_without_a_partner_the_report_says_so_and_with_a_lost_one_it_ends(

@@ -18,7 +18,7 @@ from forcegate_client.force_uncertainty import disagreement
 from forcegate_service.runtime import LoadedRuntime
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.validation.accuracy.heldout import predict_held_out
+from forcegate_trainer.validation.accuracy.heldout import forces_of_partner, predict_held_out
 from forcegate_trainer.validation.confidence.ranks import rank_correlation
 
 __all__ = ["COVERED", "ForceCalibration", "calibrate_forces", "fit_sigma"]
@@ -54,6 +54,8 @@ def calibrate_forces(
 ) -> ForceCalibration:
     """From labelled frames of molecules that neither student was trained on.
 
+    Frames that a server would refuse to answer are left out.
+
     Raises:
         SettingsError: if the two do not know the same elements and lengths, or are one and the
             same, or there are no labels.
@@ -65,8 +67,9 @@ def calibrate_forces(
             "expected another student with the same elements and cutoffs"
         )
     found = predict_held_out(own, dataset, tell)
-    others = predict_held_out(partner, dataset, tell)
-    apart = disagreement(found.forces, others.forces, dataset.n_atoms)
+    dataset = found.dataset
+    others = forces_of_partner(partner, dataset, tell)
+    apart = disagreement(found.forces, others, dataset.n_atoms)
     errors = np.abs(found.forces - found.force_label)
     molecule = np.repeat(dataset.molecule_id, dataset.n_atoms)
     scale, floor = fit_sigma(apart, errors, molecule)

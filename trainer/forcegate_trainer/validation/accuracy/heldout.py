@@ -23,7 +23,7 @@ from forcegate_trainer.validation.accuracy.net_charges import net_charge_errors
 from forcegate_trainer.validation.confidence.calibration import energy_calibration
 from forcegate_trainer.validation.statics.points import members_of
 
-__all__ = ["HeldOut", "predict_held_out", "predict_with"]
+__all__ = ["HeldOut", "forces_of_partner", "predict_held_out", "predict_with"]
 
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
@@ -191,6 +191,25 @@ def predict_held_out(runtime: LoadedRuntime, dataset: Dataset, tell: Tell = tell
     return held_out
 
 
+def forces_of_partner(runtime: LoadedRuntime, dataset: Dataset, tell: Tell = tell_nobody) -> Float:
+    """The forces [N, 3] in eV/Å that another student's are compared with, for every frame.
+
+    For those too whose charges miss the net charge: a server asks its partner for forces alone.
+
+    Raises:
+        SettingsError: if the answer for a frame is not finite.
+    """
+    answers = _asked(RuntimePotential(runtime), dataset, tell)
+    forces: Float = np.concatenate([answer.forces for answer in answers])
+    failed = int((~np.isfinite(forces).all(axis=1)).sum())
+    if failed:
+        raise SettingsError(
+            f"received {failed} atoms for which the partner's force is not finite; expected none: "
+            "leave their frames out"
+        )
+    return forces
+
+
 def predict_with(
     potential: BatchPotential, dataset: Dataset, tell: Tell = tell_nobody
 ) -> tuple[HeldOut, int]:
@@ -203,13 +222,7 @@ def predict_with(
         SettingsError: if the frames have no labels, there are none, or the method fails on all.
     """
     _require_labels(dataset)
-    structures = structures_of(dataset)
-    answers: list[Evaluation] = []
-    for start in range(0, len(dataset), _BATCH):
-        chosen = np.arange(start, min(start + _BATCH, len(dataset)))
-        batch = structures.select(chosen)
-        answers.append(potential(batch, members_of(batch)))
-        tell("frames of molecules never trained on", int(chosen[-1]) + 1, len(dataset))
+    answers = _asked(potential, dataset, tell)
     energy, forces, novelty = (
         np.concatenate([answer[column] for answer in answers]) for column in range(3)
     )
@@ -235,6 +248,17 @@ def predict_with(
         refused=int(finite.sum()) - len(kept),
     )
     return held_out, len(dataset) - int(finite.sum())
+
+
+def _asked(potential: BatchPotential, dataset: Dataset, tell: Tell) -> list[Evaluation]:
+    structures = structures_of(dataset)
+    answers = []
+    for start in range(0, len(dataset), _BATCH):
+        chosen = np.arange(start, min(start + _BATCH, len(dataset)))
+        batch = structures.select(chosen)
+        answers.append(potential(batch, members_of(batch)))
+        tell("frames of molecules never trained on", int(chosen[-1]) + 1, len(dataset))
+    return answers
 
 
 def _joined(parts: Sequence[Float | None]) -> Float | None:

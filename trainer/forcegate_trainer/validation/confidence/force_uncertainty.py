@@ -16,7 +16,7 @@ from forcegate_trainer.reporting import Tell
 from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, clean
 from forcegate_trainer.reports.tables import number, table
 from forcegate_trainer.serving import opened
-from forcegate_trainer.validation.accuracy.heldout import HeldOut, predict_held_out
+from forcegate_trainer.validation.accuracy.heldout import HeldOut, forces_of_partner
 from forcegate_trainer.validation.accuracy.kinds import frames_by_kind
 from forcegate_trainer.validation.confidence.ranks import rank_correlation
 from forcegate_trainer.validation.section import Section
@@ -49,8 +49,8 @@ def force_uncertainty_section(subject: Subject, held_out: HeldOut, tell: Tell) -
             f"({partner.digest[:19]}); expected it at {home}: put it there, or calibrate the "
             "two again with `forcegate-train calibrate-forces`"
         )
-    others = predict_held_out(opened(home), held_out.dataset, tell)
-    sigma = partner.sigma(held_out.forces, others.forces, held_out.dataset.n_atoms)
+    others = forces_of_partner(opened(home), held_out.dataset, tell)
+    sigma = partner.sigma(held_out.forces, others, held_out.dataset.n_atoms)
     data = _measured(partner, held_out, sigma)
     figure = _plot(held_out, sigma)
     return Section(
