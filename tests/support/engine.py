@@ -16,7 +16,7 @@ from ase.build import molecule
 from forcegate_client.structures import StructureBatch
 from forcegate_engine import Evaluation, Model
 from forcegate_service.card import ModelCard
-from forcegate_service.embedded import tensors_of
+from forcegate_service.embedded import EmbeddedRuntime, tensors_of
 from forcegate_service.graph import build_graph
 from forcegate_service.pairs import PAIR_CUTOFF
 from forcegate_service.runtime import ModelOutput
@@ -62,7 +62,10 @@ def engine(name: str, kernel: str | None = None) -> Model:
 
 
 def torch_answer(name: str, batch: StructureBatch) -> ModelOutput:
+    """By the TorchScript of a published student, by the network itself of another."""
     model, config = potential(name)
+    if name in PUBLISHED:
+        return EmbeddedRuntime(newest_version(name)).evaluate(build_graph(batch, *config.reach))
     with torch.inference_mode():
         outputs = model(*tensors_of(build_graph(batch, *config.reach)))
     return ModelOutput(*(output.numpy() for output in outputs))
@@ -124,4 +127,16 @@ def mixed() -> StructureBatch:
     structures = [liquid(rng, int(rng.integers(1, 8)), KINDS[k % 5]) for k in range(40)]
     structures += [liquid(rng, 60, kind) for kind in ("open", "triclinic", "slab")]
     structures += [Atoms("H"), Atoms("Cl", cell=np.eye(3) * 40.0, pbc=True), molecule("C6H6")]
+    return StructureBatch.from_atoms([structures[k] for k in rng.permutation(len(structures))])
+
+
+@cache
+def five_hundred() -> StructureBatch:
+    """Small ones of every periodicity, lone atoms, atoms out of each other's reach, large ones."""
+    rng = np.random.default_rng(5)
+    structures = [liquid(rng, int(rng.integers(1, 6)), KINDS[k % 5]) for k in range(483)]
+    structures += [liquid(rng, 40, kind) for kind in KINDS]
+    structures += [Atoms(symbol) for symbol in ("H", "C", "N", "O", "F", "S", "Cl")]
+    structures += [Atoms("CH", [[0.0, 0.0, 0.0], [0.0, 0.0, x]]) for x in (4.999, 5.001, 11.0, 1e5)]
+    structures += [Atoms("O", cell=np.eye(3) * 30.0, pbc=True)]
     return StructureBatch.from_atoms([structures[k] for k in rng.permutation(len(structures))])

@@ -53,6 +53,26 @@ def test_atoms_may_leave_the_cell_and_the_cell_may_be_repeated(name: str, kind: 
 
 
 @pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("steps", [(1, 0, 0), (0, -2, 3), (-7, 4, 5)])
+def test_one_lattice_has_one_answer_by_whichever_vectors_it_is_given(
+    name: str, steps: tuple[int, int, int]
+) -> None:
+    atoms = liquid(np.random.default_rng(6), 5, "triclinic")
+    skewed = atoms.copy()
+    a, b, c = atoms.cell.array
+    first, second, third = steps
+    skewed.set_cell([a, b + first * a, c + second * a + third * b])
+    # The other way round is another hand, and the same lattice.
+    turned = skewed.copy()
+    turned.set_cell(skewed.cell.array[::-1])
+    given, *others = (answer(name, each) for each in (atoms, skewed, turned))
+    for other in others:
+        assert other.energy[0] == pytest.approx(given.energy[0], abs=CLOSE)
+        np.testing.assert_allclose(other.forces, given.forces, atol=CLOSE)
+        np.testing.assert_allclose(other.virial, given.virial, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_forces_are_minus_the_gradient_and_vanish_together(name: str, kind: str) -> None:
     rng = np.random.default_rng(2)

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "clusters.h"
 #include "failure.h"
 #include "gate.h"
 #include "neighbors.h"
@@ -43,7 +44,8 @@ class Workspace {
   std::vector<double> positions;
   std::vector<int64_t> offset, first_atom;
   std::vector<PairSpace> pairs;
-  std::vector<std::unique_ptr<Space>> spaces;  // one for edges, then one for each structure's pairs
+  std::vector<std::unique_ptr<Clusters>> clusters;  // of each structure
+  Space space;
   Edges edges;
 
  private:
@@ -95,17 +97,15 @@ void add_structure(const Batch& batch, int64_t b, Workspace& work, Team& team) {
   std::memcpy(positions, s.positions + 3 * begin, 3 * atoms * sizeof(double));
   for (int64_t i = 0; lattice.periodic() && i < atoms; ++i)
     lattice.wrap(positions + 3 * i, positions + 3 * i);
-  const auto space = [&](size_t k) -> Space& {
-    while (work.spaces.size() <= k) work.spaces.push_back(std::make_unique<Space>());
-    return *work.spaces[k];
-  };
   const bool boxes = lattice.periodic() || atoms > kAllPairsAtoms;
-  space(0).fill(positions, atoms, lattice, student.cutoff, boxes);
-  search(space(0), positions, student.cutoff, atoms, first, work.edges, team);
+  work.space.fill(positions, atoms, lattice, student.cutoff, boxes);
+  search(work.space, positions, student.cutoff, atoms, first, work.edges, team);
   if (student.physics) {
-    Space& far = space(1 + work.pairs.size());
-    far.fill(positions, atoms, lattice, student.physics->cutoff, lattice.periodic() ? 2 : 0);
-    work.pairs.push_back(far.view());
+    const size_t k = work.pairs.size();
+    if (work.clusters.size() <= k) work.clusters.push_back(std::make_unique<Clusters>());
+    work.clusters[k]->fill(positions, &batch.element[begin], atoms, lattice,
+                           student.physics->cutoff);
+    work.pairs.push_back(work.clusters[k]->view());
   }
   work.first_atom.push_back(first + atoms);
 }

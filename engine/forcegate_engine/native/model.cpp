@@ -52,7 +52,7 @@ forcegate_model::forcegate_model(const void* bytes, size_t size, const Kernel& k
   uncertainty_factor = file.doubles("uncertainty_factor", {h, h});
   if (charges) {
     physics.cutoff = length(file, "pairs.cutoff");
-    tables = read_physics(file, n, physics);
+    pairs = read_physics(file, n, physics);
   }
   student = {shape_of(sizes, kernel.lanes),
              length(file, "cutoff"),

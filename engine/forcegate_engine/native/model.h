@@ -28,5 +28,5 @@ struct forcegate_model {
   std::vector<int> index;
   std::vector<float> packed;
   std::vector<double> reference_energies, novelty_mean, novelty_factor, uncertainty_factor;
-  std::vector<double> tables;  // [columns of a PairTable, elements, elements]
+  std::vector<forcegate::PairConstants> pairs;  // [elements, elements]
 };

@@ -165,14 +165,6 @@ void Space::sort_into_boxes(const double* positions, int64_t atoms, double reach
   }
 }
 
-PairSpace Space::view() const {
-  return {periodic,    x.data(),
-          y.data(),    z.data(),
-          atom.data(), rank.data(),
-          box.empty() ? nullptr : box.data(), ranges.data(),
-          first_range.data()};
-}
-
 void find_edges(const Space& space, const double* positions, double cutoff, int64_t begin,
                 int64_t end, int64_t first, Edges& edges) {
   const double most = cutoff * cutoff, loose = (cutoff + kLoose) * (cutoff + kLoose);

@@ -19,8 +19,6 @@ class Space {
   // box; else the reach is as long as so many. Throws Failure with FORCEGATE_TOO_LARGE.
   void fill(const double* positions, int64_t atoms, const Lattice& lattice, double reach,
             int boxes);
-  // As the pair sums take it; valid until the next `fill`.
-  PairSpace view() const;
 
   bool periodic;
   std::vector<double> x, y, z;     // of each copy

@@ -26,9 +26,8 @@ struct Constants {
   double hartree, bohr, coulomb, s8, a1, a2, core_reach, screening_length;
 };
 
-// One column after the other, in the order of PairTable.
-void fill(const Constants& k, const Element& one, const Element& other, double cutoff,
-          double out[kPairColumns]) {
+PairConstants of_pair(const Constants& k, const Element& one, const Element& other,
+                      double cutoff) {
   const double sigma = std::sqrt(one.width * one.width + other.width * other.width);
   const double c6 = std::sqrt(one.c6 * other.c6) * k.hartree;
   const double ratio = 3.0 * one.size * other.size;
@@ -39,7 +38,7 @@ void fill(const Constants& k, const Element& one, const Element& other, double c
   const double bell = 2.0 / std::sqrt(std::numbers::pi) * std::exp(-x * x) / sigma;
   const double b = cutoff / k.bohr, b2 = b * b, b6 = b2 * b2 * b2, b8 = b6 * b2;
   const double sixth = b6 + d6, eighth = b8 + d8;
-  const double values[kPairColumns] = {
+  return {
       1.0 / sigma,
       c6,
       c8,
@@ -53,13 +52,11 @@ void fill(const Constants& k, const Element& one, const Element& other, double c
       k.coulomb * one.nuclear_charge * other.nuclear_charge,
       (std::pow(one.nuclear_charge, 0.23) + std::pow(other.nuclear_charge, 0.23)) /
           k.screening_length};
-  for (int c = 0; c < kPairColumns; ++c) out[c] = values[c];
 }
 
 }  // namespace
 
-std::vector<double> read_physics(const Safetensors& file, int64_t elements, Physics& physics) {
-  static_assert(kPairColumns == 12);
+std::vector<PairConstants> read_physics(const Safetensors& file, int64_t elements, Physics& physics) {
   const auto scalar = [&](const char* name) { return positive(file, name, {1})[0]; };
   const Constants k{scalar("pairs.hartree"), scalar("pairs.bohr"),       scalar("pairs.coulomb"),
                     scalar("pairs.s8"),      scalar("pairs.a1"),         scalar("pairs.a2"),
@@ -77,20 +74,13 @@ std::vector<double> read_physics(const Safetensors& file, int64_t elements, Phys
   const auto element = [&](int64_t e) {
     return Element{width[e], c6[e], size[e], radius[e], charge[e]};
   };
-  std::vector<double> tables(kPairColumns * elements * elements);
+  std::vector<PairConstants> pairs;
   for (int64_t a = 0; a < elements; ++a)
-    for (int64_t b = 0; b < elements; ++b) {
-      double row[kPairColumns];
-      fill(k, element(a), element(b), physics.cutoff, row);
-      for (int64_t c = 0; c < kPairColumns; ++c)
-        tables[(c * elements + a) * elements + b] = row[c];
-    }
-  for (int64_t a = 0; a < elements; ++a) {
-    const auto column = [&](int64_t c) { return &tables[(c * elements + a) * elements]; };
-    physics.table[a] = {column(0), column(1), column(2), column(3), column(4),  column(5),
-                        column(6), column(7), column(8), column(9), column(10), column(11)};
-  }
-  return tables;
+    for (int64_t b = 0; b < elements; ++b)
+      pairs.push_back(of_pair(k, element(a), element(b), physics.cutoff));
+  physics.elements = elements;
+  physics.pairs = pairs.data();
+  return pairs;
 }
 
 }  // namespace forcegate

@@ -8,8 +8,8 @@
 
 namespace forcegate {
 
-// Fills in `physics`, whose cutoff is known, and returns what its tables point to.
+// Fills in `physics`, whose cutoff is known, and returns its pairs, which have to stay.
 // Throws Failure with FORCEGATE_BAD_WEIGHTS.
-std::vector<double> read_physics(const Safetensors& file, int64_t elements, Physics& physics);
+std::vector<PairConstants> read_physics(const Safetensors& file, int64_t elements, Physics& physics);
 
 }  // namespace forcegate

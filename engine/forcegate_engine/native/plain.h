@@ -19,27 +19,24 @@ struct Shape {
   int features;  // of `readout`, those that are there
 };
 
-// Of an element with every other one, each [elements]: what two atoms do to each other.
-struct PairTable {
-  const double* inverse_width;  // 1/σ of two Gaussian charges, 1/Å
-  const double *c6, *c8;        // eV, with distances in Bohr
-  const double *d6, *d8;        // sixth and eighth power of the damping length in Bohr
-  const double *kernel_end, *kernel_end_slope;          // of the Coulomb kernel at the cutoff
-  const double *dispersion_end, *dispersion_end_slope;  // of the dispersion energy there
-  const double* core_reach;                             // Å; nuclei repel each other within
-  const double *core_charge, *core_rate;                // COULOMB z z', and 1/screening length
+// What two elements do to each other.
+struct PairConstants {
+  double inverse_width;  // 1/σ of two Gaussian charges, 1/Å
+  double c6, c8;         // eV, with distances in Bohr
+  double d6, d8;         // sixth and eighth power of the damping length in Bohr
+  double kernel_end, kernel_end_slope;          // of the Coulomb kernel at the cutoff
+  double dispersion_end, dispersion_end_slope;  // of the dispersion energy there
+  double core_reach;                            // Å; nuclei repel each other within
+  double core_charge, core_rate;                // COULOMB z z', and 1/screening length
 };
-constexpr int kPairColumns = sizeof(PairTable) / sizeof(const double*);
-// Its first columns: what every pair needs, and what those need that end at a cutoff; the reach of
-// the nuclei follows, and what only those need that are within it.
-constexpr int kOpenColumns = 5, kEndedColumns = 9, kReachColumn = 9, kVectorColumns = 10;
 
 struct Physics {
   double coulomb;  // eV Å / e²
   double bohr;     // Å
   double cutoff;   // Å; where pairs of periodic structures end
   double screening[4][2];
-  PairTable table[kMostElements];
+  int64_t elements;
+  const PairConstants* pairs;  // [elements, elements]
 };
 
 // A student, in float32 what the network reads, in float64 the rest.
@@ -58,17 +55,25 @@ struct Range {
   int64_t begin, end;
 };
 
-// Where the pairs of one structure are to be looked for. Copies are the atoms of a structure and
-// the images of them that the pair cutoff reaches; `rank` is 2·atom, and 1 more where the image
-// lies to the front. The pair of atom i and copy c counts if rank[c] > 2 i: each pair once.
+// Atoms that pair sums take at a time.
+constexpr int kCluster = 8;
+
+// The atoms of one structure in clusters of one element each, near ones together if it is periodic.
+// The last clusters of an element may have fewer, the first lanes; the others lie out of reach.
 struct PairSpace {
-  bool periodic;
-  const double *x, *y, *z;  // [copies]
-  const int32_t* atom;      // [copies]
-  const int64_t* rank;      // [copies]
-  const int32_t* box;       // [atoms]: the box that an atom lies in
-  const Range* ranges;      // runs of copies near a box: ranges[first_range[box]] …
-  const int64_t* first_range;
+  int64_t clusters;
+  const double* positions;  // [clusters, 3, kCluster] in Å
+  const int32_t* atom;      // [clusters, kCluster]; -1 where there is none
+  const int32_t* count;     // [clusters]
+  const int32_t* element;   // [clusters]
+  // Of periodic structures alone: a box around each cluster, and the cell. Its vectors are
+  // sorted, those of periodic axes first and the shortest of them first, and given a second time in
+  // the frame of the boxes, where the first lies along x and the second in the plane of x and y.
+  int axes;              // periodic ones
+  const double* center;  // [clusters, 3]
+  const double* half;    // [clusters, 3]: from there to its sides
+  double cell[3][3], lower[3][3];
+  double inverse[3];  // of the diagonal of `lower`
 };
 
 // Some structures with no edge between them. Atoms and edges count from the chunk's own first ones;

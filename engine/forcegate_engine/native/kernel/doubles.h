@@ -21,6 +21,29 @@ inline Doubles root(Doubles x) {
   return x;
 }
 
+// Whether a comparison holds in any lane.
+inline bool any(Longs x) {
+  typedef int64_t Four __attribute__((vector_size(32)));
+  typedef int64_t Two __attribute__((vector_size(16)));
+  const Four four = __builtin_shufflevector(x, x, 0, 1, 2, 3) |
+                    __builtin_shufflevector(x, x, 4, 5, 6, 7);
+  const Two two = __builtin_shufflevector(four, four, 0, 1) |
+                  __builtin_shufflevector(four, four, 2, 3);
+  return (two[0] | two[1]) != 0;
+}
+
+// Σ coefficients[k] x^k, the highest first: even and odd powers apart, so that neither chain of
+// multiply-adds waits for the other.
+template <int COUNT>
+inline Doubles polynomial(const double (&coefficients)[COUNT], Doubles x) {
+  const Doubles squared = x * x;
+  Doubles sums[2] = {fill(coefficients[0]), fill(coefficients[1])};
+#pragma GCC unroll 32
+  for (int k = 2; k < COUNT; ++k) sums[k & 1] = sums[k & 1] * squared + coefficients[k];
+  // The last coefficient is that of x⁰.
+  return sums[(COUNT - 2) & 1] * x + sums[(COUNT - 1) & 1];
+}
+
 // In an order of its own, whatever the compiler would like.
 inline double sum(Doubles x) {
   return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
@@ -33,19 +56,12 @@ inline Doubles exp(Doubles x) {
   const Doubles shifted = x * 1.4426950408889634 + 6755399441055744.0;  // 1.5 · 2⁵²
   const Doubles n = shifted - 6755399441055744.0;
   const Doubles r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
-  Doubles e = fill(1.0 / 479001600.0);
-  e = e * r + 1.0 / 39916800.0;
-  e = e * r + 1.0 / 3628800.0;
-  e = e * r + 1.0 / 362880.0;
-  e = e * r + 1.0 / 40320.0;
-  e = e * r + 1.0 / 5040.0;
-  e = e * r + 1.0 / 720.0;
-  e = e * r + 1.0 / 120.0;
-  e = e * r + 1.0 / 24.0;
-  e = e * r + 1.0 / 6.0;
-  e = e * r + 0.5;
-  e = e * r + 1.0;
-  e = e * r + 1.0;
+  constexpr double kTaylor[] = {1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0,
+                                1.0 / 362880.0,    1.0 / 40320.0,    1.0 / 5040.0,
+                                1.0 / 720.0,       1.0 / 120.0,      1.0 / 24.0,
+                                1.0 / 6.0,         0.5,              1.0,
+                                1.0};
+  const Doubles e = polynomial(kTaylor, r);
   const Longs exponent = (__builtin_convertvector(n, Longs) + 1023) << 52;
   return e * reinterpret_cast<Doubles>(exponent);
 }
@@ -55,7 +71,9 @@ inline Doubles exp(Doubles x) {
 // Chebyshev points. Beyond, bell is below 1e-18.
 inline Doubles erfc(Doubles x, Doubles bell) {
   x = x > 6.5 ? fill(6.5) : x;
-  const Doubles u = (x - 3.0) / (x + 3.0) * 1.4615384615384615 + 0.46153846153846145;
+  const Doubles above = x + 3.0, twice = 1.0 + 2.0 * x;
+  const Doubles over = 1.0 / (above * twice);
+  const Doubles u = (x - 3.0) * twice * over * 1.4615384615384615 + 0.46153846153846145;
   constexpr double kCoefficients[] = {
       -3.4985176986581975e-11, 3.62971211235788e-10,   1.454847031547226e-09,
       -4.458247956048669e-09,  -2.914523872632351e-08, 2.85451502195279e-08,
@@ -64,9 +82,7 @@ inline Doubles erfc(Doubles x, Doubles bell) {
       -0.0022993968222654627,  0.01716530170498794,    -0.05783254836308679,
       0.11655598628590297,     -0.12495386461902823,   -0.032783919300506795,
       1.285585195034897};
-  Doubles p = Doubles{};
-  for (const double c : kCoefficients) p = p * u + c;
-  return bell * p / (1.0 + 2.0 * x);
+  return bell * polynomial(kCoefficients, u) * above * over;
 }
 
 }  // namespace forcegate::FORCEGATE_KERNEL

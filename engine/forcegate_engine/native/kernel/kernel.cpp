@@ -65,15 +65,6 @@ void take_all(const Chunk& chunk, Memory& memory, Sums& sums) {
   sums.virial = memory.take<double>(9 * chunk.structures);
 }
 
-PairField pair_field(const Student& student, const Chunk& chunk, int64_t b, Memory memory,
-                     int64_t* used = nullptr) {
-  const int64_t begin = chunk.first_atom[b], atoms = chunk.first_atom[b + 1] - begin;
-  PairField field(*student.physics, chunk.pairs[b], atoms, chunk.positions + 3 * begin,
-                  chunk.element + begin, memory);
-  if (used) *used = memory.used();
-  return field;
-}
-
 int64_t need(const Student& student, const Chunk& chunk, int workers) {
   Memory memory(nullptr);
   const Weights weights(student.packed, student.shape);
@@ -82,9 +73,9 @@ int64_t need(const Student& student, const Chunk& chunk, int workers) {
   take_all(chunk, memory, sums);
   int64_t most = memory.used();
   for (int64_t b = 0; chunk.pairs && b < chunk.structures; ++b) {
-    int64_t used = 0;
-    pair_field(student, chunk, b, memory, &used);
-    most = used > most ? used : most;
+    Memory rest = memory;
+    const PairField field(*student.physics, chunk.pairs[b], rest);
+    most = rest.used() > most ? rest.used() : most;
   }
   return most;
 }
@@ -116,7 +107,9 @@ void evaluate(const Student& student, const Chunk& chunk, const Answers& answers
       reference += student.reference_energies[chunk.element[i]];
     }
     if (student.physics) {
-      PairField field = pair_field(student, chunk, b, memory);
+      // One structure's after the other's, in the same memory.
+      Memory rest = memory;
+      PairField field(*student.physics, chunk.pairs[b], rest);
       field.prepare(network.charge + begin);
       in_parallel(team, field.parts(), [&](int64_t p, int) { field.part(p); });
       field.collect(pairs, sums.forces + 3 * begin, sums.virial + 9 * b,

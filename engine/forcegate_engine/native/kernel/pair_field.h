@@ -1,23 +1,26 @@
 // The sum over all pairs of one structure, in parts that threads may share.
 //
-// Each part takes some rows of the triangle of pairs, and adds to forces and potentials of its own,
-// which are summed in order at the end: how a structure is cut depends on its atoms alone, and the
-// result on nothing else.
+// Each part takes some clusters, with all that come after them, and adds to forces and potentials
+// of its own, which are summed in order at the end: how a structure is cut depends on its atoms
+// alone, and the result on nothing else.
 #pragma once
 
+#include "images.h"
 #include "memory.h"
 #include "pair_functions.h"
 
 namespace forcegate::FORCEGATE_KERNEL {
 
-typedef double Four __attribute__((vector_size(32)));
-typedef double LooseFour __attribute__((vector_size(32), aligned(8), may_alias));
+static_assert(kCluster == kDoubles);
+
+// Forces and potential of the atoms of a cluster.
+struct Field {
+  Doubles force[3], potential;
+};
 
 class PairField {
  public:
-  // `positions` [atoms, 3] and `element` [atoms] of the structure.
-  PairField(const Physics& physics, const PairSpace& space, int64_t atoms, const double* positions,
-            const int32_t* element, Memory& memory);
+  PairField(const Physics& physics, const PairSpace& space, Memory& memory);
 
   int64_t parts() const { return parts_; }
   // The charges [atoms] by which the parts are to be summed.
@@ -27,154 +30,147 @@ class PairField {
   void collect(double& energy, double* forces, double* virial, float* potential) const;
 
  private:
-  static constexpr int64_t kMostParts = 32, kLeastRowsOfPart = 64;
-  void row(int64_t i, Four* sums, double* total) const;
+  static constexpr int64_t kMostParts = 32, kLeastOfPart = 8;
+  struct Sums {
+    Field own[kCluster];  // summed lane by lane
+    Doubles energy, virial[6];
+  };
+  void row(int64_t a, Field* fields, double* totals) const;
+  template <bool ENDED>
+  void block(int64_t a, int64_t b, const double* shift, bool same, Sums& sums,
+             Field* fields) const;
 
   const Physics& physics_;
   const PairSpace& space_;
-  const int64_t atoms_;
-  const double* positions_;
-  const int32_t* element_;
   int64_t parts_;
-  double* charge_;  // [atoms]
-  Four* sums_;      // [parts, atoms]: force and potential
+  double* charge_;  // [clusters, kCluster]
+  Field* fields_;   // [parts, clusters]
   double* totals_;  // [parts, 7]: energy and six of the virial
 };
 
-// Up to kSize pairs of one atom, a multiple of a vector.
-struct Block {
-  static constexpr int kSize = 64;
-  double d[3][kSize];
-  double charge[kSize];
-  double column[kVectorColumns][kSize];  // of PairTable
-  int32_t atom[kSize], element[kSize];
-};
-
-inline PairField::PairField(const Physics& physics, const PairSpace& space, int64_t atoms,
-                            const double* positions, const int32_t* element, Memory& memory)
-    : physics_(physics), space_(space), atoms_(atoms), positions_(positions), element_(element) {
-  const int64_t most = (atoms + kLeastRowsOfPart - 1) / kLeastRowsOfPart;
+inline PairField::PairField(const Physics& physics, const PairSpace& space, Memory& memory)
+    : physics_(physics), space_(space) {
+  const int64_t most = (space.clusters + kLeastOfPart - 1) / kLeastOfPart;
   parts_ = most < kMostParts ? most : kMostParts;
-  charge_ = memory.take<double>(atoms);
-  sums_ = memory.take<Four>(parts_ * atoms);
+  charge_ = memory.take<double>(space.clusters * kCluster);
+  fields_ = memory.take<Field>(parts_ * space.clusters);
   totals_ = memory.take<double>(7 * parts_);
 }
 
 inline void PairField::prepare(const float* charge) {
-  for (int64_t i = 0; i < atoms_; ++i) charge_[i] = charge[i];
+  for (int64_t k = 0; k < space_.clusters * kCluster; ++k)
+    charge_[k] = space_.atom[k] < 0 ? 0.0 : charge[space_.atom[k]];
 }
 
-// One block: distances, functions, and what they add to both atoms.
-inline void finish(const Physics& physics, const PairTable& table, Block& block, int count,
-                   double charge, bool ended, Four* sums, Four& own, Doubles total[7]) {
-  const double* columns[kVectorColumns];
-  for (int k = 0; k < kVectorColumns; ++k) columns[k] = block.column[k];
-  // The rest of the last vector: far away, and without charge and dispersion.
-  for (int k = count; k % kDoubles; ++k) {
-    for (int x = 0; x < 3; ++x) block.d[x][k] = 1e3;
-    block.charge[k] = 0.0;
-    for (int c = 0; c < kVectorColumns; ++c) block.column[c][k] = 0.0;
-    block.column[0][k] = block.column[3][k] = block.column[4][k] = 1.0;
-  }
-  for (int at = 0; at < count; at += kDoubles) {
-    const Doubles dx = load(block.d[0] + at), dy = load(block.d[1] + at);
-    const Doubles dz = load(block.d[2] + at), q = load(block.charge + at);
-    const Doubles r = root(dx * dx + dy * dy + dz * dz + kDistanceEpsilon);
-    EightPairs p = pair_functions(physics, r, columns, at, ended);
-    const Doubles reach = load(block.column[kReachColumn] + at);
-    const Longs close = r < reach;
-    if (close[0] | close[1] | close[2] | close[3] | close[4] | close[5] | close[6] | close[7])
-      for (int k = 0; k < kDoubles; ++k)
-        if (close[k]) {
-          double energy = p.energy[k], slope = p.slope[k];
-          const int32_t other = block.element[at + k];
-          core(physics, r[k], reach[k], table.core_charge[other], table.core_rate[other], energy,
-               slope);
-          p.energy[k] = energy;
-          p.slope[k] = slope;
+// All pairs of a cluster with another or with itself, whose atoms are shifted; of pairs within one
+// cluster (`same`), each once.
+template <bool ENDED>
+void PairField::block(int64_t a, int64_t b, const double* shift, bool same, Sums& sums,
+                      Field* fields) const {
+  const PairConstants constants =
+      physics_.pairs[space_.element[a] * physics_.elements + space_.element[b]];
+  const double* home = space_.positions + 3 * kCluster * a;
+  Doubles at[3];
+  for (int x = 0; x < 3; ++x) at[x] = load(space_.positions + (3 * b + x) * kCluster) + shift[x];
+  const Doubles charge = load(charge_ + kCluster * b);
+  // Beyond any atom, and short of where none is.
+  const double most = ENDED ? physics_.cutoff * physics_.cutoff : 1e16;
+  constexpr Longs kLane = {0, 1, 2, 3, 4, 5, 6, 7};
+  Field& field = fields[b];
+  for (int i = 0; i < space_.count[a]; ++i) {
+    const Doubles dx = at[0] - home[i], dy = at[1] - home[kCluster + i],
+                  dz = at[2] - home[2 * kCluster + i];
+    const Doubles squared = dx * dx + dy * dy + dz * dz;
+    Longs counts = squared < most;
+    if (same) counts &= kLane > static_cast<int64_t>(i);
+    if (!any(counts)) continue;
+    const Doubles r = root(squared + kDistanceEpsilon);
+    EightPairs p = pair_functions<ENDED>(physics_, constants, r);
+    const Longs close = (r < constants.core_reach) & counts;
+    if (any(close))
+      for (int lane = 0; lane < kDoubles; ++lane)
+        if (close[lane]) {
+          double energy = p.energy[lane], slope = p.slope[lane];
+          core(physics_, r[lane], constants, energy, slope);
+          p.energy[lane] = energy;
+          p.slope[lane] = slope;
         }
-    const Doubles product = charge * q;
-    const Doubles along = (product * p.kernel_slope + p.slope) / r;
+    const Doubles none = Doubles{};
+    const double own_charge = charge_[kCluster * a + i];
+    const Doubles kernel = counts ? p.kernel : none, product = own_charge * charge;
+    const Doubles along = counts ? (product * p.kernel_slope + p.slope) * p.inverse : none;
     const Doubles fx = along * dx, fy = along * dy, fz = along * dz;
-    const Doubles at_own = p.kernel * q, at_other = p.kernel * charge;
-    total[0] += product * p.kernel + p.energy;
-    total[1] += dx * fx;
-    total[2] += dy * fy;
-    total[3] += dz * fz;
-    total[4] += dx * fy;
-    total[5] += dx * fz;
-    total[6] += dy * fz;
-    own += Four{sum(fx), sum(fy), sum(fz), sum(at_own)};
-    const int here = count - at < kDoubles ? count - at : kDoubles;
-    for (int k = 0; k < here; ++k) {
-      LooseFour* to = reinterpret_cast<LooseFour*>(sums + block.atom[at + k]);
-      *to += Four{-fx[k], -fy[k], -fz[k], at_other[k]};
-    }
+    Field& own = sums.own[i];
+    own.force[0] += fx;
+    own.force[1] += fy;
+    own.force[2] += fz;
+    own.potential += kernel * charge;
+    field.force[0] -= fx;
+    field.force[1] -= fy;
+    field.force[2] -= fz;
+    field.potential += kernel * own_charge;
+    sums.energy += product * kernel + (counts ? p.energy : none);
+    sums.virial[0] += dx * fx;
+    sums.virial[1] += dy * fy;
+    sums.virial[2] += dz * fz;
+    sums.virial[3] += dx * fy;
+    sums.virial[4] += dx * fz;
+    sums.virial[5] += dy * fz;
   }
 }
 
-inline void PairField::row(int64_t i, Four* sums, double* total_out) const {
-  Block block;
-  const PairTable& table = physics_.table[element_[i]];
-  const double* const* from = reinterpret_cast<const double* const*>(&table);
-  const double* home = positions_ + 3 * i;
-  const double most = physics_.cutoff * physics_.cutoff;
-  Four own = Four{};
-  Doubles total[7] = {};
-  int count = 0;
-  const int32_t box = space_.box ? space_.box[i] : 0;
-  for (int64_t k = space_.first_range[box]; k < space_.first_range[box + 1]; ++k) {
-    Range range = space_.ranges[k];
-    // Open structures list their atoms in order.
-    if (!space_.periodic && range.begin <= i) range.begin = i + 1;
-    for (int64_t c = range.begin; c < range.end; ++c) {
-      const double dx = space_.x[c] - home[0], dy = space_.y[c] - home[1],
-                   dz = space_.z[c] - home[2];
-      if (space_.periodic &&
-          (space_.rank[c] <= 2 * i || dx * dx + dy * dy + dz * dz >= most))
-        continue;
-      const int32_t j = space_.periodic ? space_.atom[c] : static_cast<int32_t>(c);
-      block.d[0][count] = dx;
-      block.d[1][count] = dy;
-      block.d[2][count] = dz;
-      block.charge[count] = charge_[j];
-      const int32_t other = element_[j];
-      for (int column = 0; column < kOpenColumns; ++column) block.column[column][count] = from[column][other];
-      for (int column = kOpenColumns; space_.periodic && column < kEndedColumns; ++column)
-        block.column[column][count] = from[column][other];
-      block.column[kReachColumn][count] = table.core_reach[other];
-      block.atom[count] = j;
-      block.element[count] = other;
-      if (++count == Block::kSize) {
-        finish(physics_, table, block, count, charge_[i], space_.periodic, sums, own, total);
-        count = 0;
-      }
+inline void PairField::row(int64_t a, Field* fields, double* totals) const {
+  Sums sums = {};
+  constexpr double kHome[3] = {};
+  for (int64_t b = a; b < space_.clusters; ++b) {
+    if (!space_.axes) {
+      block<false>(a, b, kHome, a == b, sums, fields);
+      continue;
     }
+    for_images(space_, a, b, physics_.cutoff, [&](const double* shift, int ahead) {
+      // Of a cluster and its own images, those to the front have all pairs.
+      if (a != b || ahead >= 0)
+        block<true>(a, b, shift, a == b && ahead == 0, sums, fields);
+    });
   }
-  if (count) finish(physics_, table, block, count, charge_[i], space_.periodic, sums, own, total);
-  sums[i] += own;
-  for (int k = 0; k < 7; ++k) total_out[k] += sum(total[k]);
+  Field& field = fields[a];
+  for (int i = 0; i < space_.count[a]; ++i) {
+    const Field& own = sums.own[i];
+    for (int x = 0; x < 3; ++x) field.force[x][i] += sum(own.force[x]);
+    field.potential[i] += sum(own.potential);
+  }
+  totals[0] += sum(sums.energy);
+  for (int k = 0; k < 6; ++k) totals[1 + k] += sum(sums.virial[k]);
 }
 
 inline void PairField::part(int64_t p) {
-  Four* sums = sums_ + p * atoms_;
-  double* total = totals_ + 7 * p;
-  std::memset(static_cast<void*>(sums), 0, atoms_ * sizeof(Four));
-  std::memset(total, 0, 7 * sizeof(double));
-  for (int64_t i = atoms_ * p / parts_; i < atoms_ * (p + 1) / parts_; ++i) row(i, sums, total);
+  Field* fields = fields_ + p * space_.clusters;
+  double* totals = totals_ + 7 * p;
+  std::memset(static_cast<void*>(fields), 0, space_.clusters * sizeof(Field));
+  std::memset(totals, 0, 7 * sizeof(double));
+  for (int64_t a = space_.clusters * p / parts_; a < space_.clusters * (p + 1) / parts_; ++a)
+    row(a, fields, totals);
 }
 
 inline void PairField::collect(double& energy, double* forces, double* virial,
                                float* potential) const {
   // A charge with itself: what the end of the pairs leaves out of a neutral whole sits there
   // (doi:10.1063/1.478738).
-  const double self = space_.periodic ? -physics_.coulomb / physics_.cutoff : 0.0;
-  for (int64_t i = 0; i < atoms_; ++i) {
-    Four sum = sums_[i];
-    for (int64_t p = 1; p < parts_; ++p) sum += sums_[p * atoms_ + i];
-    for (int x = 0; x < 3; ++x) forces[3 * i + x] += sum[x];
-    potential[i] = static_cast<float>(sum[3] + self * charge_[i]);
-    energy += 0.5 * self * charge_[i] * charge_[i];
+  const double self = space_.axes ? -physics_.coulomb / physics_.cutoff : 0.0;
+  for (int64_t c = 0; c < space_.clusters; ++c) {
+    Field sum = fields_[c];
+    for (int64_t p = 1; p < parts_; ++p) {
+      const Field& more = fields_[p * space_.clusters + c];
+      for (int x = 0; x < 3; ++x) sum.force[x] += more.force[x];
+      sum.potential += more.potential;
+    }
+    for (int k = 0; k < space_.count[c]; ++k) {
+      const int32_t i = space_.atom[kCluster * c + k];
+      const double charge = charge_[kCluster * c + k];
+      for (int x = 0; x < 3; ++x) forces[3 * i + x] += sum.force[x][k];
+      potential[i] = static_cast<float>(sum.potential[k] + self * charge);
+      energy += 0.5 * self * charge * charge;
+    }
   }
   double total[7] = {};
   for (int64_t p = 0; p < parts_; ++p)
