@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 
 __all__ = ["BondChanges", "Pair", "bond_changes", "bonded_pairs"]
 
@@ -55,6 +54,9 @@ def bond_changes(start: frozenset[Pair], atoms: Atoms, reach: float = BROKEN) ->
 
 def _ratios(atoms: Atoms, factor: float) -> dict[Pair, float]:
     """The shortest distance of each pair over its sum of radii, up to ``factor``."""
+    # Imported here because it brings scipy: tens of megabytes for whoever watches no dynamics.
+    from ase.neighborlist import neighbor_list
+
     radii = covalent_radii[atoms.numbers]
     i, j, distance = neighbor_list("ijd", atoms, cutoff=list(factor * radii))
     ordered = i < j

@@ -4,6 +4,9 @@ A msgpack list of a byte an element would become a list of seventy bytes an elem
 five bytes asks for room for four billion. Here a list or a map is made only in the field that holds
 one, and only as long as it may be; everything else is a number, a text or a buffer, which are no
 larger than their bytes.
+
+A short body is read in one go first, because its length bounds what it can become. Whatever is odd
+about it is found, and told, by the reader of fields.
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ __all__ = ["Fields", "read_map"]
 Fields: TypeAlias = "Mapping[str, int | Fields | None]"
 
 _VALUE, _MAP, _LIST = range(3)
+# What may become as large as it likes: seventy times that is little.
+_SHORT_BYTES = 8192
+
 # By the first byte of each.
 _KINDS = bytes(
     _MAP
@@ -46,6 +52,10 @@ def read_map(body: bytes, fields: Fields) -> dict[str, Any]:
             none belongs.
         PayloadTooLarge: if a list is too long.
     """
+    if len(body) <= _SHORT_BYTES:
+        message = _at_once(body, fields)
+        if message is not None:
+            return message
     unpacker = msgpack.Unpacker(
         max_buffer_size=max(len(body), 1),
         read_size=max(len(body), 1),
@@ -69,6 +79,42 @@ def read_map(body: bytes, fields: Fields) -> dict[str, Any]:
     if surplus:
         raise MalformedBody(f"{surplus} bytes after the map", expected=_EXPECTED, action=_ACTION)
     return message
+
+
+def _at_once(body: bytes, fields: Fields) -> dict[str, Any] | None:
+    """The map in a short ``body``, or None if there is anything to be said against it."""
+    try:
+        message = msgpack.unpackb(body, object_pairs_hook=_of_pairs)
+    except (ValueError, RecursionError, msgpack.UnpackException):
+        return None
+    return message if type(message) is dict and _fits(message, fields) else None
+
+
+def _of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a field that is there twice")
+    return found
+
+
+def _fits(message: dict[str, Any], fields: Fields) -> bool:
+    """Whether all fields are known, and containers are where they belong."""
+    for name, value in message.items():
+        kind = type(value)
+        if name not in fields:
+            return False
+        if kind is dict or kind is list:
+            field = fields[name]
+            if field is None or not (
+                _fits(value, field)
+                if isinstance(field, Mapping) and kind is dict
+                else isinstance(field, int)
+                and kind is list
+                and len(value) <= field
+                and not any(type(item) is dict or type(item) is list for item in value)
+            ):
+                return False
+    return True
 
 
 class _Reader:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ase import units
 from ase.calculators.calculator import PropertyNotImplementedError
-from ase.md.md import MolecularDynamics
+
+if TYPE_CHECKING:
+    from ase.md.md import MolecularDynamics
 
 __all__ = [
     "Ensemble",

@@ -7,12 +7,11 @@ import weakref
 from array import array
 from dataclasses import dataclass
 from types import TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from ase import units
-from ase.md.md import MolecularDynamics
 
 from forcegate_client.blow_up import (
     HOTTEST_START_K,
@@ -36,6 +35,10 @@ from forcegate_client.errors import ForcegateError
 from forcegate_client.run_progress import RunProgress
 from forcegate_client.run_reporter import REPORT_EVERY_S, RunFacts, RunReporter
 from forcegate_client.velocities import degrees_of_freedom, temperature_of
+
+if TYPE_CHECKING:
+    # It brings ASE's optimizers, and they scipy, which whoever has a dynamics has loaded already.
+    from ase.md.md import MolecularDynamics
 
 __all__ = ["DynamicsBlewUp", "MDMonitor", "MDReport", "MDSamples", "Sample"]
 

@@ -8,15 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.checks.charges import mismatched
-from forcegate_client.checks.plausible import implausible
-from forcegate_client.columns import columns_of, finite, not_finite
+from forcegate_client.columns import columns_of
 from forcegate_client.errors import ForcegateError, PredictionNotFinite, RuntimeUnavailable
 from forcegate_client.messages import Predictions, PredictResponse
 from forcegate_service.card import ModelCard
 from forcegate_service.preparation import Prepared
 from forcegate_service.runtime import ModelOutput
 from forcegate_service.scheduling.dispatcher import Answer
-from forcegate_service.scheduling.version import ServedVersion
 
 __all__ = ["failures", "respond"]
 
@@ -25,30 +23,21 @@ Bool = npt.NDArray[np.bool_]
 
 
 def failures(
-    prepared: Prepared,
-    answers: Sequence[Answer],
-    version: ServedVersion,
-    partner: Sequence[Answer] = (),
+    prepared: Prepared, answers: Sequence[Answer], partner: Sequence[Answer] = ()
 ) -> dict[int, ForcegateError]:
-    """The structures that ``version`` could not compute, by their index in the request.
+    """The structures that were not computed as they were sent, by their index in the request.
 
     ``partner`` are the answers that its own are compared with, if they are.
     """
-    card = version.card
     charges = prepared.request.structures.charges
     found: dict[int, ForcegateError] = {}
     first = 0
     for piece, answer in zip(prepared.pieces, answers, strict=True):
-        senseless = implausible(answer.output, piece.structures, version.atoms_alone, card.limits)
         n_atoms = piece.structures.n_atoms
-        told = charges[prepared.index[first : first + len(n_atoms)]]
-        for b, mismatch in mismatched(answer.output.charges, n_atoms, told).items():
-            found[int(prepared.index[first + b])] = mismatch
-        for b, error in senseless.items():
-            found[int(prepared.index[first + b])] = error
-        if not answer.finite:
-            for b in np.flatnonzero(~finite(answer.output, n_atoms)).tolist():
-                found[int(prepared.index[first + b])] = not_finite()
+        if answer.output.charges is not None:
+            told = charges[prepared.index[first : first + len(n_atoms)]]
+            for b, mismatch in mismatched(answer.output.charges, n_atoms, told).items():
+                found[int(prepared.index[first + b])] = mismatch
         for b, fault in answer.faults.items():
             found[int(prepared.index[first + b])] = fault
         first += len(n_atoms)

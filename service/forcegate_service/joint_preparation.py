@@ -158,7 +158,7 @@ def _prepare_all(
         return None
     ends = np.cumsum([len(request.structures) for request in requests]).tolist()
     parts = [slice_structures(found, start, end) for start, end in pairwise([0, *ends])]
-    if any(own.n_edges + own.n_pairs > max_edges for own in parts):
+    if any(version.limit.listed(own) > max_edges for own in parts):
         return None
     warnings = composition_warnings(batch)
     for b, contact in near.remarked.items():

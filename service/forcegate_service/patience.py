@@ -18,8 +18,9 @@ __all__ = ["TIMEOUT_HEADER", "Patience", "out_of_time", "requested_timeout"]
 TIMEOUT_HEADER = "X-Request-Timeout"
 
 _LOWER_HEADER = TIMEOUT_HEADER.lower()
-# What is answered sooner needs neither a deadline nor a look at whether anybody still waits for it.
-_SOON_S = 0.01
+# What is answered sooner needs neither a deadline nor a look at whether anybody still waits for it:
+# a task for each request of a busy server would cost more than the few that are given up.
+_SOON_S = 0.25
 
 
 def requested_timeout(headers: Mapping[str, str], longest_s: float) -> float:

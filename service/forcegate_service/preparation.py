@@ -101,12 +101,12 @@ class Preparation:
         self._request, self._card, self._limit, self._settings = request, card, limit, settings
         self._problems = problems
         self._usable, self._index = without(batch, problems)
-        _check_pairs(self._usable, card, settings)
+        _check_pairs(self._usable, card, limit, settings)
         self._keep = np.ones(len(self._usable), dtype=np.bool_)
         self._remarks: dict[int, str] = {}
         self._pieces: list[Piece] = []
         self._chunks = _chunks(self._usable)
-        self._atoms = self._edges = 0
+        self._atoms = self._listed = 0
         self._seconds = 0.0
         self._graph_s = time.perf_counter() - started
 
@@ -130,9 +130,9 @@ class Preparation:
         started = time.perf_counter()
         chunk, found, near = self._look_at(self._chunks.pop(0))
         self._atoms += len(found.atomic_numbers)
-        self._edges += found.n_edges + found.n_pairs
-        if self._edges > self._settings.max_edges:
-            raise _too_many_pairs(self._edges, self._settings)
+        self._listed += self._limit.listed(found)
+        if self._listed > self._settings.max_edges:
+            raise _too_many_pairs(self._listed, self._settings)
         for b, contact in near.remarked.items():
             self._remarks[int(chunk[b])] = contact.remark
         too_large = self._limit.too_large(found)
@@ -229,9 +229,14 @@ def _too_crowded(batch: StructureBatch, card: ModelCard, problems: Problems) -> 
     return {b: too_close(received, expected, b) for b in index[flags].tolist()}
 
 
-def _check_pairs(batch: StructureBatch, card: ModelCard, settings: Settings) -> None:
-    if card.charges and (pairs := count_open_pairs(batch)) > settings.max_edges:
-        raise _too_many_pairs(pairs, settings)
+def _check_pairs(
+    batch: StructureBatch, card: ModelCard, limit: BatchLimit, settings: Settings
+) -> None:
+    # Of pairs that are summed and never listed there may be as many as their time allows.
+    if card.charges and limit.lists_pairs:
+        pairs = count_open_pairs(batch)
+        if pairs > settings.max_edges:
+            raise _too_many_pairs(pairs, settings)
     if _may_be_dense(batch):
         estimate = estimate_edges(batch, card.cutoff)
         # The estimate may be off by a small factor; the exact count follows chunk by chunk.

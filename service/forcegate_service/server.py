@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -36,6 +37,9 @@ _KEEP_ALIVE_S = 120
 _CLOSING_S = 8.0
 # New objects between two looks for garbage; Python's own is 700.
 _GARBAGE_THRESHOLD = 50_000
+# How long the event loop may keep the interpreter while the thread that feeds inference waits for
+# it, and inference for that thread; Python's own is ten times as long, as long as a batch takes.
+_SWITCH_INTERVAL_S = 0.0005
 
 
 class _CannotStartError(Exception):
@@ -110,6 +114,7 @@ def serve(settings: Settings) -> int:
         # while a large body is read, which makes objects by the hundred thousand.
         gc.freeze()
         gc.set_threshold(_GARBAGE_THRESHOLD)
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         host, port = listener.getsockname()[:2]
         if settings.port_file is not None:
             try:

@@ -139,7 +139,7 @@ class Settings(BaseSettings):
     max_atoms: PositiveInt = Field(100_000, description="atoms in one request")
     max_structures: PositiveInt = Field(10_000, description="structures in one request")
     max_edges: PositiveInt = Field(
-        10_000_000, description="pairs of neighbours in one request, which bound its memory"
+        10_000_000, description="pairs of neighbours listed for one request, which bound its memory"
     )
     max_structure_s: PositiveFloat = Field(
         10.0, description="predicted seconds of one structure, for which all others wait"

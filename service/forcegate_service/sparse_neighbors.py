@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from forcegate_service.lattice import Copies
 
@@ -19,6 +18,9 @@ def tree_pairs(positions: Float, copies: Copies, cutoff: float) -> tuple[Int, In
 
     ``positions`` [N, 3] in Å. Sorted by center, then copy; an atom is no neighbor of itself.
     """
+    # Imported here because it takes tens of megabytes, and the engine needs no list of neighbours.
+    from scipy.spatial import cKDTree
+
     found = cKDTree(positions).sparse_distance_matrix(
         cKDTree(copies.positions), cutoff, output_type="ndarray"
     )

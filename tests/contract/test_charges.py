@@ -18,6 +18,7 @@ from forcegate_service.runtime import ModelOutput
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 from support.staged import post, staged, stretched
+from support.versions import write_random_version
 
 pytestmark = pytest.mark.anyio
 
@@ -190,3 +191,31 @@ async def test_a_request_for_more_pairs_than_allowed_is_refused_before_they_are_
         refused = await post(client, chain)
     assert (refused.status_code, refused.json()["code"]) == (413, "too_many_pairs")
     assert "1999000 pairs" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "max_edges", "status"),
+    [
+        pytest.param(True, 50_000, 200, id="the engine lists no pairs"),
+        pytest.param(False, 50_000, 413, id="TorchScript lists them"),
+        pytest.param(True, 1_000, 413, id="edges are bounded everywhere"),
+    ],
+)
+async def test_of_pairs_at_all_distances_those_that_are_listed_count(
+    engine: bool, max_edges: int, status: int, tmp_path: Path
+) -> None:
+    write_random_version(tmp_path, "charged", engine=engine, charges=True)
+    # 79,800 pairs, of which a few thousand are neighbours.
+    atoms = 400
+    chain = {
+        "atomic_numbers": [6] * atoms,
+        "positions": [[1.5 * k, 0.0, 0.0] for k in range(atoms)],
+    }
+    settings = Settings(model_repository=tmp_path, runtime="in-process", max_edges=max_edges)
+    async with gateway_client(settings) as client:
+        # Random weights give it another charge than 0, once it is computed.
+        asked = {"model": "charged", "structures": [chain], "on_error": "partial"}
+        answer = await client.post("/v1/predict", json=asked, timeout=60)
+    assert answer.status_code == status, answer.text
+    if status == 413:
+        assert answer.json()["code"] == "too_many_pairs"

@@ -211,7 +211,8 @@ async def test_an_error_on_the_pool_reaches_those_whose_batch_it_was_and_nobody_
         runtime.gate.set()
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
         failed = [isinstance(one, RuntimeUnavailable) for one in outcomes]
-        assert failed == [False, False, True, True, False, False]
+        # Of the first two batches the one whose thread came second.
+        assert failed in ([True] * 2 + [False] * 4, [False] * 2 + [True] * 2 + [False] * 2)
         # Its lane is free again.
         await asyncio.gather(*staged.submit(version, 4))
         assert runtime.running == 0

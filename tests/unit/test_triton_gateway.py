@@ -333,7 +333,7 @@ async def test_a_gateway_ends_with_its_threads_whatever_the_server_does(
             if state == "hanging":
                 triton.frozen = True
                 asking = [asyncio.create_task(post(client, pair(8))) for _ in range(3)]
-                await wait_until(lambda: gateway._in_flight == 3)
+                await wait_until(lambda: gateway.budget.admitted_s > 0.0)
         # What had been taken in was finished, or told that it cannot be.
         assert {(await one).status_code for one in asking} <= {503}
     await wait_until(lambda: not _left(before))

@@ -55,6 +55,15 @@ class BatchLimit:
     memory: Callable[[], MemoryNeed] = lambda: MemoryNeed(0.0, 0.0, 0.0)
     most_memory: float = math.inf
 
+    @property
+    def lists_pairs(self) -> bool:
+        """Whether what evaluates now keeps a list of pairs beyond the edges."""
+        return self.memory().pair > 0.0
+
+    def listed(self, structures: Structures) -> int:
+        """How many neighbours of ``structures`` are held in memory, one by one."""
+        return structures.n_edges + (structures.n_pairs if self.lists_pairs else 0)
+
     def too_large(self, structures: Structures) -> dict[int, Demand]:
         """Those of ``structures`` that would take too long or too much."""
         need, every = self.memory(), size_of(structures)

@@ -93,11 +93,11 @@ class Budget:
 
 
 class Reservation:
-    """A request's part of the budget, given back bit by bit or at once."""
+    """A request's part of the budget, given back bit by bit or at once; ``seconds`` are left."""
 
     def __init__(self, budget: Budget, flow: Flow) -> None:
         self._budget, self._flow = budget, flow
-        self._seconds = 0.0
+        self.seconds = 0.0
 
     def change_to(self, seconds: float) -> None:
         """Correct the guess.
@@ -107,16 +107,16 @@ class Reservation:
         """
         self.release()
         self._budget._require_room(self._flow, seconds)
-        self._seconds = seconds
+        self.seconds = seconds
         self._budget._add(self._flow, seconds)
 
     def settle(self, seconds: float) -> None:
         """Give back what is done."""
-        done = min(seconds, self._seconds)
-        self._seconds -= done
+        done = min(seconds, self.seconds)
+        self.seconds -= done
         self._budget._add(self._flow, -done)
 
     def release(self) -> None:
         """Give back what is left; a second time does nothing."""
-        if self._seconds:
-            self.settle(self._seconds)
+        if self.seconds:
+            self.settle(self.seconds)

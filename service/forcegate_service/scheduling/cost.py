@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import nnls
 
-from forcegate_service.graph_size import GraphSize, Number
+from forcegate_service.graph_size import Float, GraphSize, Number
 
 __all__ = ["CostModel", "Timing"]
 
@@ -44,8 +44,7 @@ class CostModel:
         """The non-negative coefficients with the smallest relative errors at ``timings``."""
         seconds = np.array([max(one.seconds, 1e-9) for one in timings])
         terms = np.array([(1.0, *one.size) for one in timings])
-        coefficients, _ = nnls(terms / seconds[:, None], np.ones(len(timings)))
-        return cls(*coefficients.tolist())
+        return cls(*_non_negative(terms / seconds[:, None]).tolist())
 
     @property
     def base_s(self) -> float:
@@ -65,3 +64,20 @@ class CostModel:
         moved = self._log_scale + _LEARNING_RATE * math.log(timing.seconds / predicted)
         limit = math.log(_FARTHEST)
         self._log_scale = min(max(moved, -limit), limit)
+
+
+def _non_negative(terms: Float) -> Float:
+    """The x ≥ 0 with the smallest |``terms`` x - 1|.
+
+    Where some of x are zero, the others are those of an ordinary fit. Of four unknowns every choice
+    is tried, which spares the process scipy and its tens of megabytes.
+    """
+    ones, size = np.ones(len(terms)), terms.shape[1]
+    best, least = np.zeros(size), float(len(terms))
+    for chosen in (list(c) for n in range(1, size + 1) for c in combinations(range(size), n)):
+        fitted = np.linalg.lstsq(terms[:, chosen], ones)[0]
+        error = float(np.sum((terms[:, chosen] @ fitted - ones) ** 2))
+        if error < least and fitted.min() >= 0.0:
+            best, least = np.zeros(size), error
+            best[chosen] = fitted
+    return best

@@ -20,6 +20,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from forcegate_client.checks.plausible import implausible
+from forcegate_client.columns import finite as finite_rows
+from forcegate_client.columns import not_finite
+from forcegate_service.graph import Structures
 from forcegate_service.graph_size import size_of
 from forcegate_service.isolation import Faults, evaluate_isolated
 from forcegate_service.metrics import Metrics
@@ -43,7 +47,8 @@ _LARGEST_POOL = 256
 class Answer:
     """The outcome for one submitted piece, and the seconds it waited and was computed.
 
-    ``finite``: every number of ``output`` is.
+    ``faults`` are the structures whose row of ``output`` is no answer; ``finite``: every number of
+    it is.
     """
 
     output: ModelOutput
@@ -216,7 +221,10 @@ class Dispatcher:
             )
             if not faults:
                 version.limit.cost.observe(Timing(size_of(structures), inference_s))
-            answers = _divide(batch, output, faults, started, inference_s)
+            # Of the whole batch at once: the checks of one molecule take as long as those of ten.
+            finite = _all_finite(output)
+            faults = _judged(output, structures, version, finite) | faults
+            answers = _divide(batch, output, faults, finite, started, inference_s)
         except Exception as error:
             # Nobody is there to evaluate it, or a defect of ours; the thread must outlive it and
             # every caller must hear of it.
@@ -266,11 +274,11 @@ def _divide(
     batch: Sequence[_Work],
     output: ModelOutput,
     faults: Faults,
+    finite: bool,
     started: float,
     inference_s: float,
 ) -> list[Answer]:
     answers = []
-    finite = _all_finite(output)
     structure = atom = 0
     for work in batch:
         last_structure = structure + len(work.piece.structures.n_atoms)
@@ -284,7 +292,9 @@ def _divide(
                     index - structure: error
                     for index, error in faults.items()
                     if structure <= index < last_structure
-                },
+                }
+                if faults
+                else faults,
                 finite=finite or _all_finite(own),
                 queue_s=started - work.queued_at,
                 inference_s=inference_s,
@@ -292,6 +302,18 @@ def _divide(
         )
         structure, atom = last_structure, last_atom
     return answers
+
+
+def _judged(
+    output: ModelOutput, structures: Structures, version: ServedVersion, finite: bool
+) -> Faults:
+    """The structures whose answer is none that could be true, or no number at all."""
+    limits = version.card.limits
+    found: Faults = {**implausible(output, structures, version.atoms_alone, limits)}
+    if not finite:
+        bad = np.flatnonzero(~finite_rows(output, structures.n_atoms))
+        found |= {b: not_finite() for b in bad.tolist()}
+    return found
 
 
 def _all_finite(output: ModelOutput) -> bool:

@@ -1,0 +1,296 @@
+"""The way of a request for predictions: read, prepare, queue, await, respond, record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from contextvars import copy_context
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+from forcegate_client.checks.structures import Problems
+from forcegate_client.errors import ForcegateError, RuntimeUnavailable
+from forcegate_client.messages import PredictRequest
+from forcegate_client.wire import decode_request, encode_response
+from forcegate_service.answers import failures, respond
+from forcegate_service.card import ModelCard
+from forcegate_service.joint_preparation import JointPreparation
+from forcegate_service.json_answer import write_json
+from forcegate_service.json_request import read_json
+from forcegate_service.metrics import Metrics
+from forcegate_service.monitoring.observer import Observer, Served
+from forcegate_service.negotiation import JSON, XYZ, Form
+from forcegate_service.preparation import Preparation, Prepared, prepare
+from forcegate_service.registry import Registry
+from forcegate_service.request_record import note_structures
+from forcegate_service.scheduling.asked import Asked
+from forcegate_service.scheduling.batch_limit import Piece
+from forcegate_service.scheduling.budget import Budget, Reservation
+from forcegate_service.scheduling.dispatcher import Answer, Dispatcher
+from forcegate_service.scheduling.flow import Flow
+from forcegate_service.scheduling.guess import LengthGuess
+from forcegate_service.scheduling.version import ServedVersion
+from forcegate_service.settings import Settings
+
+__all__ = ["PredictFlow"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Smaller bodies are done with before a thread would have been woken.
+_INLINE_BYTES = 8192
+_PREPARING_THREADS = 2
+
+
+class PredictFlow:
+    """Answers requests; made inside a running event loop.
+
+    What is large is read, prepared and encoded on threads of a pool; what is small at once.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        observers: Sequence[Observer],
+        models: Registry,
+        budget: Budget,
+        dispatcher: Dispatcher,
+        apart: Callable[[], bool],
+    ) -> None:
+        """``apart`` tells whether batches are computed on other cores than this process's."""
+        self._settings, self._metrics, self._observers = settings, metrics, observers
+        self._models, self._budget, self._dispatcher = models, budget, dispatcher
+        self._guess = LengthGuess()
+        # On one core, fewer and larger batches take less of it.
+        self._jointly = JointPreparation(
+            settings, lambda: dispatcher.idle and apart(), dispatcher.hand_over
+        )
+        self._in_flight = 0
+        self._pool = ThreadPoolExecutor(_PREPARING_THREADS, "forcegate-prepare")
+        self._loop = asyncio.get_running_loop()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
+
+    def require_room(self, form: Form, length: int, flow: Flow) -> None:
+        """Refuse a body of ``length`` bytes before it is read, if it could not be admitted now.
+
+        A small one has arrived by now, and is refused in ``predict``.
+
+        Raises:
+            TooManyRequests: with an advised wait.
+        """
+        if length > _INLINE_BYTES:
+            self._budget.reserve(flow, self._guess.seconds(form, length)).release()
+
+    async def predict(
+        self, body: bytes, form: Form, answer_form: Form, flow: Flow, query: bytes
+    ) -> bytes:
+        """Answer one request of caller ``flow``; both bodies are encoded.
+
+        Raises:
+            ForcegateError: what the answer is if it is not a prediction.
+        """
+        reservation = self._budget.reserve(flow, self._guess.seconds(form, len(body)))
+        self._in_flight += 1
+        try:
+            small = len(body) <= _INLINE_BYTES
+            request, problems = await self._read(body, form, query, small)
+            version = self._version_of(request)
+            # Before anything is evaluated: without it there would be no answer.
+            partner = self._partner_of(request, version)
+            with version.in_use(), nullcontext() if partner is None else partner.in_use():
+                with Asked(self._dispatcher, version, flow) as asked:
+                    prepared = await self._prepare(
+                        request, problems, version, asked, reservation, small
+                    )
+                    self._guess.learn(form, len(body), reservation.seconds)
+                    answers = await asked.answers(reservation)
+                second = await self._second_opinion(partner, prepared, flow, reservation)
+                failed = failures(prepared, answers, second)
+                outcome = version.card, prepared, answers, second, failed, answer_form
+                try:
+                    if small:
+                        return self._respond(*outcome)
+                    return await self._aside(partial(self._respond, *outcome))
+                finally:
+                    if self._observers:
+                        seen = Served(version.card, prepared, answers, failed, flow.key)
+                        self._loop.call_soon(self._observe, seen)
+        finally:
+            self._in_flight -= 1
+            reservation.release()
+
+    async def _read(
+        self, body: bytes, form: Form, query: bytes, small: bool
+    ) -> tuple[PredictRequest, Problems]:
+        # What reads XYZ is loaded with the first of it, which the loop must not wait for.
+        if small and form != XYZ:
+            request, problems = self._decode(body, form, query)
+        else:
+            request, problems = await self._aside(partial(self._decode, body, form, query))
+        note_structures(len(request.structures))
+        return request, problems
+
+    def _decode(self, body: bytes, form: Form, query: bytes) -> tuple[PredictRequest, Problems]:
+        settings = self._settings
+        if form == JSON:
+            return read_json(body, settings)
+        if form == XYZ:
+            # Imported here because the readers of files bring scipy by way of ASE.
+            from forcegate_service.xyz_request import read_xyz
+
+            return read_xyz(body, query, settings)
+        request = decode_request(
+            body, max_structures=settings.max_structures, max_atoms=settings.max_atoms
+        )
+        return request, {}
+
+    def _version_of(self, request: PredictRequest) -> ServedVersion:
+        version = self._models.find(request.model, request.version)
+        self._models.policy.require_approved(version.card)
+        return version
+
+    def _partner_of(self, request: PredictRequest, version: ServedVersion) -> ServedVersion | None:
+        wanted = "force_uncertainty" in request.properties
+        return self._models.partner(version.card) if wanted else None
+
+    async def _prepare(
+        self,
+        request: PredictRequest,
+        problems: Problems,
+        version: ServedVersion,
+        asked: Asked,
+        reservation: Reservation,
+        small: bool,
+    ) -> Prepared:
+        """Check ``request`` and submit its structures; reserved is what all of them will take."""
+
+        def alone() -> Prepared:
+            with self._counting_what_is_refused(version.card):
+                return prepare(request, version.card, version.limit, self._settings, problems)
+
+        def ready(prepared: Prepared) -> None:
+            reservation.change_to(prepared.seconds)
+            asked.submit(prepared.pieces)
+
+        # A few atoms in a small cell may have many thousand images.
+        if not small or np.count_nonzero(request.structures.pbc):
+            return await self._prepare_aside(request, problems, version, asked, reservation)
+        if not problems and self._in_flight > 1:
+            return await self._jointly.prepare(request, version, alone, ready)
+        prepared = alone()
+        ready(prepared)
+        return prepared
+
+    async def _prepare_aside(
+        self,
+        request: PredictRequest,
+        problems: Problems,
+        version: ServedVersion,
+        asked: Asked,
+        reservation: Reservation,
+    ) -> Prepared:
+        """The same on a thread, while the structures that were looked at are evaluated already."""
+
+        def begin() -> Preparation:
+            with self._counting_what_is_refused(version.card):
+                return Preparation(request, version.card, version.limit, self._settings, problems)
+
+        def step() -> list[Piece]:
+            with self._counting_what_is_refused(version.card):
+                return preparation.step()
+
+        preparation = await self._aside(begin)
+        while not preparation.complete:
+            pieces = await self._aside(step)
+            reservation.change_to(preparation.expected_s)
+            asked.submit(pieces)
+        return preparation.prepared()
+
+    async def _second_opinion(
+        self,
+        partner: ServedVersion | None,
+        prepared: Prepared,
+        flow: Flow,
+        reservation: Reservation,
+    ) -> list[Answer]:
+        """What answers are compared with, in the order of ``prepared``; none without a partner."""
+        if partner is None:
+            return []
+        divided = partner.limit.pieces
+        pieces = [cut for piece in prepared.pieces for cut in divided(piece.structures)]
+        reservation.change_to(sum(piece.seconds for piece in pieces))
+        with Asked(self._dispatcher, partner, flow) as asked:
+            asked.submit(pieces)
+            return await asked.answers(reservation)
+
+    def _respond(
+        self,
+        card: ModelCard,
+        prepared: Prepared,
+        answers: list[Answer],
+        second: list[Answer],
+        failed: dict[int, ForcegateError],
+        form: Form,
+    ) -> bytes:
+        """The encoded answer; what is counted of it is counted in the next turn of the loop."""
+        started = time.perf_counter()
+        self._metrics.rejected(card, [*prepared.problems.values(), *failed.values()])
+        away = [index for index, error in failed.items() if isinstance(error, RuntimeUnavailable)]
+        if away:
+            # No structure is to blame, and all of them deserve another try.
+            raise failed[away[0]]
+        request = prepared.request
+        if failed and request.on_error == "raise":
+            raise failed[min(failed)]
+        response = respond(prepared, answers, failed, card, self._remarks(request, card), second)
+        json = form == JSON
+        body = write_json(response, request.ids) if json else encode_response(response)
+        phases = {**response.timing, "serialise_s": time.perf_counter() - started}
+        size = len(request.structures)
+        counted = partial(self._count, card, len(response.predictions.index), phases, size)
+        self._loop.call_soon_threadsafe(counted)
+        return body
+
+    def _count(self, card: ModelCard, answered: int, phases: dict[str, float], size: int) -> None:
+        self._metrics.served(card, answered)
+        self._metrics.phases(phases, size)
+
+    def _remarks(self, request: PredictRequest, card: ModelCard) -> list[str]:
+        """What is said of every structure of an answer by a version that nobody named."""
+        if request.version is None and self._models.is_forced(card.name):
+            return [
+                f"{card.name} version {card.version} is not validated for any use; the operator of "
+                "this server made it the default all the same"
+            ]
+        return []
+
+    @contextmanager
+    def _counting_what_is_refused(self, card: ModelCard) -> Iterator[None]:
+        try:
+            yield
+        except ForcegateError as error:
+            self._metrics.rejected(card, [error])
+            raise
+
+    def _observe(self, seen: Served) -> None:
+        for observer in self._observers:
+            try:
+                observer.served(seen)
+            except Exception:
+                logger.exception("%s failed on an answer", type(observer).__name__)
+
+    async def _aside(self, function: Callable[[], T]) -> T:
+        # With the request's id, for whatever is logged there.
+        within = copy_context().run
+        return await self._loop.run_in_executor(self._pool, within, function)
