@@ -65,6 +65,7 @@ UNITS = {
 }
 # Units that clients of before do not know are told only with a number that has them.
 _TOLD_IF_THERE = frozenset({"charges", "net_charge", "dipole", "force_uncertainty"})
+_UNITS_OF_BEFORE = {name: unit for name, unit in UNITS.items() if name not in _TOLD_IF_THERE}
 
 OnError = Literal["raise", "partial"]
 Float = npt.NDArray[np.float64]
@@ -118,7 +119,7 @@ class Predictions:
     @property
     def units(self) -> dict[str, str]:
         """What an answer says of its numbers."""
-        return units_with(name for name in _TOLD_IF_THERE if getattr(self, name) is not None)
+        return units_with([name for name in _TOLD_IF_THERE if getattr(self, name) is not None])
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,8 @@ class PredictResponse:
 
 def units_with(columns: Iterable[str]) -> dict[str, str]:
     """The units that an answer with these columns must tell; those of before always."""
-    told = set(columns)
-    return {n: unit for n, unit in UNITS.items() if n not in _TOLD_IF_THERE or n in told}
+    told = [name for name in columns if name in _TOLD_IF_THERE]
+    return _UNITS_OF_BEFORE | {name: unit for name, unit in UNITS.items() if name in told}
 
 
 def rows_of(counts: Sequence[int]) -> list[slice]:

@@ -93,6 +93,7 @@ Float = npt.NDArray[np.float64]
 _COLUMNS = (
     *("n_atoms", "atomic_numbers", "positions", "cells", "pbc", "charges", "multiplicities"),
 )
+_PREDICTED = (*PER_STRUCTURE, *PER_ATOM)
 # More than there are properties: whoever repeats them may.
 _MOST_PROPERTIES = 1000
 
@@ -172,10 +173,10 @@ def encode_response(response: PredictResponse) -> bytes:
         "problems": {str(index): problem for index, problem in predictions.problems.items()},
         "warnings": {str(index): texts for index, texts in predictions.warnings.items()},
     }
-    for name in (*PER_STRUCTURE, *PER_ATOM):
+    for name in _PREDICTED:
         values = getattr(predictions, name)
         if values is not None:
-            results[name] = values.astype("<f8").tobytes()
+            results[name] = values.astype("<f8", copy=False).tobytes()
     message = {
         "schema": SCHEMA,
         "model": response.model,
@@ -277,14 +278,16 @@ def _decode_structures(
     n_atoms = buffer(message, "n_atoms", "<i4").astype(np.int64)
     # Before anything is made of that size.
     _check_limit(len(n_atoms), max_structures, "structures")
-    if len(n_atoms) and int(np.minimum.reduce(n_atoms)) < 0:
+    # Of the few numbers of a single molecule a list is looked through sooner than an array.
+    counts = n_atoms.tolist()
+    if counts and min(counts) < 0:
         raise UnprocessableRequest(
-            f"n_atoms contains {int(n_atoms.min())}",
+            f"n_atoms contains {min(counts)}",
             expected="counts ≥ 0",
             action="correct n_atoms",
             code="shape_mismatch",
         )
-    size, total = len(n_atoms), int(np.add.reduce(n_atoms))
+    size, total = len(counts), sum(counts)
     _check_limit(total, max_atoms, "atoms")
     optional: dict[str, npt.NDArray[Any]] = {}
     for name, dtype, width in (

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.graph import uncounted
+from forcegate_service.graph import of_batch
 from forcegate_service.isolation import evaluate_isolated
 from forcegate_service.runtime import LoadedRuntime
 
@@ -24,6 +24,6 @@ def atomic_energies(runtime: LoadedRuntime) -> Float:
     size = len(card.elements)
     alone = StructureBatch.from_arrays([1] * size, card.elements, np.zeros((size, 3)))
     energies = np.zeros(max(card.elements) + 1)
-    output, _ = evaluate_isolated(runtime, uncounted(alone))
+    output, _ = evaluate_isolated(runtime, of_batch(alone))
     energies[card.elements] = output.energy
     return energies

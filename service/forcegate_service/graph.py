@@ -21,6 +21,7 @@ __all__ = [
     "build_graph",
     "edge_vectors",
     "listed",
+    "of_batch",
     "uncounted",
 ]
 
@@ -159,19 +160,18 @@ def edge_vectors(graph: Graph) -> Float:
     return vectors
 
 
-def uncounted(batch: StructureBatch) -> Structures:
-    """``batch`` for a runtime that is asked at once: nobody looks at what it costs."""
-    nothing = np.zeros(len(batch), dtype=np.int64)
-    return Surveyed(
-        positions=batch.positions,
-        atomic_numbers=batch.atomic_numbers,
-        n_atoms=batch.n_atoms,
-        cells=batch.cells,
-        pbc=batch.pbc,
-        edge_counts=nothing,
-        pair_counts=nothing,
-        distances=np.full(batch.total_atoms, np.nan),
-    )
+def uncounted(
+    positions: Float, atomic_numbers: Int, n_atoms: Int, cells: Float, pbc: Bool
+) -> Structures:
+    """Structures for a runtime that is asked at once: nobody looks at what they cost."""
+    nothing = np.zeros(len(n_atoms), dtype=np.int64)
+    unknown = np.full(len(atomic_numbers), np.nan)
+    return Surveyed(positions, atomic_numbers, n_atoms, cells, pbc, nothing, nothing, unknown)
+
+
+def of_batch(batch: StructureBatch) -> Structures:
+    """The same of a batch."""
+    return uncounted(batch.positions, batch.atomic_numbers, batch.n_atoms, batch.cells, batch.pbc)
 
 
 def listed(structures: Structures, cutoff: float, pair_cutoff: float | None) -> Graph:

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.preparation import Prepared
 from forcegate_service.scheduling.version import ServedVersion
 from forcegate_service.settings import Settings
-from forcegate_service.subgraph import slice_structures
 from forcegate_service.survey import look_at
 
 __all__ = ["JointPreparation"]
@@ -77,9 +76,7 @@ class JointPreparation:
             ForcegateError: what ``alone`` or ``ready`` raises.
         """
         if not _plain(request, self._settings):
-            prepared = alone()
-            ready(prepared)
-            return prepared
+            return _ready(alone(), ready)
         future: asyncio.Future[Prepared] = self._loop.create_future()
         if not self._waiting:
             self._loop.call_soon(self._prepare_waiting)
@@ -88,6 +85,19 @@ class JointPreparation:
             self._prepare_waiting()
             self._hand_over()
         return await future
+
+    def prepare_now(
+        self,
+        request: PredictRequest,
+        version: ServedVersion,
+        alone: Callable[[], Prepared],
+        ready: Callable[[Prepared], None],
+    ) -> Prepared:
+        """The same of one that nobody comes with."""
+        found = None
+        if _plain(request, self._settings):
+            found = _prepare_all([request], version, self._settings.max_edges)
+        return _ready(alone() if found is None else found[0], ready)
 
     def _prepare_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -98,6 +108,11 @@ class JointPreparation:
         for version, group in groups.items():
             for together in _portions(group):
                 _settle(version, together, self._settings.max_edges)
+
+
+def _ready(prepared: Prepared, ready: Callable[[Prepared], None]) -> Prepared:
+    ready(prepared)
+    return prepared
 
 
 def _plain(request: PredictRequest, settings: Settings) -> bool:
@@ -126,9 +141,7 @@ def _portions(group: Sequence[_Waiting]) -> list[list[_Waiting]]:
 
 
 def _settle(version: ServedVersion, together: Sequence[_Waiting], max_edges: int) -> None:
-    found = None
-    if len(together) > 1:
-        found = _prepare_all([one.request for one in together], version, max_edges)
+    found = _prepare_all([one.request for one in together], version, max_edges)
     for k, one in enumerate(together):
         try:
             prepared = one.alone() if found is None else found[k]
@@ -147,7 +160,9 @@ def _prepare_all(
     """
     started = time.perf_counter()
     card = version.card
-    batch = StructureBatch.concatenate([request.structures for request in requests])
+    batch = requests[0].structures
+    if len(requests) > 1:
+        batch = StructureBatch.concatenate([request.structures for request in requests])
     if check_structures(batch, card, ()):
         return None
     try:
@@ -156,9 +171,12 @@ def _prepare_all(
         return None
     if near.refused or version.limit.too_large(found):
         return None
-    ends = np.cumsum([len(request.structures) for request in requests]).tolist()
-    parts = [slice_structures(found, start, end) for start, end in pairwise([0, *ends])]
-    if any(version.limit.listed(own) > max_edges for own in parts):
+    # Alone one of them may still be within its limit.
+    if version.limit.listed(found) > max_edges:
+        return None
+    ends = [*accumulate(len(request.structures) for request in requests)]
+    pieces = version.limit.pieces_of(found, ends)
+    if pieces is None:
         return None
     warnings = composition_warnings(batch)
     for b, contact in near.remarked.items():
@@ -166,13 +184,13 @@ def _prepare_all(
     graph_s = (time.perf_counter() - started) / len(requests)
     prepared = []
     first = 0
-    for request, own in zip(requests, parts, strict=True):
-        size = len(own.n_atoms)
+    for request, piece in zip(requests, pieces, strict=True):
+        size = len(piece.structures.n_atoms)
         prepared.append(
             Prepared(
                 request=request,
                 index=np.arange(size),
-                pieces=version.limit.pieces(own),
+                pieces=[piece],
                 problems={},
                 warnings={b: warnings[first + b] for b in range(size) if first + b in warnings}
                 if warnings

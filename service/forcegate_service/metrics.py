@@ -15,6 +15,7 @@ from prometheus_client import (
 
 from forcegate_client.errors import ForcegateError, PredictionNotFinite
 from forcegate_service.card import ModelCard
+from forcegate_service.instruments.bulk_histogram import BulkHistogram
 from forcegate_service.instruments.connections import ConnectionMetrics
 from forcegate_service.instruments.models import ModelMetrics
 from forcegate_service.instruments.problem_codes import counted_code
@@ -43,13 +44,13 @@ class Metrics:
         self.models = ModelMetrics(registry)
         self.connections = ConnectionMetrics(registry)
         watch_process(registry)
-        self._phases = Histogram(
+        self._phases = BulkHistogram(
             "forcegate_phase_seconds",
             "Time that predictions spend in each phase (queue, graph, inference, serialise), by "
             "number of structures (1, 2-32, 33+).",
             ["phase", "size_class"],
-            buckets=LATENCY_BUCKETS_S,
-            registry=registry,
+            LATENCY_BUCKETS_S,
+            registry,
         )
         self._batch_structures = Histogram(
             "forcegate_batch_structures",
@@ -107,18 +108,13 @@ class Metrics:
             registry=registry,
         )
 
-        self._of_phase: dict[tuple[str, str], Histogram] = {}
         self._of_model: dict[str, Counter] = {}
 
     def phases(self, durations_s: Mapping[str, float], structures: int) -> None:
         """Observe the phases of one prediction of so many structures, keyed ``<phase>_s``."""
         size = size_class(structures)
         for name, duration_s in durations_s.items():
-            child = self._of_phase.get((name, size))
-            if child is None:
-                child = self._phases.labels(name.removesuffix("_s"), size)
-                self._of_phase[name, size] = child
-            child.observe(duration_s)
+            self._phases.observe((name[:-2], size), duration_s)
 
     def batch(self, structures: int, edges: int, duration_s: float) -> None:
         """Observe one batch of the inference runtime."""

@@ -13,6 +13,7 @@ class RawHeaders(Mapping[str, str]):
     """Headers by their names in lower case; of one that is there twice, the first."""
 
     def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        self._pairs = pairs
         # As the framework reads them.
         self._values = dict(reversed(pairs))
 
@@ -24,6 +25,10 @@ class RawHeaders(Mapping[str, str]):
         """The value of one, ``default`` if there is none."""
         value = self._values.get(name.encode("latin-1"))
         return default if value is None else value.decode("latin-1")
+
+    def among(self, names: frozenset[bytes]) -> tuple[tuple[bytes, bytes], ...]:
+        """Those with one of ``names``, as they came: to be remembered what they mean."""
+        return tuple([pair for pair in self._pairs if pair[0] in names])
 
     def __iter__(self) -> Iterator[str]:
         return (name.decode("latin-1") for name in self._values)

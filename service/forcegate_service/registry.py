@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import is_
 
 from forcegate_client.errors import Forbidden, ModelNotFound, UnprocessableRequest
 from forcegate_service.card import ModelCard
@@ -98,6 +99,7 @@ class Registry:
         self.promotions: Mapping[str, Promotion | PromotionRefused] = {}
         self.models: dict[str, dict[str, ServedVersion]] = {}
         self.refused: list[Refusal] = []
+        self._chosen: dict[str, tuple[tuple[object, ...], Default]] = {}
 
     def add(self, served: ServedVersion) -> None:
         """Serve one more version."""
@@ -168,8 +170,14 @@ class Registry:
         promotion = self.promotions.get(model)
         if isinstance(promotion, PromotionRefused):
             return Default(None, str(promotion))
-        cards = {version: served.card for version, served in self.models[model].items()}
-        return choose_default(cards, promotion)
+        versions = self.models[model]
+        # Asked at every request that names no version: chosen anew when a card or decision changed.
+        known = promotion, *(served.card for served in versions.values())
+        chosen = self._chosen.get(model)
+        if chosen is None or not _same(chosen[0], known):
+            cards = {version: served.card for version, served in versions.items()}
+            chosen = self._chosen[model] = known, choose_default(cards, promotion)
+        return chosen[1]
 
     def is_forced(self, model: str) -> bool:
         """Whether the default version of a model is one that is not validated."""
@@ -207,6 +215,10 @@ class Registry:
         if alias in self.models or self.policy.default_model is None:
             return next(iter(self.models)) if len(self.models) == 1 else alias
         return self.policy.default_model
+
+
+def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    return len(one) == len(other) and all(map(is_, one, other))
 
 
 def _number(entry: tuple[str, ServedVersion]) -> int:

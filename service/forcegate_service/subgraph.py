@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from forcegate_service.graph import Structures, Surveyed
 
-__all__ = ["keep_structures", "merge", "slice_structures"]
+__all__ = ["cut", "keep_structures", "merge", "slice_structures"]
 
 Bool = npt.NDArray[np.bool_]
 
@@ -22,6 +23,13 @@ def slice_structures(structures: Structures, start: int, stop: int) -> Surveyed:
     first = int(structures.n_atoms[:start].sum())
     last = first + int(structures.n_atoms[start:stop].sum())
     return _part(structures, slice(start, stop), slice(first, last))
+
+
+def cut(structures: Structures, ends: Sequence[int]) -> list[Surveyed]:
+    """The runs of structures that end at ``ends``, from the first to the last."""
+    atoms = [0, *np.cumsum(structures.n_atoms)[np.array(ends) - 1].tolist()]
+    places = pairwise([0, *ends]), pairwise(atoms)
+    return [_part(structures, slice(*run), slice(*own)) for run, own in zip(*places, strict=True)]
 
 
 def keep_structures(structures: Structures, keep: Bool) -> Surveyed:

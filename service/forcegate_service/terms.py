@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from forcegate_service.access.caller import ANONYMOUS, Caller
 from forcegate_service.negotiation import MSGPACK, Form, answer_form, request_form
 from forcegate_service.patience import requested_timeout
+from forcegate_service.raw_headers import RawHeaders
 from forcegate_service.scheduling.flow import Flow
 from forcegate_service.settings import Settings
 
@@ -17,7 +17,7 @@ __all__ = ["Terms", "flow_of", "read_terms"]
 # Clients send less.
 _LONGEST_REMEMBERED = 512
 # What terms are read from.
-_TELLING = ("content-type", "content-encoding", "accept", "x-request-timeout")
+_TELLING = frozenset({b"content-type", b"content-encoding", b"accept", b"x-request-timeout"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class Terms:
     limit: int
 
 
-def read_terms(headers: Mapping[str, str], settings: Settings) -> Terms:
+def read_terms(headers: RawHeaders, settings: Settings) -> Terms:
     """The terms of the request with ``headers``, whose names are in lower case.
 
     Raises:
         UnsupportedMediaType, NotAcceptable, UnprocessableRequest: if they cannot be met.
     """
-    said = tuple((name, value) for name in _TELLING if (value := headers.get(name)) is not None)
+    said = headers.among(_TELLING)
     limits = settings.request_timeout_s, settings.max_json_bytes, settings.max_body_bytes
     if sum(len(value) for _, value in said) > _LONGEST_REMEMBERED:
         return _terms_of.__wrapped__(said, *limits)
@@ -47,10 +47,10 @@ def read_terms(headers: Mapping[str, str], settings: Settings) -> Terms:
 
 @lru_cache(maxsize=256)
 def _terms_of(
-    said: tuple[tuple[str, str], ...], longest_s: float, json_bytes: int, msgpack_bytes: int
+    said: tuple[tuple[bytes, bytes], ...], longest_s: float, json_bytes: int, msgpack_bytes: int
 ) -> Terms:
     """A client says the same at every step."""
-    headers = dict(said)
+    headers = RawHeaders(said)
     form = request_form(headers)
     return Terms(
         form=form,

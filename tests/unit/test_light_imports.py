@@ -17,6 +17,7 @@ LOADED = f"import json, sys; print(json.dumps([name for name in {HEAVY} if name 
 
 # A model is loaded and warmed up, a structure is answered, all in this very process.
 SERVE_ONE = """
+import time
 from pathlib import Path
 from starlette.testclient import TestClient
 from forcegate_service.app import create_app
@@ -26,7 +27,7 @@ models = Path("model_repository")
 water = {"atomic_numbers": [8, 1, 1], "positions": [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]}
 with TestClient(create_app(Settings(model_repository=models)), "http://localhost") as client:
     while client.get("/health/ready").status_code != 200:
-        pass
+        time.sleep(0.05)
     asked = {"model": "painn_ultra_tiny", "structures": [water]}
     assert client.post("/v1/predict", json=asked).status_code == 200
 """

@@ -8,7 +8,7 @@ from ase.build import molecule
 from forcegate_client.dataset import load_dataset
 from forcegate_client.structures import StructureBatch
 from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_service.graph import build_graph, uncounted
+from forcegate_service.graph import build_graph, of_batch
 from forcegate_trainer.export import load_student
 from forcegate_trainer.training.frames import batches, structures_of
 from forcegate_trainer.uncertainty import calibrate
@@ -36,7 +36,7 @@ def test_novelty_is_about_one_on_the_training_set(exported: Path, dataset_file: 
     train = dataset.frame_indices("train")
     for start in range(0, len(train), 8):
         frames = structures_of(dataset).select(train[start : start + 8])
-        squares.append(runtime.evaluate(uncounted(frames)).atom_novelty ** 2)
+        squares.append(runtime.evaluate(of_batch(frames)).atom_novelty ** 2)
     assert abs(np.sqrt(np.mean(np.concatenate(squares))) - 1.0) < 0.02
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from forcegate_client.structures import StructureBatch
 from forcegate_service.allocator import give_back_memory
 from forcegate_service.cores import two_cores_with
 from forcegate_service.errors import DeviceLost, ModelRefused
@@ -88,9 +87,7 @@ class _Worker:
     def do_evaluate(self, model: int, atoms: int, structures: int, capacity: int) -> tuple[()]:
         self._memory.map(capacity)
         inputs, outputs = self._memory.arrays(atoms, structures)
-        positions, numbers, n_atoms, cells, pbc = inputs
-        batch = StructureBatch.from_arrays(n_atoms, numbers, positions, cells, pbc)
-        answers = self._models[model].evaluate(uncounted(batch))
+        answers = self._models[model].evaluate(uncounted(*inputs))
         for array, answer in zip(outputs, answers, strict=True):
             if answer is None:
                 continue

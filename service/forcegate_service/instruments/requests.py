@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter
 
+from forcegate_service.instruments.bulk_histogram import BulkHistogram
 from forcegate_service.instruments.problem_codes import counted_code
 from forcegate_service.instruments.sizes import LATENCY_BUCKETS_S, size_class
 from forcegate_service.request_record import RequestRecord
@@ -27,13 +28,13 @@ class RequestMetrics:
             ["route", "code"],
             registry=registry,
         )
-        self._durations = Histogram(
+        self._durations = BulkHistogram(
             "forcegate_request_duration_seconds",
             "Time from a request's head to the end of its answer, by route template, class of "
             "the status code and number of structures (1, 2-32, 33+; none if they were not read).",
             ["route", "code_class", "size_class"],
-            buckets=LATENCY_BUCKETS_S,
-            registry=registry,
+            LATENCY_BUCKETS_S,
+            registry,
         )
         self._rejected = Counter(
             "forcegate_rejected_requests_total",
@@ -47,7 +48,7 @@ class RequestMetrics:
             ["reason"],
             registry=registry,
         )
-        self._of_answer: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}
+        self._of_answer: dict[tuple[str, int, str], tuple[Counter, tuple[str, ...]]] = {}
 
     def answered(
         self, route: str, status: int, duration_s: float, record: RequestRecord | None
@@ -59,11 +60,11 @@ class RequestMetrics:
         if children is None:
             children = self._of_answer[key] = (
                 self._requests.labels(route, str(status)),
-                self._durations.labels(route, f"{status // 100}xx", key[2]),
+                (route, f"{status // 100}xx", key[2]),
             )
-        counter, histogram = children
+        counter, labels = children
         counter.inc()
-        histogram.observe(duration_s)
+        self._durations.observe(labels, duration_s)
         if known.problem is not None:
             self._rejected.labels(counted_code(known.problem)).inc()
 

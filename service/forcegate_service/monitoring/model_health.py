@@ -17,6 +17,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from forcegate_service.card import ModelCard
+from forcegate_service.instruments.bulk_histogram import Buckets
 from forcegate_service.monitoring.histograms import FEATURES, Features, TrainingHistograms
 from forcegate_service.monitoring.stability import population_stability_index
 from forcegate_service.monitoring.window import SlidingCounts
@@ -31,27 +32,6 @@ _UNCERTAINTY_BUCKETS_EV_PER_ATOM = (
 )
 _NOVELTY_BUCKETS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 20.0)
 _LABELS = ("model", "version")
-
-
-class _Buckets:
-    """A histogram that takes many values at once, which the library's own does not."""
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = np.array(bounds)
-        self._names = [*(str(float(bound)) for bound in bounds), "+Inf"]
-        self._counts = np.zeros(len(bounds) + 1, dtype=np.int64)
-        self._sum = 0.0
-
-    def observe(self, values: Float) -> None:
-        """Count all of ``values``; one on a bound belongs below it."""
-        bins = np.searchsorted(self._bounds, values)
-        self._counts += np.bincount(bins, minlength=len(self._counts))
-        self._sum += float(values.sum())
-
-    def add_to(self, family: HistogramMetricFamily, labels: list[str]) -> None:
-        """Tell what was counted."""
-        cumulated = np.cumsum(self._counts).tolist()
-        family.add_metric(labels, list(zip(self._names, cumulated, strict=True)), self._sum)
 
 
 class _Comparison:
@@ -88,8 +68,8 @@ class VersionHealth:
         self.card = card
         self.watched = 0
         self.novel: int | None = None
-        self.uncertainty = _Buckets(_UNCERTAINTY_BUCKETS_EV_PER_ATOM)
-        self.novelty = _Buckets(_NOVELTY_BUCKETS)
+        self.uncertainty = Buckets(_UNCERTAINTY_BUCKETS_EV_PER_ATOM)
+        self.novelty = Buckets(_NOVELTY_BUCKETS)
         self.comparison: _Comparison | None = None
         self._window_s, self._clock = window_s, clock
         self.read(card)

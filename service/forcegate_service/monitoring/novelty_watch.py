@@ -21,8 +21,8 @@ from forcegate_service.subgraph import merge
 __all__ = ["NoveltyWatch"]
 
 # Numpy costs by the call: small requests are kept until there are so many, or so many atoms.
-_TOGETHER = 16
-_TOGETHER_ATOMS = 512
+_TOGETHER = 64
+_TOGETHER_ATOMS = 2048
 _SMALL_ATOMS = 128
 # Of larger requests one structure in eight, but so many in any case and so many at most; of so many
 # pieces, one for so many structures; and so many atoms of each piece.
@@ -44,10 +44,10 @@ class _Waiting:
 class NoveltyWatch:
     """Counts features of what is served; work and memory are bounded for every request.
 
-    A request of up to 128 atoms is counted whole, together with fifteen others or when metrics are
-    read. Of a larger one every eighth structure is looked at, but 32 at least and 256 at most,
-    evenly taken from one of the pieces that it was evaluated in for each sixteen of them, and 64
-    atoms of each piece.
+    A request of up to 128 atoms is counted whole, together with up to sixty-three others, or when
+    metrics are read. Of a larger one every eighth structure is looked at, but 32 at least and 256
+    at most, evenly taken from one of the pieces that it was evaluated in for each sixteen of them,
+    and 64 atoms of each piece.
     """
 
     def __init__(

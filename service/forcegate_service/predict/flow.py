@@ -186,11 +186,13 @@ class PredictFlow:
         # A few atoms in a small cell may have many thousand images.
         if not small or np.count_nonzero(request.structures.pbc):
             return await self._prepare_aside(request, problems, version, asked, reservation)
-        if not problems and self._in_flight > 1:
-            return await self._jointly.prepare(request, version, alone, ready)
-        prepared = alone()
-        ready(prepared)
-        return prepared
+        if problems:
+            prepared = alone()
+            ready(prepared)
+            return prepared
+        if self._in_flight == 1:
+            return self._jointly.prepare_now(request, version, alone, ready)
+        return await self._jointly.prepare(request, version, alone, ready)
 
     async def _prepare_aside(
         self,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from forcegate_service.graph import Structures
-from forcegate_service.graph_size import Float, size_of, sizes_of
+from forcegate_service.graph_size import Float, GraphSize, size_of, sizes_of
 from forcegate_service.memory_need import MemoryNeed
 from forcegate_service.scheduling.cost import CostModel
-from forcegate_service.subgraph import slice_structures
+from forcegate_service.subgraph import cut, slice_structures
 
 __all__ = ["BatchLimit", "Demand", "Piece"]
 
@@ -91,6 +91,21 @@ class BatchLimit:
             pieces.append(self._piece(slice_structures(structures, start, stop)))
             start = stop
         return pieces
+
+    def pieces_of(self, structures: Structures, ends: Sequence[int]) -> list[Piece] | None:
+        """One piece for each run of structures, which end at ``ends``; None if one is too large."""
+        if len(ends) == 1:
+            whole = self._piece(structures)
+            return [whole] if whole.share <= _FULL else None
+        firsts = [0, *ends[:-1]]
+        sizes = GraphSize(*(np.add.reduceat(column, firsts) for column in sizes_of(structures)))
+        marginal_s = self.cost.marginal(sizes)
+        shares = np.maximum(marginal_s / self._room_s, (sizes.atoms + sizes.edges) / self.load)
+        seconds = self.cost.base_s * np.minimum(1.0, shares) + marginal_s
+        if np.maximum.reduce(shares) > _FULL:
+            return None
+        parts = cut(structures, ends)
+        return [*map(Piece, parts, shares.tolist(), seconds.tolist())]
 
     def _piece(self, structures: Structures) -> Piece:
         size = size_of(structures)

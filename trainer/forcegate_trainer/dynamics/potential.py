@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, CalculatorError
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.graph import uncounted
+from forcegate_service.graph import of_batch
 from forcegate_service.runtime import LoadedRuntime
 
 __all__ = [
@@ -59,7 +59,7 @@ class RuntimePotential:
 
     def __call__(self, batch: StructureBatch, members: Int) -> Evaluation:
         """Evaluate all structures together."""
-        output = self._runtime.evaluate(uncounted(batch))
+        output = self._runtime.evaluate(of_batch(batch))
         novelty = np.maximum.reduceat(output.atom_novelty, batch.offsets[:-1])
         return Evaluation(
             output.energy, output.forces, novelty, output.charges, output.energy_uncertainty
