@@ -51,7 +51,7 @@ test-system: install ## real servers, kills, long runs (≤ 45 minutes)
 triton: install ## a Triton server on 127.0.0.1 for the models of the repository, without a container
 	$(BIN)/python deploy/triton/serve.py
 
-sanitize: install ## 100,000 random calls of the engine under the compiler's sanitizers
+sanitize: install ## random calls of the engine, and its tests, under the compiler's sanitizers
 	$(BIN)/python -m pytest -m system tests/e2e/test_engine_sanitized.py
 
 bench: install ## everything that is timed on a CPU (half an hour); results in benchmarks/results
@@ -68,7 +68,7 @@ bench-load: install ## the gateway under load, beside peers (half an hour; after
 	$(BIN)/python benchmarks/overload.py
 	$(BIN)/python benchmarks/serving_peers.py
 
-bench-local: install ## students in their own process: ns a day, first energy (two minutes)
+bench-local: install ## students in their own process: ns a day, threads, first energy (two minutes)
 	$(BIN)/python benchmarks/own_process.py
 
 bench-soak: install ## ten minutes of mixed traffic, memory watched

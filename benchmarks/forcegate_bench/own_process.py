@@ -1,7 +1,8 @@
-"""A student in one's own process: how far a day of dynamics goes, and how soon the first energy."""
+"""A student in one's own process: a day of dynamics, batches, threads, and the first energy."""
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -13,13 +14,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from forcegate_bench.rows import Findings, at_most, plain
-from forcegate_bench.structures import structure
+from forcegate_bench.rows import Findings, absent, at_least, at_most, plain
+from forcegate_bench.structures import Shaken, structure
 from forcegate_bench.timing import Local, ratio, take_turns
 from forcegate_client.local.models import LocalModels
+from forcegate_client.structures import StructureBatch
 from forcegate_engine import Model, integrate
 
-__all__ = ["SIZES", "measure_dynamics", "measure_first_energy", "table"]
+__all__ = ["SIZES", "measure_dynamics", "measure_first_energy", "measure_sharing", "table"]
 
 SIZES = (
     "aspirin (21 atoms)",
@@ -115,6 +117,53 @@ def measure_dynamics(models: LocalModels, seconds: float) -> Findings:
                 named = f"{name}: {size}, integrate / its evaluations alone"
                 found.rows.append(at_most(named, ratio(times["steps"], times["alone"]), 1.05))
     return found
+
+
+def measure_sharing(models: LocalModels, seconds: float, cores: set[int]) -> Findings:
+    """What a batch costs over its molecules one by one, and what a second thread is worth.
+
+    Two threads need two ``cores``, which this process keeps from here on.
+    """
+    found = Findings()
+    names = models.repository.names
+    share = seconds / (2 * len(names))
+    single, batch = Shaken(SIZES[0]), Shaken(SIZES[0], copies=64)
+    for name in names:
+        call = _evaluations(models.student(name).model)
+        times = take_turns({"1": call(single, 1), "64": call(batch, 1)}, share)
+        of_each = ratio(times["64"], times["1"]) / 64
+        found.rows.append(at_most(f"{name}: per molecule, batch of 64 / alone", of_each, 1.0))
+    os.sched_setaffinity(0, cores)
+    large = Shaken(SIZES[-1])
+    for name in names:
+        call = _evaluations(models.student(name).model)
+        for label, shaken, least in (("64 molecules", batch, 1.8), ("999 atoms", large, 1.6)):
+            named = f"{name}: {label}, one thread / two"
+            if len(cores) < 2:
+                found.rows.append(absent(named, f"≥ {least:g}"))
+                continue
+            times = take_turns({"1": call(shaken, 1), "2": call(shaken, 2)}, share / 2)
+            found.rows.append(at_least(named, ratio(times["1"], times["2"]), least))
+    if len(cores) < 2:
+        found.notes.append("One core: threads were not measured.")
+    return found
+
+
+def _evaluations(model: Model) -> Callable[[Shaken, int], Local]:
+    def evaluation(shaken: Shaken, threads: int) -> Local:
+        def evaluate(batch: StructureBatch) -> None:
+            model.evaluate(
+                batch.atomic_numbers,
+                batch.positions,
+                n_atoms=batch.n_atoms,
+                cells=batch.cells,
+                pbc=batch.pbc,
+                threads=threads,
+            )
+
+        return Local(shaken.next_batch, evaluate)
+
+    return evaluation
 
 
 def measure_first_energy(models: LocalModels, name: str, turns: int) -> Findings:

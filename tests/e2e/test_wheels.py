@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
+import struct
 import subprocess
 import sys
 import tomllib
 import venv
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -96,6 +99,13 @@ def run(home: Path, *words: object, expected: int = 0) -> str:
     return done.stdout
 
 
+def try_here() -> str:
+    """What the engine of this checkout answers: a line for each version."""
+    command = [sys.executable, ROOT / "engine" / "try_wheel.py", ROOT / "model_repository"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
 @contextmanager
 def gateway(home: Path) -> Iterator[str]:
     """Serves a copy of the repository of students, on a free port."""
@@ -141,13 +151,7 @@ def test_it_computes_by_itself_and_then_with_a_gateway_beside_it(dist: Path, cle
     run(clean, *install, wheel(dist, "forcegate-engine"))
     run(clean, "-c", "import importlib.util as u; assert not u.find_spec('ase')")
     tried = run(clean, ROOT / "engine" / "try_wheel.py", ROOT / "model_repository")
-    here = subprocess.run(
-        [sys.executable, str(ROOT / "engine" / "try_wheel.py"), str(ROOT / "model_repository")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert tried == here.stdout
+    assert tried == try_here()
     # What `pip install 'forcegate-client[local]'` brings.
     run(clean, *install, f"{wheel(dist, 'forcegate-client')}[local]")
     ours = ("forcegate-client", "forcegate-engine", "forcegate-models")
@@ -163,6 +167,65 @@ def test_it_computes_by_itself_and_then_with_a_gateway_beside_it(dist: Path, cle
     run(clean, *install, f"{wheel(dist, 'forcegate')}[embedded]")
     with gateway(clean) as url:
         assert len(run(clean, "-c", COMPARE, url).split()) == len(listed) - 1
+
+
+def test_any_processor_of_the_platform_finds_its_kernel_in_the_wheel(dist: Path) -> None:
+    with zipfile.ZipFile(wheel(dist, "forcegate-engine")) as archive:
+        library = archive.read("forcegate_engine/libforcegate.so")
+    kind = {"x86_64": ("avx512", "avx2", "portable"), "aarch64": ("neon",)}
+    for kernel in kind.get(platform.machine(), ("portable",)):
+        assert f"{kernel}\0".encode() in library
+
+
+def test_clang_makes_the_same_of_the_sources(dist: Path, tmp_path: Path) -> None:
+    if shutil.which("clang++") is None:
+        if os.environ.get("CI"):
+            pytest.fail("clang++ is needed")
+        pytest.skip("clang++ is not here: clang")
+    (sources,) = dist.glob("forcegate_engine-*.tar.gz")
+    shutil.unpack_archive(sources, tmp_path, filter="data")
+    (folder,) = tmp_path.iterdir()
+    environment = os.environ | {"CXX": "clang++", "PYTHONPATH": str(folder)}
+    answers = []
+    for command in (["hatch_build.py"], [ROOT / "engine/try_wheel.py", ROOT / "model_repository"]):
+        done = subprocess.run(
+            [sys.executable, *map(str, command)],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=environment,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        answers = [line.split() for line in done.stdout.splitlines()]
+    own = {line[0]: line for line in map(str.split, try_here().splitlines())}
+    assert len(answers) == len(own)
+    for name, version_, kernel, energy in answers:
+        assert own[name][1:3] == [version_, kernel]
+        one, other = (struct.unpack("d", bytes.fromhex(bits))[0] for bits in (energy, own[name][3]))
+        assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_cibuildwheel_knows_what_to_build(clean: Path) -> None:
+    run(clean, "-m", "pip", "install", "--quiet", "cibuildwheel")
+    command = ("-m", "cibuildwheel", "--platform", "linux", "--print-build-identifiers")
+    found = run(clean, *command, ROOT / "engine").split()
+    tag = f"manylinux_{platform.machine()}"
+    assert found == [f"cp3{minor}-{tag}" for minor in range(11, 15)]
+
+
+def test_cibuildwheel_builds_for_this_platform(clean: Path, tmp_path: Path) -> None:
+    engine = shutil.which("docker")
+    if engine is None or subprocess.run([engine, "info"], capture_output=True).returncode:
+        pytest.skip(
+            "no container engine answers, and cibuildwheel builds for Linux in containers; "
+            "the release workflow runs it, and the wheel of these tests is built without"
+        )
+    command = [clean / "bin" / "python", "-m", "cibuildwheel", "--only"]
+    only = f"cp311-manylinux_{platform.machine()}"
+    subprocess.run(
+        [*map(str, command), only, "--output-dir", str(tmp_path), "engine"], check=True, cwd=ROOT
+    )
+    assert len(list(tmp_path.glob("*manylinux*.whl"))) == 1
 
 
 def test_an_index_would_take_them(dist: Path, clean: Path) -> None:
