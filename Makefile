@@ -37,6 +37,7 @@ $(VENV)/.engine: $(VENV)/.installed $(ENGINE_SOURCES)
 install: $(VENV)/.installed $(VENV)/.engine ## make .venv with everything in it
 
 demo: install ## serve painn_base and run molecular dynamics of three molecules against it
+	-$(BIN)/forcegate-train teacher fetch aimnet2
 	$(BIN)/python -m forcegate_trainer.demo --out demo
 
 wheel: install ## hold a group out, be alerted, retrain from the capture (about half an hour)

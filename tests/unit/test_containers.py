@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from forcegate_service.settings import Settings
-from forcegate_trainer.teachers.spec import DEFAULT_TEACHER, TBLITE_ACCURACY
+from forcegate_trainer.teachers.spec import DEFAULT_TEACHER, recorded_teacher
 from support.deployment import (
     ROOT,
     Stage,
@@ -31,6 +31,7 @@ from support.deployment import (
     routes,
     set_variables,
 )
+from support.teachers import aimnet2_file
 
 STAGES = dockerfile()
 GATEWAYS = ("gateway", "gateway-embedded")
@@ -153,16 +154,18 @@ def test_what_compiles_at_run_time_has_a_compiler() -> None:
 
 
 def test_the_trainer_has_the_teacher_that_the_cards_name() -> None:
-    # A worker with another version would leave every structure to somebody else.
-    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    assert "tblite" in packages_of(built("trainer"))
+    # A worker with another file would leave every structure to somebody else.
+    fetching = f"forcegate-train teacher fetch {DEFAULT_TEACHER} --in-environment"
+    assert fetching in built("trainer").all("RUN")
+    aimnet2_file()
     cards = list((ROOT / "model_repository").glob("*/*/model_card.json"))
     assert cards
     for card in cards:
         teacher = json.loads(card.read_text(encoding="utf-8"))["teacher"]
-        assert teacher["name"] == DEFAULT_TEACHER
-        assert f"tblite=={teacher['version']}\n" in pins
-        assert teacher["settings"] == {"accuracy": TBLITE_ACCURACY}
+        brought = recorded_teacher(teacher)
+        assert brought is not None
+        record = brought.record
+        assert (record.version, record.settings) == (teacher["version"], teacher["settings"])
 
 
 WITHOUT_TORCH = """

@@ -191,6 +191,7 @@ def test_the_command_writes_a_labelled_dataset_of_training_frames(
 ) -> None:
     out = tmp_path / "captured.h5"
     words = ["label", "--from-capture", str(folder), "--out", str(out), "--workers", "0"]
+    words += ["--teacher", "tblite:GFN2-xTB"]
     done = CliRunner().invoke(create_app(), words, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     found = load_dataset(out)

@@ -18,7 +18,10 @@ from forcegate_client.cli.outspoken import run
 from forcegate_service.card import ModelCard
 from forcegate_trainer.demo.gateway import running_gateway
 from forcegate_trainer.demo.run import DURATION_PS, TIMESTEP_FS, DemoResult, run_molecule
+from forcegate_trainer.errors import TeacherError
 from forcegate_trainer.molecules.exclusion import PUBLIC_TEST_MOLECULES
+from forcegate_trainer.teachers import parse_teacher
+from forcegate_trainer.teachers.interface import Teacher
 from forcegate_trainer.validation.suite import molecule_from_smiles
 
 MOLECULES = ("aspirin", "caffeine", "ibuprofen")
@@ -36,7 +39,8 @@ def demo(
         console.print(f"gateway at {url}")
         calculator = RemoteCalculator(url, model=model)
         card = ModelCard.model_validate(calculator.client.model(model))
-        results = _run_all(calculator, card, out, console)
+        teacher = _teacher(card, console)
+        results = _run_all(calculator, teacher, out, console)
     console.print(_table(results, card))
     summary = {
         "model": card.name,
@@ -53,8 +57,16 @@ def demo(
     sys.exit(1 if failed else 0)
 
 
+def _teacher(card: ModelCard, console: Console) -> Teacher | None:
+    try:
+        return parse_teacher(str(card.teacher["name"]))
+    except TeacherError as error:
+        console.print(f"without the teacher's opinion: {error}")
+        return None
+
+
 def _run_all(
-    calculator: RemoteCalculator, card: ModelCard, out: Path, console: Console
+    calculator: RemoteCalculator, teacher: Teacher | None, out: Path, console: Console
 ) -> list[DemoResult]:
     steps = round(DURATION_PS * 1000 / TIMESTEP_FS)
     results = []
@@ -75,7 +87,7 @@ def _run_all(
                     name,
                     molecule_from_smiles(PUBLIC_TEST_MOLECULES[name]),
                     calculator,
-                    str(card.teacher["name"]),
+                    teacher,
                     out,
                     lambda task=task: progress.advance(task),  # type: ignore[misc]
                 )

@@ -15,6 +15,7 @@ from ase.io import write
 
 from forcegate_client.md_plot import plot_run
 from forcegate_trainer.demo.trajectory import Trajectory, run_trajectory
+from forcegate_trainer.teachers.interface import Teacher
 
 __all__ = ["DRIFT_LIMIT", "DURATION_PS", "TIMESTEP_FS", "DemoResult", "run_molecule"]
 
@@ -69,7 +70,7 @@ def run_molecule(
     name: str,
     atoms: Atoms,
     calculator: Calculator,
-    teacher: str,
+    teacher: Teacher | None,
     folder: Path,
     on_step: Callable[[], None],
 ) -> DemoResult:

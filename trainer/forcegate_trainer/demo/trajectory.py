@@ -11,7 +11,7 @@ from ase.calculators.calculator import Calculator
 
 from forcegate_client.nve import NVEReport, run_nve
 from forcegate_trainer.metrics import force_metrics
-from forcegate_trainer.teachers import make_teacher
+from forcegate_trainer.teachers.interface import Teacher
 
 __all__ = ["Trajectory", "run_trajectory"]
 
@@ -20,11 +20,14 @@ _TEACHER_FRAMES = 10
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A microcanonical run and its force error against the teacher in eV/Å (component RMSE)."""
+    """A microcanonical run and its force error against the teacher in eV/Å (component RMSE).
+
+    Without a teacher the error is ``None``.
+    """
 
     name: str
     report: NVEReport
-    teacher_force_rmse: float
+    teacher_force_rmse: float | None
 
     @property
     def bonds_intact(self) -> bool:
@@ -36,7 +39,7 @@ def run_trajectory(
     name: str,
     atoms: Atoms,
     calculator: Calculator,
-    teacher: str,
+    teacher: Teacher | None,
     *,
     temperature_K: float,
     timestep_fs: float,
@@ -58,10 +61,11 @@ def run_trajectory(
         seed=7,
         on_sample=on_sample,
     )
-    return Trajectory(name, report, _teacher_force_rmse(report.frames, teacher))
+    error = None if teacher is None else _teacher_force_rmse(report.frames, teacher)
+    return Trajectory(name, report, error)
 
 
-def _teacher_force_rmse(frames: list[Atoms], teacher: str) -> float:
+def _teacher_force_rmse(frames: list[Atoms], teacher: Teacher) -> float:
     """Component RMSE in eV/Å over ten frames spread evenly; NaN if there are none."""
     stride = max(1, len(frames) // _TEACHER_FRAMES)
     chosen = frames[stride - 1 :: stride][:_TEACHER_FRAMES]
@@ -70,7 +74,7 @@ def _teacher_force_rmse(frames: list[Atoms], teacher: str) -> float:
     reference = []
     for frame in chosen:
         asked = frame.copy()
-        asked.calc = make_teacher(teacher)
+        asked.calc = teacher.calculator()
         reference.append(asked.get_forces())
     student = [frame.get_forces() for frame in chosen]
     return force_metrics(np.concatenate(student), np.concatenate(reference))["force_rmse"]

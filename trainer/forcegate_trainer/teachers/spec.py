@@ -22,7 +22,7 @@ from forcegate_trainer.errors import TeacherError
 from forcegate_trainer.teachers.calculators import CalculatorTeacher, StudentTeacher
 from forcegate_trainer.teachers.interface import Teacher
 
-DEFAULT_TEACHER = "tblite:GFN2-xTB"
+DEFAULT_TEACHER = "aimnet2"
 # The ensemble, or a member of it.
 AIMNET2 = {"aimnet2": None, **{f"aimnet2-member{number}": number for number in range(4)}}
 TBLITE_METHODS = ("GFN2-xTB", "GFN1-xTB")
