@@ -6,7 +6,7 @@ neither the machine nor who else uses it decides. ``longer`` is plain training w
 times the work: what the same gain costs without a mentor. Asking the mentor happens once, before
 training, and is told apart. ``adamw`` is plain training without Muon.
 
-    benchmarks/ablation.py train.h5 validation.h5 --mentor model_repository/painn_base/3 \
+    benchmarks/ablation.py train.h5 validation.h5 --mentor model_repository/painn_base/4 \
         --extra extra.h5 --steps 20000 --out runs/ablation
 """
 

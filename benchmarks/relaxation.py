@@ -22,7 +22,7 @@ def main(
     model_repository: Repository = Path("model_repository"),
     model: Model = "painn_base",
     fake: Fake = False,
-    dataset: Annotated[Path, typer.Option()] = Path("datasets/forcegate_v1.h5"),
+    dataset: Annotated[Path, typer.Option()] = Path("datasets/forcegate_v3_1.h5"),
     molecules: Annotated[int, typer.Option(min=1)] = 500,
     steps: Annotated[int, typer.Option(min=1, help="Most steps for each.")] = 500,
     slots: Annotated[int, typer.Option(min=1, help="On their way at a time.")] = 256,

@@ -22,7 +22,7 @@ from forcegate_client.cli.outspoken import run
 def main(
     model_repository: Repository = Path("model_repository"),
     model: Annotated[str, typer.Option()] = "painn_ultra_tiny",
-    dataset: Annotated[Path, typer.Option()] = Path("datasets/forcegate_v1.h5"),
+    dataset: Annotated[Path, typer.Option()] = Path("datasets/forcegate_v3_1.h5"),
     structures: Annotated[int, typer.Option(min=2000)] = 100_000,
     kills: Annotated[int, typer.Option(min=0)] = 5,
     fake: Fake = False,

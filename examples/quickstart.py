@@ -99,7 +99,7 @@ for stretch in (0.0, 0.1, 0.2, 0.3):
     frame = atoms.copy()
     frame.set_distance(0, 1, frame.get_distance(0, 1) + stretch, fix=0)
     frames.append(frame)
-frames.append(molecule("SiH4"))
+frames.append(molecule("AlCl3"))
 answer = client.predict(frames, model="painn_base", on_error="partial")
 print(np.round(answer.predictions.energy - answer.predictions.energy.min(), 3), "eV")
 for index, problem in answer.predictions.problems.items():

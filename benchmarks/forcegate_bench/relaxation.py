@@ -79,14 +79,15 @@ class _Run:
 
 
 def shaken_molecules(path: Path, count: int, seed: int = 0) -> list[Atoms]:
-    """Frames of different molecules, as far as there are so many; each atom is moved.
+    """Frames of different neutral molecules, as far as there are so many; each atom is moved.
 
     From dynamics at up to 500 K: where bonds were stretched or pressed already, a move leaves what
     any student has learned.
     """
     dataset = load_dataset(path)
     rng = np.random.default_rng(seed)
-    thermal = np.flatnonzero((dataset.temperature > 0.0) & (dataset.temperature <= _HOTTEST))
+    warm = (dataset.temperature > 0.0) & (dataset.temperature <= _HOTTEST)
+    thermal = np.flatnonzero(warm & (dataset.charge == 0))
     order = rng.permutation(thermal)
     _, first = np.unique(dataset.molecule_id[order], return_index=True)
     others = np.setdiff1d(np.arange(len(order)), first)

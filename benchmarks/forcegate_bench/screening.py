@@ -88,7 +88,7 @@ def measure_screening(
 
 def _small_frames(dataset: Dataset, wanted: int) -> Dataset:
     """Frames of few atoms, again from the front if there are not enough of them."""
-    small = np.flatnonzero(dataset.n_atoms <= _MOST_ATOMS)
+    small = np.flatnonzero((dataset.n_atoms <= _MOST_ATOMS) & (dataset.charge == 0))
     return dataset.select(np.resize(small, wanted))
 
 

@@ -20,10 +20,12 @@ from forcegate_wheel.division import (
     divide,
     load_division,
     monomers,
+    neutral_organic,
     save_division,
+    without,
 )
 from forcegate_wheel.traffic import Traffic, half_and_half, make_traffic
-from forcegate_wheel.trainer import run_trainer
+from forcegate_wheel.trainer import TEACHER, run_trainer
 from forcegate_wheel.watch import Phase, Row, watch
 
 __all__ = ["Turn", "turn"]
@@ -32,7 +34,8 @@ _MODEL = "painn_ultra_tiny"
 _DATA = Path("datasets")
 _PLANNED = ("frames", "first_steps", "more_steps", "structures", "seed")
 _JUDGES = ("test_ordinary", "test_group")
-_KNOWN, _TEST = _DATA / "forcegate_v1.h5", _DATA / "forcegate_v1_test.h5"
+# Nothing here is published, so that the test split stays closed: other validation molecules judge.
+_KNOWN, _JUDGING = _DATA / "forcegate_v3_1.h5", _DATA / "forcegate_v3_validation.h5"
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Turn:
 
 def turn(plan: Turn) -> dict[str, Any]:
     """Do what is not done yet; returns what was found, which also lies in ``results.json``."""
+    run_trainer("teacher", "fetch", TEACHER)
     division = _timed(plan, "divide", lambda: _divided(plan))
     data = plan.folder / "data"
     base = str(data / "base.h5")
@@ -122,7 +126,10 @@ def _divided(plan: Turn) -> Division:
     folder = plan.folder / "data"
     division = load_division(folder)
     if division is None:
-        division = divide(load_dataset(_KNOWN), load_dataset(_TEST), plan.frames, plan.seed)
+        known, judging = (neutral_organic(load_dataset(path)) for path in (_KNOWN, _JUDGING))
+        judging = without(judging, monomers(known))
+        judging = judging.select(judging.frame_indices("validation"))
+        division = divide(known, judging, plan.frames, plan.seed)
         save_division(division, folder)
     return division
 
@@ -192,6 +199,7 @@ def _label(plan: Turn) -> None:
     judges = [data / f"{name}.h5" for name in ("base", *_JUDGES)]
     run_trainer(
         *("label", "--from-capture", str(plan.folder / "captured"), "--out", str(plan.captured)),
+        *("--teacher", TEACHER),
         *(argument for path in judges for argument in ("--data", str(path))),
     )
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from forcegate_client.dataset import Dataset, concatenate, load_dataset, without_labels
 from forcegate_wheel.division import without
-from forcegate_wheel.trainer import run_trainer
+from forcegate_wheel.trainer import TEACHER, run_trainer
 
 __all__ = ["Traffic", "half_and_half", "make_traffic"]
 
 # Runs the dynamics. Neither of the students that are watched: both are asked for the same frames,
 # and those of a student that does not know the group would be of molecules falling apart.
-_DRIVER = Path("model_repository/painn_tiny/1")
+_DRIVER = Path("model_repository/painn_tiny/2")
 # From where a trajectory of the data begins, which may be a stretched or hot geometry, to a frame
 # as clients' dynamics have it, and from that to the next one.
 _SETTLE = 150
@@ -49,7 +49,8 @@ def make_traffic(starts: Path, folder: Path, seed: int) -> Traffic:
             )
     labelled = folder / "second_labelled.h5"
     if not labelled.is_file():
-        run_trainer("label", str(folder / "second.h5"), "--out", str(labelled))
+        files = (str(folder / "second.h5"), "--out", str(labelled))
+        run_trainer("label", *files, "--teacher", TEACHER)
     return Traffic(
         load_dataset(folder / "ordinary.h5"),
         load_dataset(folder / "first.h5"),

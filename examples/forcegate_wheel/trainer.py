@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["PROGRAM", "run_trainer"]
+__all__ = ["PROGRAM", "TEACHER", "run_trainer"]
 
+# Of the dataset that the turn begins with.
+TEACHER = "aimnet2"
 PROGRAM = str(Path(sys.executable).with_name("forcegate-train"))
 
 

@@ -23,7 +23,7 @@ from forcegate_trainer.demo.gateway import running_gateway
 from forcegate_trainer.training.graphs import structures_of
 from forcegate_wheel.progress import Progress
 from forcegate_wheel.prometheus import Asked, running_prometheus
-from forcegate_wheel.trainer import PROGRAM
+from forcegate_wheel.trainer import PROGRAM, TEACHER
 
 __all__ = ["ALERTS", "Phase", "Row", "watch"]
 
@@ -172,6 +172,7 @@ def _shadowing(spool: Path, url: str, log: Path) -> Iterator[None]:
     command = [
         PROGRAM,
         *("shadow", "--spool", str(spool), "--gateway", url, "--pause-s", "0.5", "--nice", "5"),
+        *("--teacher", TEACHER),
     ]
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=stream)

@@ -73,7 +73,7 @@ STRUCTURES = {
     "a radical": molecule("CH3"),
     "no hydrogen": Atoms("C4", [[0, 0, 0], [1.3, 0, 0], [2.6, 0, 0], [3.9, 0, 0]]),
     "diamond": bulk("C", "diamond", a=3.57),
-    "a stranger": molecule("SiH4"),
+    "a stranger": molecule("AlCl3"),
     "no element": Atoms([0, 1], [[0, 0, 0], [1, 0, 0]]),
     "no atoms": Atoms(),
     "not a number": moved(WATER, 0, np.nan),

@@ -58,7 +58,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     crystal.pbc = True
     ion = structures[0].copy()
     ion.info["charge"] = -1
-    write("mixed.extxyz", [*structures, held, crystal, molecule("SiH4"), ion, molecule("CH3")])
+    write("mixed.extxyz", [*structures, held, crystal, molecule("AlCl3"), ion, molecule("CH3")])
     write("good.extxyz", [*structures, crystal])
     write("one.extxyz", structures[3])
     return tmp_path

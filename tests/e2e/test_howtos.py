@@ -45,7 +45,7 @@ def test_who_runs_dynamics_gets_there_by_the_how_to(clone: Walkthrough) -> None:
     kelvin, novelty = re.findall(r"[\d.]+", clone.printed[script])[:2]
     assert 30 < float(kelvin) < 1500
     assert 0.3 < float(novelty) < 20
-    assert "'md': 'approved'" in clone.printed[script]
+    assert "'md': 'caution'" in clone.printed[script]
     summary = json.loads((clone.folder / "runs" / "nve" / "summary.json").read_text())
     assert "drift_mev_per_atom_per_ps" in summary
     assert (clone.folder / "runs" / "nvt" / "log.csv").stat().st_size > 0
@@ -77,7 +77,7 @@ def test_the_first_hour_works_as_written(tmp_path: Path) -> None:
         clone.follow(TUTORIAL)
         printed = "\n".join(clone.printed.values())
         assert '"code":"element_unsupported"' in printed.replace('": "', '":"')
-        assert "'md': 'approved'" in printed
+        assert "'md': 'caution'" in printed
         assert "forcegate_structures_total" in printed
         assert 'forcegate_md_reports_total{model="painn_base",outcome="accepted"' in printed
         assert (tmp_path / "runs" / "first" / "md" / "run.png").stat().st_size > 10_000

@@ -12,6 +12,7 @@ from ase.md.verlet import VelocityVerlet
 
 from forcegate_client import Client, RemoteCalculator
 from forcegate_client.nve import draw_velocities
+from forcegate_service.card import ModelCard
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 from support.evaluation import evaluate, moved, random_rotation
@@ -56,7 +57,8 @@ def test_what_is_served_is_what_the_exported_file_computes(calculator: RemoteCal
     atoms = _ethanol()
     energy, forces = _served(calculator, atoms)
     version = REPOSITORY / MODEL / str(calculator.version)
-    script = evaluate(torch.jit.load(str(version / "model.pt")), atoms)
+    _, pair_cutoff = ModelCard.load(version).reach
+    script = evaluate(torch.jit.load(str(version / "model.pt")), atoms, pair_cutoff=pair_cutoff)
     assert abs(energy - script.energy[0]) < 1e-5
     assert abs(forces - script.forces).max() < 1e-5
 

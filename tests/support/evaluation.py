@@ -13,11 +13,16 @@ from forcegate_service.runtime import ModelOutput
 CUTOFF = 5.0
 
 
-def evaluate(model: torch.nn.Module, *structures: Atoms, cutoff: float = CUTOFF) -> ModelOutput:
+def evaluate(
+    model: torch.nn.Module,
+    *structures: Atoms,
+    cutoff: float = CUTOFF,
+    pair_cutoff: float | None = None,
+) -> ModelOutput:
     """The model's answer for all structures in one batch."""
-    graph = build_graph(StructureBatch.from_atoms(structures), cutoff)
+    graph = build_graph(StructureBatch.from_atoms(structures), cutoff, pair_cutoff)
     with torch.inference_mode():
-        outputs = model(*(torch.from_numpy(array) for array in graph.arrays()))
+        outputs = model(*(torch.tensor(array) for array in graph.arrays()))
     return ModelOutput(*(output.numpy() for output in outputs))
 
 

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import torch
 
+from forcegate_service.card import ModelCard
 from forcegate_trainer.painn.config import PRESETS
 from forcegate_trainer.painn.graph_potential import PotentialSums
 from forcegate_trainer.painn.potential import Potential
@@ -39,5 +40,10 @@ def newest_version(model: str) -> Path:
 
 
 def trained_models() -> list[Path]:
-    """The exported models of the repository."""
-    return sorted(REPOSITORY.glob("*/[1-9]*/model.pt"))
+    """The exported models of the repository that end at their cutoff.
+
+    What holds for those with charges is told of random ones (``test_charged``), and of what is
+    served of them.
+    """
+    found = sorted(REPOSITORY.glob("*/[1-9]*/model.pt"))
+    return [path for path in found if not ModelCard.load(path.parent).charges]

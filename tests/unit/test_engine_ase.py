@@ -39,11 +39,12 @@ def test_it_answers_as_the_gateways_runtime_does(kind: str) -> None:
 
 def test_a_structure_that_has_not_changed_is_not_evaluated_again() -> None:
     atoms = molecule("CH3OH")
-    atoms.calc = Calculator(engine("painn_tiny"))
+    atoms.calc = Calculator(engine("painn_compact"))
     assert atoms.get_forces() is not None
     assert not atoms.calc.calculation_required(atoms, ["forces"])
     atoms.positions[0] += 0.01
     assert atoms.calc.calculation_required(atoms, ["forces"])
+    # A student of neutral molecules.
     with pytest.raises(PropertyNotImplementedError, match="charges"):
         atoms.get_charges()
 

@@ -28,8 +28,8 @@ from forcegate_docs.navigation import completed
         ),
         pytest.param(
             "a.md",
-            "[a recipe](../datasets/forcegate_v1.sh)",
-            "a recipe (`datasets/forcegate_v1.sh` in the repository)",
+            "[a recipe](../datasets/forcegate_v3.sh)",
+            "a recipe (`datasets/forcegate_v3.sh` in the repository)",
             id="to a file that the site lacks",
         ),
         pytest.param(

@@ -17,7 +17,7 @@ from forcegate_client.relaxation import Relaxed, relax_batched
 from forcegate_client.structures import StructureBatch
 from forcegate_service.fake import write_fake_model
 
-_DATASET = Path(__file__).parents[3] / "datasets" / "forcegate_v1.h5"
+_DATASET = Path(__file__).parents[3] / "datasets" / "forcegate_v3_1.h5"
 # The toy's forces are some hundredths of eV/Å.
 RULES = {"fmax": 0.005, "steps": 200}
 FRAMES = [molecule(name) for name in ("H2O", "CH4", "CH3OH")]
