@@ -21,7 +21,11 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class BondChanges:
-    """Pairs of atom indices, and the longest remaining start bond over its sum of radii."""
+    """Pairs of atom indices, and the longest bond of the start over its sum of radii.
+
+    A hydrogen that another atom has taken over has left no gap: its old bond is broken, and not
+    counted as the longest.
+    """
 
     broken: frozenset[Pair]
     formed: frozenset[Pair]
@@ -43,12 +47,17 @@ def bond_changes(start: frozenset[Pair], atoms: Atoms, reach: float = BROKEN) ->
     """
     ratios = _ratios(atoms, max(reach, BROKEN))
     lengths = {pair: ratios.get(pair, np.inf) for pair in start}
+    held = {atom for pair, ratio in ratios.items() if ratio < BONDED for atom in pair}
+    moved = {atom for atom in held if atoms.numbers[atom] == 1}
     return BondChanges(
         broken=frozenset(pair for pair, ratio in lengths.items() if ratio > BROKEN),
         formed=frozenset(
             pair for pair, ratio in ratios.items() if ratio < FORMED and pair not in start
         ),
-        longest_ratio=max(lengths.values(), default=0.0),
+        longest_ratio=max(
+            (ratio for pair, ratio in lengths.items() if ratio < BROKEN or moved.isdisjoint(pair)),
+            default=0.0,
+        ),
     )
 
 

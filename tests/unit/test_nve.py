@@ -225,6 +225,17 @@ def test_vibration_breaks_no_bond_and_a_torn_atom_does() -> None:
     assert bond_changes(start, atoms).broken == {(0, 1)}
 
 
+def test_a_hydrogen_that_goes_over_breaks_a_bond_and_tears_none() -> None:
+    ammonium = Atoms("NH", [[0, 0, 0], [0, 0, 1.03]]) + Atoms("OH", [[0, 0, 3.4], [0.9, 0, 3.7]])
+    start = bonded_pairs(ammonium)
+    gone, lost = ammonium.copy(), ammonium.copy()
+    gone.positions[1, 2] = 2.42
+    lost.positions[1] = [0, 2.5, 0]
+    assert bond_changes(start, gone, reach=2.0).broken == {(0, 1)}
+    assert bond_changes(start, gone, reach=2.0).longest_ratio < 1.1
+    assert bond_changes(start, lost, reach=2.0).longest_ratio > 2.0
+
+
 def test_a_new_bond_is_reported() -> None:
     pair = molecule("H2O") + molecule("H2O")
     pair.positions[3:] += (0.0, 0.0, 4.0)

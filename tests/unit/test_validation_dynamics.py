@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import CalculationFailed
 from ase.calculators.emt import EMT
@@ -176,6 +177,19 @@ def test_the_bonds_of_many_are_judged_as_those_of_one() -> None:
         watch.look(motion, 2.0)
     assert any(watch.broken)
     assert any(watch.formed)
+
+
+def test_a_molecule_whose_proton_went_over_is_not_lost() -> None:
+    start = Atoms("NHOH", [[0, 0, 0], [0, 0, 1.03], [0, 0, 3.4], [0.9, 0, 3.7]])
+    gone, lost = start.copy(), start.copy()
+    gone.positions[1, 2] = 2.42
+    lost.positions[1] = [0, 2.5, 0]
+    batch = StructureBatch.from_atoms([gone, lost])
+    watch = BondWatch([start, start])
+    torn = watch.look(begin(batch, _nothing, np.zeros_like(batch.positions)), 1.0)
+    assert torn.tolist() == [False, True]
+    assert watch.broken == [{(0, 1)}, {(0, 1)}]
+    assert watch.formed == [{(1, 2)}, set()]
 
 
 def _nothing(batch: StructureBatch, members: npt.NDArray[np.int64]) -> Evaluation:

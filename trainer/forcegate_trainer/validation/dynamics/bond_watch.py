@@ -26,12 +26,16 @@ TORN = 2.0
 
 @dataclass(frozen=True)
 class _Pairs:
-    """All pairs i < j of one molecule, what their radii add up to, and which are bonded."""
+    """All pairs i < j of one molecule, what their radii add up to, and which are bonded.
+
+    ``hydrogen`` [N] is of atoms.
+    """
 
     first: Int
     second: Int
     radii: Float
     bonded: Bool
+    hydrogen: Bool
 
 
 class BondWatch:
@@ -48,7 +52,10 @@ class BondWatch:
         self.changed_ps = np.full(len(structures), np.nan)
 
     def look(self, motion: Motion, time_ps: float) -> Bool:
-        """Note what changed at ``time_ps``; which molecules of ``motion`` [B] are torn apart."""
+        """Note what changed at ``time_ps``; which molecules of ``motion`` [B] are torn apart.
+
+        One whose hydrogen another atom has taken over is not: its bond is broken, no more.
+        """
         pairs = [self._pairs[member] for member in motion.members.tolist()]
         counts = np.array([len(part.radii) for part in pairs])
         shift = np.repeat(motion.batch.offsets[:-1], counts)
@@ -69,7 +76,11 @@ class BondWatch:
             if np.isnan(self.changed_ps[member]):
                 self.changed_ps[member] = time_ps
         torn = np.zeros(len(pairs), dtype=np.bool_)
-        torn[owner[bonded & (ratio > TORN)]] = True
+        near = ratio < BONDED
+        moved = np.zeros(len(positions), dtype=np.bool_)
+        moved[first[near]] = moved[second[near]] = True
+        moved &= np.concatenate([part.hydrogen for part in pairs])
+        torn[owner[bonded & (ratio > TORN) & ~moved[first] & ~moved[second]]] = True
         return torn
 
 
@@ -78,4 +89,4 @@ def _pairs(atoms: Atoms) -> _Pairs:
     radii = covalent_radii[atoms.numbers]
     total = radii[first] + radii[second]
     length = np.linalg.norm(atoms.positions[first] - atoms.positions[second], axis=1)
-    return _Pairs(first, second, total, length < BONDED * total)
+    return _Pairs(first, second, total, length < BONDED * total, atoms.numbers == 1)
