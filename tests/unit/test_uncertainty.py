@@ -1,8 +1,10 @@
 """σ is a standard deviation on the validation split, and larger where training never was."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from ase.build import molecule
 
 from forcegate_client.dataset import load_dataset
@@ -10,6 +12,8 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.graph import build_graph, of_batch
 from forcegate_trainer.export import load_student
+from forcegate_trainer.painn import student
+from forcegate_trainer.painn.config import PRESETS
 from forcegate_trainer.training.frames import batches, structures_of
 from forcegate_trainer.uncertainty import calibrate
 
@@ -50,3 +54,24 @@ def test_a_strange_structure_is_more_novel_and_more_uncertain(exported: Path) ->
     half = len(plain)
     assert answer.atom_novelty[half:].max() > 1.5 * answer.atom_novelty[:half].max()
     assert answer.energy_uncertainty[1] > answer.energy_uncertainty[0]
+
+
+def test_frames_that_no_server_answers_do_not_set_the_uncertainty(dataset_file: Path) -> None:
+    dataset = load_dataset(dataset_file)
+    train, validation = dataset.frame_indices("train"), dataset.frame_indices("validation")
+    config = replace(PRESETS["painn_ultra_tiny"], charges=True)
+    first = dataset.molecule_id[validation] == dataset.molecule_id[validation[0]]
+    charge, energies = dataset.molecules.charge.copy(), dataset.energies.copy()
+    charge[dataset.molecule_id[validation[0]]] = 9
+    energies[validation[first]] += 1000.0
+    wrong = replace(dataset, energies=energies, molecules=replace(dataset.molecules, charge=charge))
+    found = []
+    for data, frames in ((wrong, validation), (dataset, validation[~first])):
+        torch.manual_seed(0)
+        model = student(config).eval()
+        # It takes everything for neutral.
+        last = model.get_submodule("network.stages.rest.rest.rest.last")
+        last.weight.data[1] = 0.0
+        last.bias.data[1] = 0.0
+        found.append(calibrate(model, data, train, frames, config.reach))
+    assert found[0] == found[1]

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from forcegate_client.checks.charges import MOST_MISSING, net_charges
 from forcegate_client.dataset import Dataset
 from forcegate_service.embedded import tensors_of
 from forcegate_service.graph import build_graph
@@ -62,7 +63,11 @@ def calibrate(
     reach: Reach,
     tell: Tell = tell_nobody,
 ) -> Calibration:
-    """Fill the uncertainty and novelty buffers of ``model``, whose graphs have this ``reach``."""
+    """Fill the uncertainty and novelty buffers of ``model``, whose graphs have this ``reach``.
+
+    Validation frames that a server would refuse, since the charges are not those of their net
+    charge, are nobody's answers and are left out: their errors are of another size.
+    """
     if len(train) > _MOST_FRAMES:
         drawn = np.random.default_rng(_SEED).choice(train, _MOST_FRAMES, replace=False)
         train = np.sort(drawn)
@@ -94,7 +99,7 @@ def _training_statistics(
     atoms = _AtomSums(
         np.zeros(n_elements), np.zeros((n_elements, hidden)), np.zeros((hidden, hidden))
     )
-    for done, _, kind, features, total in _evaluated(model, dataset, train, reach):
+    for done, _, kind, features, total, _ in _evaluated(model, dataset, train, reach):
         gram += total.T @ total
         atoms.gram += features.T @ features
         np.add.at(atoms.sums, kind, features)
@@ -106,30 +111,44 @@ def _training_statistics(
 def _validation_errors(
     model: Student, dataset: Dataset, validation: Int, reach: Reach
 ) -> tuple[Float, Float]:
-    energies, totals = [], []
-    for _, energy, _, _, total in _evaluated(model, dataset, validation, reach):
+    """Summed features [F, H] and energy errors [F] in eV of the frames that are answered."""
+    energies, totals, answered = [], [], []
+    start = 0
+    for done, energy, _, _, total, charges in _evaluated(model, dataset, validation, reach):
+        frames, start = validation[start:done], done
         energies.append(energy)
         totals.append(total)
+        if charges is None:
+            answered.append(np.ones(len(frames), dtype=np.bool_))
+        else:
+            net = net_charges(charges, dataset.n_atoms[frames])
+            answered.append(np.abs(net - dataset.charge[frames]) <= MOST_MISSING)
+    kept = np.concatenate(answered)
+    if not kept.any():
+        # Training has hardly begun: what it says is wide of the mark, and so may σ be.
+        kept[:] = True
     assert dataset.energies is not None
-    return np.concatenate(totals), np.concatenate(energies) - dataset.energies[validation]
+    errors = np.concatenate(energies) - dataset.energies[validation]
+    return np.concatenate(totals)[kept], errors[kept]
 
 
 def _evaluated(
     model: Student, dataset: Dataset, frames: Int, reach: Reach
-) -> Iterator[tuple[int, Float, Int, Float, Float]]:
+) -> Iterator[tuple[int, Float, Int, Float, Float, Float | None]]:
     """For each batch: frames done, energies [B], elements [N], features [N, H], their sums [B, H].
 
-    What a student answers with besides stands between energies and features.
+    Last come the charges [N] in e, if the student knows any.
     """
     structures = structures_of(dataset)
     for start in range(0, len(frames), _BATCH):
         graph = build_graph(structures.select(frames[start : start + _BATCH]), *reach)
-        energy, *_, element, narrow = model.evaluate(*tensors_of(graph))
+        energy, _, _, *told, element, narrow = model.evaluate(*tensors_of(graph))
         features = narrow.double().numpy()
         total = np.zeros((len(graph.n_atoms), features.shape[1]))
         np.add.at(total, graph.structure_index, features)
         done = start + len(graph.n_atoms)
-        yield done, energy.numpy(), element.numpy(), features, total
+        charges = told[0].double().numpy() if told else None
+        yield done, energy.numpy(), element.numpy(), features, total, charges
 
 
 def _fit_scale(gram: Float, features: Float, errors: Float) -> tuple[Calibration, Float]:
