@@ -37,10 +37,11 @@ pytestmark = pytest.mark.system
 MODEL = "painn_base"
 VERSION = newest_version(MODEL).name
 ASPIRIN = REPOSITORY.parent / "examples" / "aspirin.xyz"
-# eV/Å. The same module on the same processor; only the batches differ.
+# eV/Å, and of the larger forces so much of one. The same module on the same processor; only the
+# batches differ.
 AGREEMENT = 1e-6
-# eV/Å. The engine beside TorchScript.
-TRAJECTORY_AGREEMENT = 1e-5
+# eV/Å. The engine beside TorchScript, whose sums of charges are float32.
+TRAJECTORY_AGREEMENT = 3e-5
 CALLERS = 8
 
 
@@ -116,12 +117,16 @@ def test_triton_and_the_embedded_runtime_agree(triton: RealTriton, models: Path)
             time.sleep(0.1)
         remote = servers.open(folder)
         for batch in (everything, isolated, isolated.select([0])):
-            graph = build_graph(batch, remote.card.cutoff)
+            graph = build_graph(batch, *remote.card.reach)
             ours, theirs = embedded.evaluate(graph), remote.evaluate(graph)
-            for name, tolerance in (("energy", 1e-5), ("forces", AGREEMENT), ("virial", 1e-5)):
+            for name, relative, tolerance in (
+                ("energy", 0.0, 1e-5),
+                ("forces", AGREEMENT, AGREEMENT),
+                ("virial", 0.0, 1e-5),
+            ):
                 one, other = getattr(ours, name), getattr(theirs, name)
                 assert one.shape == other.shape
-                np.testing.assert_allclose(other, one, rtol=0, atol=tolerance, err_msg=name)
+                np.testing.assert_allclose(other, one, rtol=relative, atol=tolerance, err_msg=name)
             np.testing.assert_allclose(theirs.atom_novelty, ours.atom_novelty, rtol=1e-4)
         assert graph.n_edges == 0
         assert not theirs.forces.any()
@@ -155,9 +160,8 @@ class Caller(threading.Thread):
 
 def expected_forces(models: Path, atoms: Atoms) -> np.ndarray:
     runtime = EmbeddedRuntime(models / MODEL / VERSION)
-    return runtime.evaluate(
-        build_graph(StructureBatch.from_atoms([atoms]), runtime.card.cutoff)
-    ).forces
+    graph = build_graph(StructureBatch.from_atoms([atoms]), *runtime.card.reach)
+    return runtime.evaluate(graph).forces
 
 
 def ready(gateway: KillableGateway) -> bool:
@@ -221,7 +225,7 @@ def test_a_server_killed_under_load_costs_refusals_and_not_one_wrong_answer(
     for caller in callers:
         right = expected_forces(models, caller._atoms)
         for forces in caller.forces:
-            np.testing.assert_allclose(forces, right, rtol=0, atol=AGREEMENT)
+            np.testing.assert_allclose(forces, right, rtol=AGREEMENT, atol=AGREEMENT)
         for status, code, wait in caller.refused:
             assert (status, code) == (503, "runtime_unavailable")
             assert wait is not None
@@ -273,7 +277,7 @@ def test_weights_swapped_behind_the_gateways_back_are_never_asked(
         assert caller.refused
         right = expected_forces(models, caller._atoms)
         for forces in caller.forces:
-            np.testing.assert_allclose(forces, right, rtol=0, atol=AGREEMENT)
+            np.testing.assert_allclose(forces, right, rtol=AGREEMENT, atol=AGREEMENT)
 
 
 def trajectory(url: str, steps: int) -> tuple[np.ndarray, np.ndarray]:

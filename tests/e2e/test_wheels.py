@@ -162,7 +162,7 @@ def test_it_computes_by_itself_and_then_with_a_gateway_beside_it(dist: Path, cle
     assert len(listed) == 1 + len(list((ROOT / "model_repository").glob("*/*.pbtxt")))
     molecule = ROOT / "examples" / "aspirin.xyz"
     run(clean, forcegate, "md", molecule, "--local", "--time-ps", 0.01, "--equilibrate-ps", 0)
-    assert "-107" in run(clean, forcegate, "predict", molecule, "--local", "--csv")
+    assert "-1766" in run(clean, forcegate, "predict", molecule, "--local", "--csv")
     # And a gateway.
     run(clean, *install, f"{wheel(dist, 'forcegate')}[embedded]")
     with gateway(clean) as url:
