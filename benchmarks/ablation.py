@@ -203,7 +203,7 @@ def main(
     import torch
     from rich.console import Console
 
-    from forcegate_trainer.painn.config import PRESETS
+    from forcegate_trainer.network.config import PRESETS
     from forcegate_trainer.training.config import FitConfig
     from forcegate_trainer.training.files import load_all
     from forcegate_trainer.training.memory import keep_memory

@@ -22,7 +22,7 @@ from forcegate_client.cli.outspoken import run
 from forcegate_service.card import ModelCard
 from forcegate_service.loading import version_folders
 from forcegate_service.torchscript import load_script
-from forcegate_trainer.painn.config import PRESETS
+from forcegate_trainer.network.config import PRESETS
 
 ASPIRIN = "aspirin (21 atoms)"
 BATCHES = (1, 8, 64, 256, 1024)

@@ -73,8 +73,8 @@ def candidates(dataset: Any) -> dict[str, Callable[[int], object]]:
     from torch import Tensor
 
     from forcegate_bench.eager import EagerPotential
-    from forcegate_trainer.painn.config import PRESETS
-    from forcegate_trainer.painn.potential import Potential
+    from forcegate_trainer.network.config import PRESETS
+    from forcegate_trainer.network.potential import Potential
     from forcegate_trainer.training.config import FitConfig
     from forcegate_trainer.training.frames import epoch_order, frame_batch
     from forcegate_trainer.training.graphs import FrameGraphs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch.utils.flop_counter import FlopCounterMode
 
 from forcegate_bench.models import Inputs
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.network.potential import Potential
 
 __all__ = ["flops"]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from forcegate_trainer.painn.potential import Potential
-from forcegate_trainer.painn.radial import bessel, envelope
+from forcegate_trainer.network.potential import Potential
+from forcegate_trainer.network.radial import bessel, envelope
 
 __all__ = ["EagerPotential"]
 

@@ -19,8 +19,8 @@ from forcegate_service.card import ModelCard
 from forcegate_service.graph import build_graph
 from forcegate_service.pairs import PAIR_CUTOFF
 from forcegate_trainer.engine_weights import engine_weights
-from forcegate_trainer.painn.config import PRESETS, PaiNNConfig
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.network.config import PRESETS, PaiNNConfig
+from forcegate_trainer.network.potential import Potential
 
 __all__ = ["Inputs", "Model", "inputs_of", "potential_of", "preset_weights"]
 

@@ -11,7 +11,7 @@ from forcegate_bench.models import Model, inputs_of, potential_of
 from forcegate_bench.rows import Findings, at_least, at_most, plain, timed
 from forcegate_bench.structures import Shaken
 from forcegate_bench.timing import Candidate, Local, ratio, take_turns
-from forcegate_trainer.painn.config import PRESETS
+from forcegate_trainer.network.config import PRESETS
 
 __all__ = ["measure_batching", "measure_students"]
 

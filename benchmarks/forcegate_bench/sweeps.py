@@ -42,7 +42,7 @@ def sweep(threads: int, seconds: float, repository: Path) -> Findings:
     from forcegate_bench.models import Model
     from forcegate_service.graph import build_graph
     from forcegate_service.loading import version_folders
-    from forcegate_trainer.painn.config import PRESETS
+    from forcegate_trainer.network.config import PRESETS
 
     models = [Model.preset(name) for name in PRESETS]
     if repository.is_dir():

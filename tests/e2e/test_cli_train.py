@@ -16,7 +16,7 @@ import pytest
 
 from forcegate_client.dataset import write_dataset
 from forcegate_trainer.cli.app import main
-from forcegate_trainer.training.checkpoint import load_checkpoint
+from forcegate_trainer.network.storage import load_checkpoint
 from support.datasets import labelled_dataset
 
 COMMAND = Path(sys.executable).with_name("forcegate-train")

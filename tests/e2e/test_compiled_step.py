@@ -15,9 +15,9 @@ from forcegate_trainer.distillation.hints import Mentoring
 from forcegate_trainer.distillation.settings import Distillation
 from forcegate_trainer.distillation.targets import open_targets, prepare_targets
 from forcegate_trainer.export import export
-from forcegate_trainer.painn.config import PRESETS
-from forcegate_trainer.painn.potential import Potential
-from forcegate_trainer.training.checkpoint import load_checkpoint
+from forcegate_trainer.network.config import PRESETS
+from forcegate_trainer.network.potential import Potential
+from forcegate_trainer.network.storage import load_checkpoint
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.files import CHECKPOINT_NAME
 from forcegate_trainer.training.frames import FrameBatch, frame_batch

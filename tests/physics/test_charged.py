@@ -15,9 +15,9 @@ from forcegate_service.embedded import tensors_of
 from forcegate_service.graph import build_graph
 from forcegate_service.pairs import PAIR_CUTOFF
 from forcegate_service.runtime import ModelOutput
-from forcegate_trainer.painn.charged_potential import ChargedPotential
-from forcegate_trainer.painn.config import CHARGED_PRESETS
-from forcegate_trainer.painn.pair_physics import COULOMB, PairPhysics
+from forcegate_trainer.network.charged_potential import ChargedPotential
+from forcegate_trainer.network.config import CHARGED_PRESETS
+from forcegate_trainer.network.pair_physics import COULOMB, PairPhysics
 from forcegate_trainer.teachers.aimnet2_file import load
 from forcegate_trainer.teachers.aimnet2_parts import dispersion_of
 from support.evaluation import moved, random_rotation

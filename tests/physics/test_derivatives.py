@@ -7,7 +7,7 @@ from ase import Atoms
 
 from forcegate_client.structures import StructureBatch
 from forcegate_service.graph import build_graph
-from forcegate_trainer.painn.config import PRESETS
+from forcegate_trainer.network.config import PRESETS
 from support.evaluation import energy, evaluate, moved, rms
 from support.models import random_potential
 

@@ -15,15 +15,14 @@ from ase.build import molecule
 
 from forcegate_client.structures import StructureBatch
 from forcegate_engine import Evaluation, Model
-from forcegate_service.card import ModelCard
 from forcegate_service.embedded import EmbeddedRuntime, tensors_of
 from forcegate_service.graph import build_graph
 from forcegate_service.pairs import PAIR_CUTOFF
 from forcegate_service.runtime import ModelOutput
-from forcegate_service.torchscript import load_script
-from forcegate_trainer.add_weights import potential_of
 from forcegate_trainer.engine_weights import engine_weights
-from forcegate_trainer.painn import PaiNNConfig, Student
+from forcegate_trainer.network.config import PaiNNConfig
+from forcegate_trainer.network.storage import architecture_of, load_exported
+from forcegate_trainer.network.student import Student
 from support.evaluation import random_rotation
 from support.models import newest_version
 from support.versions import SMALL_CHARGED, random_small_potential
@@ -45,10 +44,8 @@ def potential(name: str) -> tuple[Student, PaiNNConfig]:
         with torch.no_grad():
             last.weight *= 0.1
         return model, config
-    card = ModelCard.load(newest_version(name))
-    settings = dict(card.architecture)
-    settings["elements"] = tuple(settings["elements"])
-    return potential_of(card, load_script(card.read(newest_version(name)))), PaiNNConfig(**settings)
+    model, card = load_exported(newest_version(name))
+    return model, architecture_of(card)
 
 
 @cache

@@ -6,9 +6,9 @@ from typing import TypeVar
 import torch
 
 from forcegate_service.card import ModelCard
-from forcegate_trainer.painn.config import PRESETS
-from forcegate_trainer.painn.graph_potential import PotentialSums
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.network.config import PRESETS
+from forcegate_trainer.network.potential import Potential
+from forcegate_trainer.network.sums import PotentialSums
 
 Model = TypeVar("Model", bound=PotentialSums)
 

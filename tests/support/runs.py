@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from forcegate_client.dataset import load_dataset
-from forcegate_trainer.painn.config import PRESETS
+from forcegate_trainer.network.config import PRESETS
 from forcegate_trainer.training.config import FitConfig
 
 

@@ -12,8 +12,8 @@ from forcegate_service.fake import write_fake_model
 from forcegate_service.graph import build_graph
 from forcegate_service.pairs import PAIR_CUTOFF
 from forcegate_trainer.engine_weights import engine_weights
-from forcegate_trainer.painn import PaiNNConfig, Student, student
-from forcegate_trainer.painn.config import CHARGED_PRESETS, PRESETS
+from forcegate_trainer.network.config import CHARGED_PRESETS, PRESETS, PaiNNConfig
+from forcegate_trainer.network.student import Student, student
 
 ACETAMIDE_LIKE = (
     [8, 6, 7, 1, 1],

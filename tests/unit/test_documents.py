@@ -152,7 +152,7 @@ for module in pkgutil.walk_packages(forcegate_client.__path__, "forcegate_client
         pytest.param(WALK, id="every module of the client"),
         pytest.param("import sys, forcegate_service.app", id="the gateway's application"),
         pytest.param("import sys, forcegate_service.cli", id="the server's command line"),
-        pytest.param("import sys, forcegate_trainer", id="the trainer's package"),
+        pytest.param("import sys, forcegate_trainer.cli.app", id="the trainer's command line"),
     ],
 )
 def test_importing_does_not_load_torch(statement: str) -> None:

@@ -19,12 +19,13 @@ from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.errors import ModelRefused
 from forcegate_service.graph import build_graph
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.export import export, load_student
+from forcegate_trainer.export import export
+from forcegate_trainer.network.storage import load_student
 from support.evaluation import evaluate
 
 
 def test_the_script_answers_as_the_eager_model_does(exported: Path, run_folder: Path) -> None:
-    eager, _ = load_student(run_folder)
+    eager, *_ = load_student(run_folder)
     structures = [molecule(name) for name in ("CH3CH2OH", "HCF3", "CH3SH")]
     for atoms in tuple(structures):
         atoms.rattle(0.05, seed=1)

@@ -13,10 +13,10 @@ import torch
 
 from forcegate_client.dataset import load_dataset, write_dataset
 from forcegate_trainer.errors import SettingsError, TrainingDivergedError
-from forcegate_trainer.painn.config import PRESETS
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.network.config import PRESETS
+from forcegate_trainer.network.potential import Potential
+from forcegate_trainer.network.storage import load_checkpoint
 from forcegate_trainer.training.averaging import WeightAverage
-from forcegate_trainer.training.checkpoint import load_checkpoint
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.evaluation import predicted_energies
 from forcegate_trainer.training.files import CHECKPOINT_NAME, METRICS_NAME

@@ -8,8 +8,8 @@ from ase.build import bulk, fcc111, molecule
 from forcegate_client.dataset import Dataset, MoleculeTable, Split, TeacherRecord
 from forcegate_client.structures import StructureBatch
 from forcegate_service.graph import build_graph
-from forcegate_trainer.painn.config import PRESETS
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.network.config import PRESETS
+from forcegate_trainer.network.potential import Potential
 from forcegate_trainer.training.ahead import BatchesAhead
 from forcegate_trainer.training.frames import FrameBatch, frame_batch, shares
 from forcegate_trainer.training.graphs import FrameGraphs

@@ -28,10 +28,11 @@ from forcegate_service.graph import build_graph
 from forcegate_service.loading import recognise
 from forcegate_service.runtimes.engine import EngineRuntime
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.export import export, load_student
-from forcegate_trainer.painn.charged_potential import ChargedPotential
-from forcegate_trainer.painn.config import CHARGED_PRESETS, PaiNNConfig
-from forcegate_trainer.painn.network import Readout
+from forcegate_trainer.export import export
+from forcegate_trainer.network.charged_potential import ChargedPotential
+from forcegate_trainer.network.config import CHARGED_PRESETS, PaiNNConfig
+from forcegate_trainer.network.painn import Readout
+from forcegate_trainer.network.storage import load_student
 from forcegate_trainer.training.charged import charged_batch, charged_errors
 from forcegate_trainer.training.graphs import FrameGraphs, structures_of
 from forcegate_trainer.training.run import fit
@@ -239,7 +240,7 @@ def _exported_alike(folder: Path) -> None:
     batch = structures_of(data).select(np.flatnonzero(data.molecule_id == 2)[:4])
     graph = build_graph(batch, *runtime.card.reach)
     served = runtime.evaluate(graph)
-    student, _ = load_student(folder / "run")
+    student, *_ = load_student(folder / "run")
     with torch.inference_mode():
         energy, forces, *_, charges = student(*tensors_of(graph))
     with open_subject(str(version)) as subject:

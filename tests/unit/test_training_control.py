@@ -14,17 +14,17 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.painn.config import PRESETS
-from forcegate_trainer.painn.potential import Potential
-from forcegate_trainer.training.checkpoint import load_checkpoint, save_checkpoint
+from forcegate_trainer.network.config import PRESETS
+from forcegate_trainer.network.potential import Potential
+from forcegate_trainer.network.storage import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    load_checkpoint,
+    save_checkpoint,
+)
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.data import load_training_data
-from forcegate_trainer.training.files import (
-    CHECKPOINT_NAME,
-    CONFIG_NAME,
-    METRICS_NAME,
-    WEIGHTS_NAME,
-)
+from forcegate_trainer.training.files import CHECKPOINT_NAME, METRICS_NAME
 from forcegate_trainer.training.frames import frame_batch
 from forcegate_trainer.training.graphs import FrameGraphs
 from forcegate_trainer.training.loop import new_student

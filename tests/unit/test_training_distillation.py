@@ -19,10 +19,10 @@ from forcegate_client.dataset import (
 from forcegate_service.fake import write_fake_model
 from forcegate_service.graph import build_graph
 from forcegate_trainer.distillation.displacement import STEP, displaced
-from forcegate_trainer.distillation.exported import load_exported
 from forcegate_trainer.distillation.hints import HessianDraw, Mentoring
 from forcegate_trainer.distillation.layers import last_layer
 from forcegate_trainer.distillation.loss import distillation_errors
+from forcegate_trainer.distillation.mentor import load_mentor
 from forcegate_trainer.distillation.settings import Distillation
 from forcegate_trainer.distillation.targets import (
     open_targets,
@@ -30,11 +30,11 @@ from forcegate_trainer.distillation.targets import (
 )
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.labelling import label_file
-from forcegate_trainer.painn.potential import Potential
-from forcegate_trainer.training.checkpoint import load_checkpoint
+from forcegate_trainer.network.potential import Potential
+from forcegate_trainer.network.storage import CONFIG_NAME, load_checkpoint
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.data import load_extra, load_training_data
-from forcegate_trainer.training.files import CHECKPOINT_NAME, CONFIG_NAME, METRICS_NAME
+from forcegate_trainer.training.files import CHECKPOINT_NAME, METRICS_NAME
 from forcegate_trainer.training.frames import structures_of
 from forcegate_trainer.training.graphs import FrameGraphs
 from forcegate_trainer.training.run import fit
@@ -67,7 +67,7 @@ def _mentoring(model: Potential, everything: Distillation, data: Dataset, home: 
 
 
 def test_an_exported_student_is_the_one_that_was_trained(run_folder: Path, exported: Path) -> None:
-    loaded, card = load_exported(exported)
+    loaded, card = load_mentor(exported)
     best = torch.load(run_folder / "best.pt", weights_only=True)
     for name, parameter in loaded.named_parameters():
         assert torch.equal(parameter, best[name])
@@ -77,7 +77,7 @@ def test_an_exported_student_is_the_one_that_was_trained(run_folder: Path, expor
 def test_a_student_agrees_with_itself_in_every_term(
     everything: Distillation, exported: Path, training: Dataset, prepared: Path
 ) -> None:
-    mentor, _ = load_exported(exported)
+    mentor, _ = load_mentor(exported)
     mentoring = _mentoring(mentor, everything, training, prepared)
     frames = np.arange(8)
     batch = mentoring.batch(frames, mentoring.draw(frames, 0, 0))
@@ -104,7 +104,7 @@ def test_a_student_agrees_with_itself_in_every_term(
 def test_the_energies_of_a_mentor_with_other_reference_energies_are_told_on_the_same_scale(
     everything: Distillation, exported: Path, training: Dataset, prepared: Path
 ) -> None:
-    student, _ = load_exported(exported)
+    student, _ = load_mentor(exported)
     student.reference_energies += torch.arange(7.0)
     # Atomic energies shifted by what the reference energies take away: the same total.
     shifted = _mentoring(student, everything, training, prepared)
@@ -123,7 +123,7 @@ def test_the_energies_of_a_mentor_with_other_reference_energies_are_told_on_the_
 def test_a_row_of_the_hessian_is_the_mean_derivative_of_the_forces_along_the_step(
     everything: Distillation, exported: Path, training: Dataset, prepared: Path
 ) -> None:
-    mentor, _ = load_exported(exported)
+    mentor, _ = load_mentor(exported)
     wide = mentor.double()
     rows = open_targets(everything, prepared).rows
     assert rows is not None
@@ -168,7 +168,7 @@ def test_pairs_of_geometries_differ_in_one_coordinate_by_two_steps(training: Dat
 def test_rows_are_drawn_anew_in_every_step_and_shared_out_without_loss(
     everything: Distillation, exported: Path, training: Dataset, prepared: Path
 ) -> None:
-    mentor, _ = load_exported(exported)
+    mentor, _ = load_mentor(exported)
     student = mentor.double()
     mentoring = _mentoring(student, everything, training, prepared)
     frames = np.arange(16)
@@ -240,7 +240,7 @@ def extra_file(
     dataset = load_dataset(dataset_file)
     frames = dataset.select(dataset.frame_indices("train"))
     shaken = np.round(frames.positions + 0.01, 4)
-    mentor, card = load_exported(exported)
+    mentor, card = load_mentor(exported)
     graph = build_graph(structures_of(replace(frames, positions=shaken)), CUTOFF)
     energies, forces, _, _, _ = mentor.evaluate(*map(torch.from_numpy, graph.arrays()))
     record = TeacherRecord("student:x/1", card.digest, {"teacher": card.teacher})

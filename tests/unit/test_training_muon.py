@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from forcegate_trainer.painn.config import PRESETS
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.network.config import PRESETS
+from forcegate_trainer.network.potential import Potential
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.muon import Muon, orthogonalised
 from forcegate_trainer.training.optimizers import make_optimizers

@@ -11,9 +11,9 @@ from forcegate_client.dataset import load_dataset
 from forcegate_client.structures import StructureBatch
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.graph import build_graph, of_batch
-from forcegate_trainer.export import load_student
-from forcegate_trainer.painn import student
-from forcegate_trainer.painn.config import PRESETS
+from forcegate_trainer.network import student
+from forcegate_trainer.network.config import PRESETS
+from forcegate_trainer.network.storage import load_student
 from forcegate_trainer.training.frames import batches, structures_of
 from forcegate_trainer.uncertainty import calibrate
 
@@ -21,11 +21,11 @@ from forcegate_trainer.uncertainty import calibrate
 def test_errors_over_sigma_have_unit_spread_on_the_validation_split(
     run_folder: Path, dataset_file: Path
 ) -> None:
-    model, config = load_student(run_folder)
+    model, architecture, _ = load_student(run_folder)
     dataset = load_dataset(dataset_file)
-    cutoff = config.architecture.cutoff
+    cutoff = architecture.cutoff
     train, validation = dataset.frame_indices("train"), dataset.frame_indices("validation")
-    calibrate(model, dataset, train, validation, config.architecture.reach)
+    calibrate(model, dataset, train, validation, architecture.reach)
     ratios = []
     for batch in batches(dataset, validation, 4, cutoff):
         energy, _, _, sigma, _ = model(*batch.inputs)

@@ -16,10 +16,9 @@ from forcegate_service.errors import ModelRefused
 from forcegate_service.graph import build_graph
 from forcegate_service.torchscript import load_script
 from forcegate_trainer.engine_weights import engine_weights
-from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.painn import PaiNNConfig, Student, student
+from forcegate_trainer.network.storage import architecture_of, student_of
 
-__all__ = ["add_weights", "check_weights", "potential_of"]
+__all__ = ["add_weights", "check_weights"]
 
 # eV, eV/Å and e; float32 networks differ in the last digits by the order of their sums.
 _TOLERANCE = 1e-4
@@ -41,39 +40,13 @@ def add_weights(folder: Path) -> float:
         LibraryMissing: if the engine is not compiled here.
     """
     card = ModelCard.load(folder)
-    model = potential_of(card, load_script(card.read(folder)))
-    settings = card.architecture | {"elements": tuple(card.architecture["elements"])}
-    content = engine_weights(model, PaiNNConfig(**settings), card.pair_cutoff)
+    model = student_of(card, load_script(card.read(folder)))
+    content = engine_weights(model, architecture_of(card), card.pair_cutoff)
     deviation = _deviation(card, folder, content)
     write_atomically(folder / ENGINE_NAME, content)
     files = card.files | {ENGINE_NAME: content_digest(content)}
     card.model_copy(update={"files": files}).save(folder)
     return deviation
-
-
-def potential_of(card: ModelCard, script: torch.jit.ScriptModule) -> Student:
-    """The network of a card with the weights of its scripted module.
-
-    Raises:
-        SettingsError: if they do not belong together.
-    """
-    try:
-        settings = dict(card.architecture)
-        settings["elements"] = tuple(settings["elements"])
-        model = student(PaiNNConfig(**settings))
-        state = script.state_dict()
-        # A script keeps the constants of the code too, which are no weights: they must be today's.
-        for name in set(dict(model.named_buffers())) - set(model.state_dict()):
-            if not torch.equal(state.pop(name), model.get_buffer(name)):
-                raise RuntimeError(f"another {name}")
-        model.load_state_dict(state)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise SettingsError(
-            f"received {card.name} version {card.version}, whose weights do not fit today's "
-            f"network ({str(error).splitlines()[0]}); expected a version of this release: export "
-            "the student again"
-        ) from error
-    return model.eval()
 
 
 def check_weights(folder: Path) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_trainer.painn import PaiNNConfig, Student
-from forcegate_trainer.painn.charged_potential import ChargedPotential
+from forcegate_trainer.network.charged_potential import ChargedPotential
+from forcegate_trainer.network.config import PaiNNConfig
+from forcegate_trainer.network.student import Student
 
 __all__ = ["engine_weights"]
 

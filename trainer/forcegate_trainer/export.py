@@ -34,41 +34,23 @@ from forcegate_trainer.card_limits import limits_of
 from forcegate_trainer.engine_weights import engine_weights
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.histograms import count_training_set
-from forcegate_trainer.painn import Student, student
+from forcegate_trainer.network.storage import CONFIG_NAME, load_student
+from forcegate_trainer.network.student import Student
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.training.checkpoint import load_checkpoint
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.evaluation import evaluate
-from forcegate_trainer.training.files import CONFIG_NAME, WEIGHTS_NAME, load_all
+from forcegate_trainer.training.files import load_all
 from forcegate_trainer.training.frames import structures_of
 from forcegate_trainer.training.reference import settle_zero
 from forcegate_trainer.uncertainty import calibrate
 
-__all__ = ["export", "load_student"]
+__all__ = ["export"]
 
 # Å; atoms closer than this are not chemistry, and no teacher was asked about them.
 _MINIMUM_DISTANCE = 0.5
 _REFERENCE_ATOMS = 8
 # Fields of the settings that have a place of their own in the card.
 _RECORDED_ELSEWHERE = frozenset({"architecture", "datasets", "dataset_hash"})
-
-
-def load_student(run: Path) -> tuple[Student, FitConfig]:
-    """The best weights of a run, averaged, in float32.
-
-    Raises:
-        SettingsError: if ``run`` holds no finished epoch.
-    """
-    config = FitConfig.load(run / CONFIG_NAME)
-    weights = run / WEIGHTS_NAME
-    if not weights.is_file():
-        raise SettingsError(
-            f"received {run}, which has no {WEIGHTS_NAME} yet; expected a run with at least one "
-            f"finished epoch: run `forcegate-train fit` with --out {run} again, which goes on"
-        )
-    model = student(config.architecture)
-    model.load_state_dict(load_checkpoint(weights))
-    return model.eval(), config
 
 
 def export(
@@ -83,7 +65,8 @@ def export(
     Raises:
         SettingsError: if the version exists already, or the run's datasets have changed.
     """
-    model, config = load_student(run)
+    model = load_student(run).model
+    config = FitConfig.load(run / CONFIG_NAME)
     dataset = load_all(config.datasets)
     if dataset.content_hash() != config.dataset_hash:
         raise SettingsError(

@@ -76,8 +76,8 @@ PYTHON_PAGES = (
         "The parts of [training](../training.md) and [validation](../validation/README.md) that "
         "a script of your own might call; the command line covers the rest.",
         (
-            "forcegate_trainer.painn.network",
-            "forcegate_trainer.painn.config",
+            "forcegate_trainer.network.painn",
+            "forcegate_trainer.network.config",
             "forcegate_trainer.training.config",
             "forcegate_trainer.teachers.spec",
             "forcegate_trainer.labelling",

@@ -9,7 +9,7 @@ from forcegate_bench.arithmetic import flops
 from forcegate_bench.eager import EagerPotential
 from forcegate_bench.models import inputs_of, potential_of
 from forcegate_bench.structures import BOXES, ORGANIC, Shaken, structure, water_box
-from forcegate_trainer.painn.config import PaiNNConfig
+from forcegate_trainer.network.config import PaiNNConfig
 
 CUTOFF = 5.0
 # Float32 sums in another order.

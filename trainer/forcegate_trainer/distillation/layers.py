@@ -7,8 +7,8 @@ from typing import cast
 import torch
 from torch import nn
 
-from forcegate_trainer.painn.network import Interaction, PaiNN, Readout
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.network.painn import Interaction, PaiNN, Readout
+from forcegate_trainer.network.potential import Potential
 
 __all__ = ["feature_map", "last_layer"]
 

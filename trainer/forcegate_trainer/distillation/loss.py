@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from forcegate_trainer.distillation.displacement import STEP
 from forcegate_trainer.distillation.layers import last_layer
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.network.potential import Potential
 from forcegate_trainer.training.loss import energy_errors, mean_norm
 
 __all__ = ["distillation_errors"]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from forcegate_client.dataset import Dataset, TeacherRecord
 from forcegate_service.card import ModelCard
-from forcegate_trainer.distillation.exported import architecture_of
 from forcegate_trainer.distillation.settings import Distillation
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.network.config import PaiNNConfig
+from forcegate_trainer.network.potential import Potential
+from forcegate_trainer.network.storage import architecture_of, load_exported
 
 __all__ = ["find_mentor", "same_teacher"]
 
@@ -37,7 +39,7 @@ def find_mentor(
             )
         return None
     card = ModelCard.load(folder)
-    architecture_of(card)
+    _require_no_charges(folder, architecture_of(card))
     if not same_teacher(card.teacher, dataset.teacher):
         raise SettingsError(
             f"received mentor {folder}, a student of {card.teacher.get('name')}; expected one of "
@@ -46,6 +48,27 @@ def find_mentor(
         )
     settings = {**weights, **hessian}
     return Distillation(mentor=str(folder), digest=card.digest, **settings)  # type: ignore[arg-type]
+
+
+def load_mentor(folder: Path) -> tuple[Potential, ModelCard]:
+    """The network of the mentor in ``folder``, in float32, and its card.
+
+    Raises:
+        SettingsError: if it is no network of the trainer's, or one with charges.
+        ModelRefused: if its files do not match its card.
+    """
+    model, card = load_exported(folder)
+    _require_no_charges(folder, architecture_of(card))
+    assert isinstance(model, Potential)
+    return model, card
+
+
+def _require_no_charges(folder: Path, architecture: PaiNNConfig) -> None:
+    if architecture.charges:
+        raise SettingsError(
+            f"received mentor {folder}, a student with charges; expected one without: its atomic "
+            "energies are not all that its energy is made of"
+        )
 
 
 def same_teacher(stored: object, teacher: TeacherRecord | None) -> bool:

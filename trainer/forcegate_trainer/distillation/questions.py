@@ -20,7 +20,7 @@ from forcegate_client.structures import segments
 from forcegate_service.runtime import Runtime
 from forcegate_trainer.distillation.displacement import STEP, displaced
 from forcegate_trainer.distillation.layers import last_layer
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.network.potential import Potential
 from forcegate_trainer.reporting import Tell
 from forcegate_trainer.training.graphs import FrameGraphs
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.dataset import Dataset
-from forcegate_trainer.distillation.exported import load_exported
+from forcegate_trainer.distillation.mentor import load_mentor
 from forcegate_trainer.distillation.questions import ask_about_atoms, ask_for_rows
 from forcegate_trainer.distillation.settings import Distillation
 from forcegate_trainer.errors import SettingsError
@@ -85,7 +85,7 @@ def prepare_targets(
     missing = [question for question in _questions(settings) if question not in asked]
     if not missing:
         return
-    mentor, card = load_exported(Path(settings.mentor))
+    mentor, card = load_mentor(Path(settings.mentor))
     if card.digest != settings.digest:
         raise SettingsError(
             f"received mentor {settings.mentor} with {card.digest}; expected {settings.digest}, as "

@@ -16,10 +16,9 @@ from forcegate_service.embedded import tensors_of
 from forcegate_service.graph import build_graph
 from forcegate_trainer.dynamics.potential import BatchPotential, Evaluation, RuntimePotential
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.export import load_student
+from forcegate_trainer.network.storage import WEIGHTS_NAME, load_student
 from forcegate_trainer.serving import opened
 from forcegate_trainer.teachers import parse_teacher
-from forcegate_trainer.training.files import WEIGHTS_NAME
 
 __all__ = ["Driver", "open_driver"]
 
@@ -62,9 +61,9 @@ def open_driver(spec: str) -> Driver:
         card = ModelCard.load(folder)
         return Driver(f"{card.name}/{card.version}", card.digest, Source.ON_POLICY, spec)
     if (folder / WEIGHTS_NAME).is_file():
-        _, config = load_student(folder)
+        name = load_student(folder).name
         digest = file_digest(folder / WEIGHTS_NAME)
-        return Driver(f"{config.model} in training", digest, Source.ON_POLICY, spec)
+        return Driver(f"{name} in training", digest, Source.ON_POLICY, spec)
     if folder.is_dir():
         raise SettingsError(
             f"received {folder}, which holds neither {CARD_NAME} nor {WEIGHTS_NAME}; expected an "
@@ -78,9 +77,9 @@ class _RunPotential:
     """The averaged weights of a run, in torch: slower than what serves students, and at once."""
 
     def __init__(self, run: Path) -> None:
-        model, config = load_student(run)
-        self._model = model.requires_grad_(False)
-        self._reach = config.architecture.reach
+        stored = load_student(run)
+        self._model = stored.model.requires_grad_(False)
+        self._reach = stored.architecture.reach
 
     def __call__(self, batch: StructureBatch, members: Int) -> Evaluation:
         with torch.inference_mode():

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
-from forcegate_trainer.painn import Student
+from forcegate_trainer.network.student import Student
 
 __all__ = ["WeightAverage"]
 

@@ -18,7 +18,7 @@ from forcegate_client.checks.charges import MOST_MISSING
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import segments
 from forcegate_service.pairs import PairList, find_pairs
-from forcegate_trainer.painn.charged_potential import ChargedPotential
+from forcegate_trainer.network.charged_potential import ChargedPotential
 from forcegate_trainer.training.frames import ChargeTargets, FrameBatch
 from forcegate_trainer.training.graphs import FrameGraphs
 from forcegate_trainer.training.loss import energy_errors, mean_norm, robust

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from forcegate_trainer.distillation.settings import Distillation
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.painn.config import PaiNNConfig
+from forcegate_trainer.network.config import PaiNNConfig
 
 __all__ = ["ExtraFrames", "FitConfig", "Start"]
 
@@ -136,8 +136,7 @@ class FitConfig:
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
             stored["datasets"] = tuple(stored["datasets"])
-            shape = stored.pop("architecture")
-            shape["elements"] = tuple(shape["elements"])
+            architecture = PaiNNConfig.from_stored(stored.pop("architecture"))
             # Before there was a choice.
             stored.setdefault("optimizer", "adamw")
             if stored.get("start"):
@@ -147,7 +146,7 @@ class FitConfig:
             if stored.get("extra"):
                 extra = stored["extra"]
                 stored["extra"] = ExtraFrames(**extra | {"paths": tuple(extra["paths"])})
-            return cls(architecture=PaiNNConfig(**shape), **stored)
+            return cls(architecture=architecture, **stored)
         except (FileNotFoundError, NotADirectoryError):
             raise SettingsError(
                 f"received {path.parent}, which has no {path.name}; expected a run folder made by "

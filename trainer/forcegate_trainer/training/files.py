@@ -8,16 +8,12 @@ from forcegate_trainer.molecules.held_out import trained_when_common
 
 __all__ = [
     "CHECKPOINT_NAME",
-    "CONFIG_NAME",
     "METRICS_NAME",
     "TENSORBOARD_NAME",
-    "WEIGHTS_NAME",
     "load_all",
 ]
 
-CONFIG_NAME = "config.json"
 CHECKPOINT_NAME = "checkpoint.pt"
-WEIGHTS_NAME = "best.pt"
 METRICS_NAME = "metrics.jsonl"
 TENSORBOARD_NAME = "tensorboard"
 

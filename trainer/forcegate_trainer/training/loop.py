@@ -14,15 +14,14 @@ import torch.distributed
 from torch import Tensor
 
 from forcegate_trainer.errors import TrainingDivergedError
-from forcegate_trainer.painn import Student, student
+from forcegate_trainer.network.storage import WEIGHTS_NAME, save_checkpoint
+from forcegate_trainer.network.student import Student, student
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.training.ahead import BatchesAhead
-from forcegate_trainer.training.checkpoint import save_checkpoint
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.data import TrainingData, load_training_data
 from forcegate_trainer.training.device import open_device
 from forcegate_trainer.training.evaluation import evaluate
-from forcegate_trainer.training.files import WEIGHTS_NAME
 from forcegate_trainer.training.journal import Journal
 from forcegate_trainer.training.memory import keep_memory
 from forcegate_trainer.training.reference import check_elements, fit_reference_energies, move_zero

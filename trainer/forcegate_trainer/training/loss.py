@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.network.potential import Potential
 
 __all__ = ["TERMS", "energy_errors", "errors", "mean_norm", "robust"]
 

@@ -9,7 +9,7 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from forcegate_trainer.painn import Student
+from forcegate_trainer.network.student import Student
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.muon import Muon, orthogonalised
 

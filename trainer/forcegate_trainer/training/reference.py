@@ -8,7 +8,8 @@ import torch
 
 from forcegate_client.dataset import Dataset
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.painn import PaiNNConfig, Student
+from forcegate_trainer.network.config import PaiNNConfig
+from forcegate_trainer.network.student import Student
 from forcegate_trainer.reporting import Tell
 from forcegate_trainer.training.evaluation import predicted_energies
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from forcegate_trainer.distillation.hints import Mentoring
 from forcegate_trainer.distillation.targets import open_targets
-from forcegate_trainer.painn import Student
+from forcegate_trainer.network.student import Student
 from forcegate_trainer.reporting import Tell
 from forcegate_trainer.training.charged import charged_batch
 from forcegate_trainer.training.config import FitConfig

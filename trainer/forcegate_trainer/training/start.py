@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from forcegate_service.card import CARD_NAME, ModelCard, file_digest
-from forcegate_trainer.distillation.exported import architecture_of, load_exported
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.painn import Student
-from forcegate_trainer.painn.config import PaiNNConfig
-from forcegate_trainer.training.checkpoint import load_checkpoint
-from forcegate_trainer.training.config import FitConfig, Start
-from forcegate_trainer.training.files import CONFIG_NAME, WEIGHTS_NAME
+from forcegate_trainer.network.config import PaiNNConfig
+from forcegate_trainer.network.storage import (
+    WEIGHTS_NAME,
+    architecture_of,
+    load_exported,
+    load_student,
+)
+from forcegate_trainer.network.student import Student
+from forcegate_trainer.training.config import Start
 
 __all__ = ["find_start", "load_start"]
 
@@ -48,7 +51,7 @@ def load_start(model: Student, start: Start) -> None:
     if (folder / CARD_NAME).is_file():
         weights = load_exported(folder)[0].state_dict()
     else:
-        weights = load_checkpoint(folder / WEIGHTS_NAME)
+        weights = load_student(folder).model.state_dict()
     # The calibration is about other training frames, and stays with the version it came from.
     kept = {
         name: value
@@ -63,8 +66,7 @@ def _found(folder: Path) -> tuple[PaiNNConfig, str]:
         card = ModelCard.load(folder)
         return architecture_of(card), card.digest
     if (folder / WEIGHTS_NAME).is_file():
-        shape = FitConfig.load(folder / CONFIG_NAME).architecture
-        return shape, file_digest(folder / WEIGHTS_NAME)
+        return load_student(folder).architecture, file_digest(folder / WEIGHTS_NAME)
     raise SettingsError(
         f"received --start-from {folder}, which has neither {WEIGHTS_NAME} nor {CARD_NAME}; "
         "expected a run with a finished validation, or the folder of an exported version"

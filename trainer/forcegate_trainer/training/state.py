@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from forcegate_trainer.training.checkpoint import load_checkpoint, save_checkpoint
+from forcegate_trainer.network.storage import load_checkpoint, save_checkpoint
 from forcegate_trainer.training.files import CHECKPOINT_NAME
 from forcegate_trainer.training.step import TrainingStep
 

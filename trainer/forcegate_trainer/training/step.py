@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from forcegate_trainer.distillation.layers import feature_map
 from forcegate_trainer.distillation.loss import distillation_errors
-from forcegate_trainer.painn import Student
-from forcegate_trainer.painn.potential import Potential
+from forcegate_trainer.network.potential import Potential
+from forcegate_trainer.network.student import Student
 from forcegate_trainer.training.averaging import WeightAverage
 from forcegate_trainer.training.charged import charged_errors
 from forcegate_trainer.training.config import FitConfig

@@ -5,10 +5,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from forcegate_trainer.painn.config import PaiNNConfig
-from forcegate_trainer.painn.graph_potential import PotentialSums
-from forcegate_trainer.painn.network import DISTANCE_EPSILON, ChargedPaiNN
-from forcegate_trainer.painn.pair_physics import PairPhysics
+from forcegate_trainer.network.config import PaiNNConfig
+from forcegate_trainer.network.painn import DISTANCE_EPSILON, ChargedPaiNN
+from forcegate_trainer.network.pair_physics import PairPhysics
+from forcegate_trainer.network.sums import PotentialSums
 
 __all__ = ["ChargedPotential"]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from forcegate_service.pairs import PAIR_CUTOFF
 
@@ -29,6 +31,11 @@ class PaiNNConfig:
     cutoff: float = 5.0
     elements: tuple[int, ...] = _ORGANIC
     charges: bool = False
+
+    @classmethod
+    def from_stored(cls, shape: Mapping[str, Any]) -> PaiNNConfig:
+        """What ``asdict`` gave, as JSON has it; ``KeyError`` or ``TypeError`` if it is not that."""
+        return cls(**{**shape, "elements": tuple(shape["elements"])})
 
     @property
     def reach(self) -> tuple[float, float | None]:

@@ -5,9 +5,9 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from forcegate_trainer.painn.config import PaiNNConfig
-from forcegate_trainer.painn.interaction import Message, Update, silu, silu_slope
-from forcegate_trainer.painn.radial import radial_functions
+from forcegate_trainer.network.config import PaiNNConfig
+from forcegate_trainer.network.interaction import Message, Update, silu, silu_slope
+from forcegate_trainer.network.radial import radial_functions
 
 __all__ = ["DISTANCE_EPSILON", "ChargedPaiNN", "PaiNN"]
 

@@ -1,0 +1,1 @@
+"""PaiNN with its gradient written out: one readable source for training, export and serving."""
