@@ -30,7 +30,7 @@ from forcegate_service.loading import load_version, newest_version
 from forcegate_service.runtimes.choose import runtime_loader
 from forcegate_service.settings import Settings
 from forcegate_trainer.demo.gateway import running_gateway
-from forcegate_trainer.validation.calculator import RuntimeCalculator
+from forcegate_trainer.simulation.exported import RuntimeCalculator
 from forcegate_trainer.validation.suite import PUBLIC, molecule_from_smiles
 
 WARM_UP = 20

@@ -12,7 +12,7 @@ from ase.calculators.socketio import SocketClient
 from ase.io import read
 from served_model import open_runtime
 
-from forcegate_trainer.validation.calculator import RuntimeCalculator
+from forcegate_trainer.simulation.exported import RuntimeCalculator
 
 
 def main(folder: Path, socket: str, structure: Path) -> None:

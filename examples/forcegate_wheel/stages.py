@@ -13,7 +13,7 @@ import numpy as np
 
 from forcegate_client.dataset import Dataset, load_dataset
 from forcegate_service.card import ModelCard
-from forcegate_trainer.serving import serving
+from forcegate_trainer.simulation.exported import serving
 from forcegate_trainer.validation.accuracy.heldout import predict_held_out
 from forcegate_wheel.division import (
     Division,

@@ -15,7 +15,7 @@ from forcegate_client.relaxation import Relaxed, evaluator, relax_batched
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
-from forcegate_trainer.validation.calculator import RuntimeCalculator
+from forcegate_trainer.simulation.exported import RuntimeCalculator
 from support.models import newest_version
 
 pytestmark = pytest.mark.system

@@ -12,15 +12,10 @@ from ase.md.verlet import VelocityVerlet
 
 from forcegate_client.structures import StructureBatch
 from forcegate_service.fake import FakeRuntime, write_fake_model
-from forcegate_trainer.dynamics.integrators import langevin, velocity_verlet
-from forcegate_trainer.dynamics.motion import Motion, begin, thermal_velocities
-from forcegate_trainer.dynamics.potential import (
-    BatchPotential,
-    CalculatorPotential,
-    Evaluation,
-    RuntimePotential,
-)
-from forcegate_trainer.validation.calculator import RuntimeCalculator
+from forcegate_trainer.simulation.exported import RuntimeCalculator, RuntimePotential
+from forcegate_trainer.simulation.integrators import langevin, velocity_verlet
+from forcegate_trainer.simulation.motion import Motion, begin, thermal_velocities
+from forcegate_trainer.simulation.potential import BatchPotential, CalculatorPotential, Evaluation
 
 SAME = 1e-10  # Å, and Å per ASE time unit
 SEED = 11

@@ -13,7 +13,7 @@ from ase.md.verlet import VelocityVerlet
 from forcegate_engine import EngineError, integrate
 from forcegate_engine.ase import Calculator
 from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_trainer.validation.calculator import RuntimeCalculator
+from forcegate_trainer.simulation.exported import RuntimeCalculator
 from support.engine import CHARGED, engine, liquid
 from support.models import newest_version
 

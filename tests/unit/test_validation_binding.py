@@ -8,7 +8,7 @@ import pytest
 from ase.units import kcal, mol
 
 from forcegate_client.structures import StructureBatch
-from forcegate_trainer.dynamics.potential import Evaluation
+from forcegate_trainer.simulation.potential import Evaluation
 from forcegate_trainer.validation.interactions.binding import (
     BindingSettings,
     measure_binding,

@@ -12,8 +12,8 @@ from ase.calculators.calculator import Calculator
 from forcegate_client.bonds import bonded_pairs
 from forcegate_client.electrons import electrons_of
 from forcegate_client.structures import StructureBatch
-from forcegate_trainer.dynamics.potential import CalculatorPotential, Evaluation
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.simulation.potential import CalculatorPotential, Evaluation
 from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.validation.dynamics.charged import charged_section
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun

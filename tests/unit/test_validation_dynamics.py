@@ -16,13 +16,10 @@ from forcegate_client.nve import run_nve
 from forcegate_client.structures import StructureBatch
 from forcegate_client.velocities import degrees_of_freedom
 from forcegate_service.fake import FakeRuntime, write_fake_model
-from forcegate_trainer.dynamics.motion import begin
-from forcegate_trainer.dynamics.potential import (
-    CalculatorPotential,
-    Evaluation,
-    RuntimePotential,
-)
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.simulation.exported import RuntimePotential
+from forcegate_trainer.simulation.motion import begin
+from forcegate_trainer.simulation.potential import CalculatorPotential, Evaluation
 from forcegate_trainer.validation.dynamics.bond_watch import BondWatch
 from forcegate_trainer.validation.dynamics.control import teacher_control
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun

@@ -25,13 +25,14 @@ from forcegate_client.dataset import (
 from forcegate_client.structures import StructureBatch
 from forcegate_service.fake import load_fake, write_fake_model
 from forcegate_trainer.complexes import part_charges
-from forcegate_trainer.dynamics.potential import CalculatorPotential, RuntimePotential
 from forcegate_trainer.sampling.structures import (
     atomic_numbers,
     conformers,
     hydrogenated,
     structure_of,
 )
+from forcegate_trainer.simulation.exported import RuntimePotential
+from forcegate_trainer.simulation.potential import CalculatorPotential
 from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.validation.accuracy.heldout import HeldOut, predict_with
 from forcegate_trainer.validation.accuracy.kinds import Kind, frames_by_kind

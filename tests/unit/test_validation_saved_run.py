@@ -12,7 +12,7 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 
 from forcegate_client.structures import StructureBatch
-from forcegate_trainer.dynamics.potential import CalculatorPotential, Evaluation
+from forcegate_trainer.simulation.potential import CalculatorPotential, Evaluation
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
 from forcegate_trainer.validation.dynamics.nve import Prepared, prepare, run_nve_batch
 from forcegate_trainer.validation.dynamics.saved_run import SavedRun

@@ -14,7 +14,6 @@ from ase.calculators.lj import LennardJones
 from rdkit import Chem
 
 from forcegate_service.fake import load_fake, write_fake_model
-from forcegate_trainer.dynamics.potential import CalculatorPotential, RuntimePotential
 from forcegate_trainer.sampling.geometry import closest_contact
 from forcegate_trainer.sampling.structures import (
     atomic_numbers,
@@ -22,6 +21,8 @@ from forcegate_trainer.sampling.structures import (
     conformers,
     hydrogenated,
 )
+from forcegate_trainer.simulation.exported import RuntimePotential
+from forcegate_trainer.simulation.potential import CalculatorPotential
 from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.validation.statics.dissociation import (
     DissociationSettings,

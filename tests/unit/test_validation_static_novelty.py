@@ -19,8 +19,9 @@ from forcegate_client.dataset import Dataset
 from forcegate_client.electrons import electrons_of
 from forcegate_client.structures import StructureBatch
 from forcegate_service.fake import FakeRuntime, load_fake, write_fake_model
-from forcegate_trainer.dynamics.potential import CalculatorPotential, RuntimePotential
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.simulation.exported import RuntimePotential
+from forcegate_trainer.simulation.potential import CalculatorPotential
 from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.validation.accuracy.heldout import predict_held_out, predict_with
 from forcegate_trainer.validation.confidence.calibration import (

@@ -10,7 +10,7 @@ from ase.units import kcal, mol
 from scipy.spatial.distance import cdist
 
 from forcegate_client.structures import StructureBatch
-from forcegate_trainer.dynamics.potential import CalculatorPotential, Evaluation
+from forcegate_trainer.simulation.potential import CalculatorPotential, Evaluation
 from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.validation.interactions.water_clusters import (
     WaterSettings,

@@ -27,7 +27,7 @@ def calibrate_forces_command(
     from forcegate_service.force_uncertainty import ForcePartner
     from forcegate_trainer.errors import SettingsError
     from forcegate_trainer.force_calibration import calibrate_forces
-    from forcegate_trainer.serving import serving
+    from forcegate_trainer.simulation.exported import serving
     from forcegate_trainer.training.files import load_all
 
     console = Console()

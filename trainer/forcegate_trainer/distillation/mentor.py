@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from forcegate_client.dataset import Dataset, TeacherRecord
+from forcegate_client.dataset import Dataset
 from forcegate_service.card import ModelCard
 from forcegate_trainer.distillation.settings import Distillation
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.network.config import PaiNNConfig
 from forcegate_trainer.network.potential import Potential
 from forcegate_trainer.network.storage import architecture_of, load_exported
+from forcegate_trainer.teachers.spec import same_teacher
 
-__all__ = ["find_mentor", "same_teacher"]
+__all__ = ["find_mentor", "load_mentor"]
 
 
 def find_mentor(
@@ -69,11 +70,3 @@ def _require_no_charges(folder: Path, architecture: PaiNNConfig) -> None:
             f"received mentor {folder}, a student with charges; expected one without: its atomic "
             "energies are not all that its energy is made of"
         )
-
-
-def same_teacher(stored: object, teacher: TeacherRecord | None) -> bool:
-    """Whether what a card or a label stores about a teacher is about ``teacher``."""
-    if teacher is None or not isinstance(stored, Mapping):
-        return False
-    fields = {"name": teacher.name, "version": teacher.version, "settings": dict(teacher.settings)}
-    return dict(stored) == fields

@@ -19,7 +19,7 @@ from forcegate_trainer.distillation.questions import ask_about_atoms, ask_for_ro
 from forcegate_trainer.distillation.settings import Distillation
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.serving import opened
+from forcegate_trainer.simulation.exported import opened
 from forcegate_trainer.training.graphs import FrameGraphs
 
 __all__ = [

@@ -14,10 +14,10 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.card import CARD_NAME, ModelCard, file_digest
 from forcegate_service.embedded import tensors_of
 from forcegate_service.graph import build_graph
-from forcegate_trainer.dynamics.potential import BatchPotential, Evaluation, RuntimePotential
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.network.storage import WEIGHTS_NAME, load_student
-from forcegate_trainer.serving import opened
+from forcegate_trainer.simulation.exported import RuntimePotential, opened
+from forcegate_trainer.simulation.potential import BatchPotential, Evaluation
 from forcegate_trainer.teachers import parse_teacher
 
 __all__ = ["Driver", "open_driver"]

@@ -17,13 +17,13 @@ import numpy.typing as npt
 from rich.console import Console
 
 from forcegate_client.dataset import Dataset, Frame, Source, from_frames, load_dataset
-from forcegate_trainer.dynamics.integrators import langevin
-from forcegate_trainer.dynamics.motion import Motion, begin, thermal_velocities
-from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.resumable import run_in_pieces
 from forcegate_trainer.sampling.drivers import open_driver
 from forcegate_trainer.sampling.randomness import generator
+from forcegate_trainer.simulation.integrators import langevin
+from forcegate_trainer.simulation.motion import Motion, begin, thermal_velocities
+from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.training.graphs import structures_of
 
 __all__ = ["ExplorationSettings", "explore", "explore_file"]

@@ -19,12 +19,11 @@ from forcegate_service.monitoring.shadow_results import (
     SkippedStructure,
 )
 from forcegate_service.monitoring.spool import Claim, Spool
-from forcegate_trainer.distillation.mentor import same_teacher
 from forcegate_trainer.errors import TeacherError
 from forcegate_trainer.shadow.comparison import compare
 from forcegate_trainer.shadow.gateway import Gateway
 from forcegate_trainer.teachers.interface import Teacher
-from forcegate_trainer.teachers.spec import recorded_teacher
+from forcegate_trainer.teachers.spec import recorded_teacher, same_teacher
 
 __all__ = ["Tally", "Worker"]
 

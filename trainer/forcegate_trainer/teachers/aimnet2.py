@@ -24,8 +24,8 @@ from ase.calculators.calculator import (
 
 from forcegate_client.dataset import TeacherRecord
 from forcegate_client.structures import StructureBatch
-from forcegate_trainer.dynamics.potential import BatchPotential, Evaluation
 from forcegate_trainer.errors import LabelError
+from forcegate_trainer.simulation.potential import BatchPotential, Evaluation
 from forcegate_trainer.teachers.aimnet2_file import MEMBERS, KnownFile, load, unoptimised
 from forcegate_trainer.teachers.aimnet2_parts import separated
 from forcegate_trainer.teachers.interface import Answer, Reply, Teacher

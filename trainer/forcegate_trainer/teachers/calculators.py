@@ -14,8 +14,8 @@ from forcegate_client.dataset import TeacherRecord
 from forcegate_client.structures import StructureBatch
 from forcegate_service.card import ModelCard
 from forcegate_service.runtime import LoadedRuntime
-from forcegate_trainer.dynamics.potential import BatchPotential, RuntimePotential, atoms_of
 from forcegate_trainer.errors import LabelError
+from forcegate_trainer.simulation.potential import BatchPotential, atoms_of
 from forcegate_trainer.teachers.interface import Answer, Reply, Teacher
 
 __all__ = ["CalculatorTeacher", "StudentTeacher"]
@@ -70,18 +70,20 @@ class StudentTeacher(Teacher):
     @cached_property
     def _runtime(self) -> LoadedRuntime:
         # Here because what serves a student takes seconds to import.
-        from forcegate_trainer.serving import opened
+        from forcegate_trainer.simulation.exported import opened
 
         return opened(self._folder)
 
     def calculator(self) -> BaseCalculator:
         """The student for one structure at a time."""
-        from forcegate_trainer.validation.calculator import RuntimeCalculator
+        from forcegate_trainer.simulation.exported import RuntimeCalculator
 
         return RuntimeCalculator(self._runtime)
 
     def potential(self) -> BatchPotential:
         """The student for many structures at once."""
+        from forcegate_trainer.simulation.exported import RuntimePotential
+
         return RuntimePotential(self._runtime)
 
     def label(self, structures: StructureBatch, members: Int) -> Iterator[Reply]:

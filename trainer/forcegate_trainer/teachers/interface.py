@@ -12,8 +12,8 @@ from ase.calculators.calculator import BaseCalculator
 
 from forcegate_client.dataset import TeacherRecord
 from forcegate_client.structures import StructureBatch
-from forcegate_trainer.dynamics.potential import BatchPotential, CalculatorPotential
 from forcegate_trainer.errors import LabelError
+from forcegate_trainer.simulation.potential import BatchPotential, CalculatorPotential
 
 __all__ = ["Answer", "Reply", "Teacher"]
 

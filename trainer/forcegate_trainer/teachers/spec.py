@@ -79,6 +79,14 @@ def recorded_teacher(stored: object) -> Teacher | None:
     return parse_teacher(name, accuracy)
 
 
+def same_teacher(stored: object, teacher: TeacherRecord | None) -> bool:
+    """Whether what a card or a label stores about a teacher is about ``teacher``."""
+    if teacher is None or not isinstance(stored, Mapping):
+        return False
+    fields = {"name": teacher.name, "version": teacher.version, "settings": dict(teacher.settings)}
+    return dict(stored) == fields
+
+
 def _tblite(spec: str, method: str, accuracy: float) -> Teacher:
     if method not in TBLITE_METHODS:
         raise TeacherError(

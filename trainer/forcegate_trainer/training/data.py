@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from forcegate_client.dataset import Dataset, concatenate
 from forcegate_client.dataset.molecules import merge_tables
-from forcegate_trainer.distillation.mentor import same_teacher
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.teachers.spec import same_teacher
 from forcegate_trainer.training.config import ExtraFrames, FitConfig
 from forcegate_trainer.training.files import load_all
 

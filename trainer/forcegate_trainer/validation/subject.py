@@ -13,15 +13,11 @@ from ase.calculators.calculator import BaseCalculator
 from forcegate_client.electrons import electrons_of
 from forcegate_service.card import CARD_NAME, ModelCard
 from forcegate_service.runtime import LoadedRuntime
-from forcegate_trainer.dynamics.potential import (
-    BatchPotential,
-    CalculatorPotential,
-    RuntimePotential,
-)
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.simulation.exported import RuntimeCalculator, RuntimePotential
+from forcegate_trainer.simulation.potential import BatchPotential, CalculatorPotential
 from forcegate_trainer.teachers import parse_teacher
 from forcegate_trainer.teachers.spec import DEFAULT_TEACHER
-from forcegate_trainer.validation.calculator import RuntimeCalculator
 
 __all__ = ["MD_ACCURACY", "Subject", "open_subject", "served"]
 
@@ -72,7 +68,7 @@ def open_subject(model: str, teacher: str | None = None) -> Iterator[Subject]:
     if folder.is_dir():
         # Before anything is opened.
         _refuse_other_teacher(ModelCard.load(folder), teacher)
-        from forcegate_trainer.serving import serving
+        from forcegate_trainer.simulation.exported import serving
 
         with serving(folder) as runtime:
             yield served(folder, runtime, runtime.card, teacher)

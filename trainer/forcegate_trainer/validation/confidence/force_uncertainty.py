@@ -15,7 +15,7 @@ from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.reporting import Tell
 from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, clean
 from forcegate_trainer.reports.tables import number, table
-from forcegate_trainer.serving import opened
+from forcegate_trainer.simulation.exported import opened
 from forcegate_trainer.validation.accuracy.heldout import HeldOut, forces_of_partner
 from forcegate_trainer.validation.accuracy.kinds import frames_by_kind
 from forcegate_trainer.validation.confidence.ranks import rank_correlation

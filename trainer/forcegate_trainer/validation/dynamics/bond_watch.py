@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 
 from forcegate_client.bonds import BONDED, BROKEN, FORMED
-from forcegate_trainer.dynamics.motion import Motion
+from forcegate_trainer.simulation.motion import Motion
 
 __all__ = ["TORN", "BondWatch"]
 

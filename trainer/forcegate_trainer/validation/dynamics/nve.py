@@ -23,11 +23,11 @@ from forcegate_client.monitor import MDSamples
 from forcegate_client.nve import NVEReport, steps_in
 from forcegate_client.structures import StructureBatch
 from forcegate_client.velocities import degrees_of_freedom, draw_velocities
-from forcegate_trainer.dynamics.integrators import velocity_verlet
-from forcegate_trainer.dynamics.motion import MAX_FORCE, Motion, begin
-from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.sampling.randomness import generator
+from forcegate_trainer.simulation.integrators import velocity_verlet
+from forcegate_trainer.simulation.motion import MAX_FORCE, Motion, begin
+from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.dynamics.bond_watch import TORN, BondWatch
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun, md_report, moment
 from forcegate_trainer.validation.dynamics.recording import KeptFrame, Recording

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_trainer.dynamics.motion import Motion
+from forcegate_trainer.simulation.motion import Motion
 
 __all__ = ["KeptFrame", "Recording"]
 

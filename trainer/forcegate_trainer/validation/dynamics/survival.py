@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from forcegate_client.bonds import BROKEN, FORMED
-from forcegate_trainer.dynamics.motion import MAX_FORCE
 from forcegate_trainer.reports.tables import table
+from forcegate_trainer.simulation.motion import MAX_FORCE
 from forcegate_trainer.validation.dynamics.bond_watch import TORN
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun, moment
 from forcegate_trainer.validation.dynamics.plots import plot_survival

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from ase.units import kcal, mol
 
-from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.teachers import parse_teacher
 from forcegate_trainer.validation.interactions.binding_plots import plot_binding
 from forcegate_trainer.validation.interactions.s66 import FACTORS, S66Dimer, load_s66

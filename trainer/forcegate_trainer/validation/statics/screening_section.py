@@ -8,9 +8,9 @@ from typing import Any
 
 from ase.calculators.calculator import BaseCalculator
 
-from forcegate_trainer.dynamics.potential import BatchPotential
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.statics.screening import (
     ConformerEnergies,

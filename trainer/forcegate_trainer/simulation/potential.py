@@ -1,4 +1,4 @@
-"""What moves many molecules at once: a served student, or any ASE calculator for each of them."""
+"""What moves many molecules at once, and any ASE calculator as that."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, CalculatorError
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.graph import of_batch
-from forcegate_service.runtime import LoadedRuntime
 
 __all__ = [
     "BatchPotential",
     "CalculatorPotential",
     "Evaluation",
-    "RuntimePotential",
     "atoms_of",
 ]
 
@@ -49,21 +46,6 @@ class BatchPotential(Protocol):
 
         A molecule keeps its number for the whole run, also when others have left it.
         """
-
-
-class RuntimePotential:
-    """An exported student in one of the service's runtimes."""
-
-    def __init__(self, runtime: LoadedRuntime) -> None:
-        self._runtime = runtime
-
-    def __call__(self, batch: StructureBatch, members: Int) -> Evaluation:
-        """Evaluate all structures together."""
-        output = self._runtime.evaluate(of_batch(batch))
-        novelty = np.maximum.reduceat(output.atom_novelty, batch.offsets[:-1])
-        return Evaluation(
-            output.energy, output.forces, novelty, output.charges, output.energy_uncertainty
-        )
 
 
 class CalculatorPotential:

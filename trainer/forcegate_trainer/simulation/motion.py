@@ -10,7 +10,7 @@ from ase import units
 from ase.data import atomic_masses
 
 from forcegate_client.structures import StructureBatch
-from forcegate_trainer.dynamics.potential import BatchPotential, Evaluation
+from forcegate_trainer.simulation.potential import BatchPotential, Evaluation
 
 __all__ = ["MAX_FORCE", "Motion", "begin", "thermal_velocities"]
 

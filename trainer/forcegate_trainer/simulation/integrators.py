@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from ase import units
 
-from forcegate_trainer.dynamics.motion import Motion
-from forcegate_trainer.dynamics.potential import BatchPotential
+from forcegate_trainer.simulation.motion import Motion
+from forcegate_trainer.simulation.potential import BatchPotential
 
 __all__ = ["DEFAULT_FRICTION_PER_FS", "langevin", "velocity_verlet"]
 

@@ -1,1 +1,0 @@
-"""Molecular dynamics of many molecules side by side, each as if it were alone."""
