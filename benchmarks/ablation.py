@@ -49,9 +49,9 @@ def variants(
     plain: Any, mentor: Path | None, extra: tuple[str, ...], weights: Weights, longer: float
 ) -> dict[str, Any]:
     """Settings by name; those that need a mentor or extra frames only where there are some."""
+    from forcegate_trainer.data.datasets import load_all
     from forcegate_trainer.distillation.mentor import find_mentor
     from forcegate_trainer.training.data import load_extra
-    from forcegate_trainer.training.files import load_all
 
     dataset = load_all(plain.datasets)
     found = {
@@ -203,9 +203,9 @@ def main(
     import torch
     from rich.console import Console
 
+    from forcegate_trainer.data.datasets import load_all
     from forcegate_trainer.network.config import PRESETS
     from forcegate_trainer.training.config import FitConfig
-    from forcegate_trainer.training.files import load_all
     from forcegate_trainer.training.memory import keep_memory
 
     torch.set_num_threads(1)

@@ -50,7 +50,7 @@ def labelled_frames() -> Any:
     """Shaken conformers whose labels are random numbers: they cost what true ones do."""
     from forcegate_client.dataset import Frame, MoleculeTable, Source, Split, TeacherRecord
     from forcegate_client.dataset.frames import Labels, from_frames, with_labels
-    from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
+    from forcegate_trainer.data.molecules.structures import atomic_numbers, conformers, hydrogenated
 
     rng = np.random.default_rng(0)
     frames = []

@@ -19,8 +19,8 @@ import numpy as np
 from forcegate_client.client import Client
 from forcegate_client.dataset import Dataset
 from forcegate_client.errors import TooManyRequests
+from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.demo.gateway import running_gateway
-from forcegate_trainer.training.graphs import structures_of
 from forcegate_wheel.progress import Progress
 from forcegate_wheel.prometheus import Asked, running_prometheus
 from forcegate_wheel.trainer import PROGRAM, TEACHER

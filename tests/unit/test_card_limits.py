@@ -15,7 +15,7 @@ from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.graph import build_graph
 from forcegate_service.runtime import ModelOutput
 from forcegate_trainer.card_limits import limits_of
-from forcegate_trainer.training.frames import structures_of
+from forcegate_trainer.data.datasets import structures_of
 
 FLOOR = 0.5
 

@@ -12,14 +12,14 @@ from scipy.spatial.distance import cdist, pdist
 
 from forcegate_client.dataset import Dataset, Source, Split, load_dataset
 from forcegate_trainer.cli.app import main
+from forcegate_trainer.data.labelling.checks import THERMAL_BOND_FACTOR, bonds, count_fragments
+from forcegate_trainer.data.molecules.identity import halides, identify
+from forcegate_trainer.data.molecules.structures import conformers, hydrogenated
+from forcegate_trainer.data.molecules.table import write_table
+from forcegate_trainer.data.sampling.complexes import ComplexSettings, sample_complexes
+from forcegate_trainer.data.sampling.contacts import CHARGED_GAP, CONTACTS, FARTHEST, approach
+from forcegate_trainer.data.sampling.sites import SiteKind, sites_of
 from forcegate_trainer.errors import MoleculeError, SettingsError
-from forcegate_trainer.molecules.identity import halides, identify
-from forcegate_trainer.molecules.table import write_table
-from forcegate_trainer.sampling.complexes import ComplexSettings, sample_complexes
-from forcegate_trainer.sampling.contacts import CHARGED_GAP, CONTACTS, FARTHEST, approach
-from forcegate_trainer.sampling.sites import SiteKind, sites_of
-from forcegate_trainer.sampling.structures import conformers, hydrogenated
-from forcegate_trainer.teachers.checks import THERMAL_BOND_FACTOR, bonds, count_fragments
 
 EXACT = 1e-9
 # Positions are stored in steps of 1e-4 Å.

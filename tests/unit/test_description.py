@@ -29,12 +29,12 @@ from forcegate_client.dataset import (
     write_dataset,
 )
 from forcegate_trainer.cli.app import create_app
-from forcegate_trainer.description.chemistry import chemistry_of
-from forcegate_trainer.description.composition import composition_of
-from forcegate_trainer.description.files import describe_files
-from forcegate_trainer.description.labels import energies_beyond_elements
-from forcegate_trainer.description.plots import draw
-from forcegate_trainer.description.statistics import NO_THERMOSTAT, describe
+from forcegate_trainer.data.description.chemistry import chemistry_of
+from forcegate_trainer.data.description.composition import composition_of
+from forcegate_trainer.data.description.files import describe_files
+from forcegate_trainer.data.description.labels import energies_beyond_elements
+from forcegate_trainer.data.description.plots import draw
+from forcegate_trainer.data.description.statistics import NO_THERMOSTAT, describe
 from forcegate_trainer.errors import SettingsError
 
 ALWAYS = {"splits", "elements", "sizes", "sources", "temperatures"}

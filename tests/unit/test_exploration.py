@@ -29,14 +29,14 @@ from forcegate_client.dataset.schema import quantise_positions
 from forcegate_client.structures import StructureBatch
 from forcegate_service.fake import load_fake, write_fake_model
 from forcegate_trainer.cli.app import create_app
-from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.sampling import exploration
-from forcegate_trainer.sampling.exploration import (
+from forcegate_trainer.data.sampling import exploration
+from forcegate_trainer.data.sampling.exploration import (
     ExplorationSettings,
     ExplorationTask,
     explore,
     explore_file,
 )
+from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.simulation.exported import RuntimePotential
 from forcegate_trainer.simulation.motion import MAX_FORCE
 from forcegate_trainer.simulation.potential import Evaluation

@@ -21,14 +21,14 @@ from forcegate_client.dataset import (
     load_dataset,
 )
 from forcegate_service.monitoring.capture_store import Captured, CaptureStore
-from forcegate_trainer.capture.admission import Admission
-from forcegate_trainer.capture.collection import collect
-from forcegate_trainer.capture.perception import perceive
 from forcegate_trainer.cli.app import create_app
+from forcegate_trainer.data.capture.admission import Admission
+from forcegate_trainer.data.capture.collection import collect
+from forcegate_trainer.data.labelling.label import label_file
+from forcegate_trainer.data.molecules.identity import identify
+from forcegate_trainer.data.molecules.perception import perceive
+from forcegate_trainer.data.molecules.structures import atomic_numbers, conformers, hydrogenated
 from forcegate_trainer.errors import LabelError, MoleculeError, SettingsError
-from forcegate_trainer.labelling import label_file
-from forcegate_trainer.molecules.identity import identify
-from forcegate_trainer.sampling.structures import atomic_numbers, conformers, hydrogenated
 
 Geometry = tuple[NDArray[np.int64], NDArray[np.float64]]
 

@@ -6,11 +6,11 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
+from forcegate_trainer.data.molecules.charges import ChargeClass, charge_class
+from forcegate_trainer.data.molecules.identity import Molecule, identify
+from forcegate_trainer.data.molecules.ionisation import ionise
+from forcegate_trainer.data.molecules.peptides import peptides
 from forcegate_trainer.errors import MoleculeError
-from forcegate_trainer.molecules.charges import ChargeClass, charge_class
-from forcegate_trainer.molecules.identity import Molecule, identify
-from forcegate_trainer.molecules.ionisation import ionise
-from forcegate_trainer.molecules.peptides import peptides
 
 PARENTS = [
     identify(smiles)

@@ -26,13 +26,18 @@ from forcegate_client.dataset import (
     load_dataset,
     write_dataset,
 )
+from forcegate_trainer.data.labelling.checks import (
+    bonds,
+    count_fragments,
+    drop_reason,
+    proton_moved,
+)
+from forcegate_trainer.data.labelling.label import label_file
+from forcegate_trainer.data.molecules.identity import identify
+from forcegate_trainer.data.molecules.structures import bonded_pairs, hydrogenated
+from forcegate_trainer.data.sampling import SamplingSettings, sample_file
 from forcegate_trainer.errors import SettingsError, TeacherError
-from forcegate_trainer.labelling import label_file
-from forcegate_trainer.molecules.identity import identify
-from forcegate_trainer.sampling import SamplingSettings, sample_file
-from forcegate_trainer.sampling.structures import bonded_pairs, hydrogenated
 from forcegate_trainer.teachers import Answer, make_teacher, parse_teacher
-from forcegate_trainer.teachers.checks import bonds, count_fragments, drop_reason, proton_moved
 
 TEACHER = "tblite:GFN2-xTB"
 CHEAP_TEACHER = "ase.calculators.morse:MorsePotential"

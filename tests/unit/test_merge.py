@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from forcegate_client.dataset import Split, load_dataset
 from forcegate_client.dataset.store import write_dataset
 from forcegate_trainer.cli.app import create_app
+from forcegate_trainer.data.datasets import load_all
+from forcegate_trainer.data.molecules.unlikely import unlikely
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.molecules.unlikely import unlikely
-from forcegate_trainer.training.files import load_all
 
 
 def test_merged_files_hold_all_frames_and_name_their_origins(tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ from rdkit import Chem
 
 from forcegate_client.dataset import Split
 from forcegate_trainer.cli.app import main
-from forcegate_trainer.errors import MoleculeError
-from forcegate_trainer.molecules.charges import ChargeClass, charge_class
-from forcegate_trainer.molecules.exclusion import PUBLIC_TEST_MOLECULES, public_test_name
-from forcegate_trainer.molecules.identity import (
+from forcegate_trainer.data.molecules.charges import ChargeClass, charge_class
+from forcegate_trainer.data.molecules.exclusion import PUBLIC_TEST_MOLECULES, public_test_name
+from forcegate_trainer.data.molecules.identity import (
     ELEMENTS,
     Molecule,
     identify,
@@ -20,18 +19,19 @@ from forcegate_trainer.molecules.identity import (
     split_of,
     tautomer_enumerator,
 )
-from forcegate_trainer.molecules.lists import (
+from forcegate_trainer.data.molecules.lists import (
     builtin_lists,
     parse_list,
     read_list,
     without_duplicates,
 )
-from forcegate_trainer.molecules.recombination import (
+from forcegate_trainer.data.molecules.recombination import (
     LARGEST_HEAVY_ATOMS,
     SMALLEST_HEAVY_ATOMS,
     recombine,
 )
-from forcegate_trainer.molecules.table import read_table, write_table
+from forcegate_trainer.data.molecules.table import read_table, write_table
+from forcegate_trainer.errors import MoleculeError
 
 SOME = [
     identify(smiles)

@@ -3,10 +3,10 @@
 import pytest
 from rdkit import Chem
 
+from forcegate_trainer.data.molecules.exclusion import public_test_name
+from forcegate_trainer.data.molecules.identity import ELEMENTS, MAX_CHARGE, Molecule, identify
+from forcegate_trainer.data.molecules.mutation import MAX_HEAVY_ATOMS, mutate
 from forcegate_trainer.errors import MoleculeError
-from forcegate_trainer.molecules.exclusion import public_test_name
-from forcegate_trainer.molecules.identity import ELEMENTS, MAX_CHARGE, Molecule, identify
-from forcegate_trainer.molecules.mutation import MAX_HEAVY_ATOMS, mutate
 
 SOME = [identify(smiles) for smiles in ("CCO", "c1ccncc1", "CC(=O)N", "CS(C)(=O)=O", "CC(C)CCl")]
 

@@ -5,15 +5,15 @@ from functools import cache
 import pytest
 from rdkit import Chem
 
-from forcegate_trainer.molecules.exclusion import public_test_name
-from forcegate_trainer.molecules.identity import Molecule, identify
-from forcegate_trainer.molecules.recombination import (
+from forcegate_trainer.data.molecules.exclusion import public_test_name
+from forcegate_trainer.data.molecules.identity import Molecule, identify
+from forcegate_trainer.data.molecules.recombination import (
     LARGEST_HEAVY_ATOMS,
     MAX_FRAGMENT_HEAVY_ATOMS,
     fragments_of,
     recombine,
 )
-from forcegate_trainer.sampling.structures import conformers, hydrogenated
+from forcegate_trainer.data.molecules.structures import conformers, hydrogenated
 
 # Their fragments are large enough for products beyond the usual size.
 LARGE = (

@@ -15,22 +15,22 @@ from rdkit import Chem
 from rdkit.Chem import rdForceFieldHelpers
 
 from forcegate_client.dataset import NOT_THERMAL, DatasetMismatchError, Source, load_dataset
-from forcegate_trainer.errors import MoleculeError, SettingsError, TeacherError
-from forcegate_trainer.molecules.identity import identify
-from forcegate_trainer.molecules.table import write_table
-from forcegate_trainer.sampling import SamplingSettings, distortions, langevin, sample_file
-from forcegate_trainer.sampling.dimers import CONTACT_RANGE, choose_pairs
-from forcegate_trainer.sampling.forces import mmff_forces
-from forcegate_trainer.sampling.frames import sample_molecule, sample_pair
-from forcegate_trainer.sampling.geometry import closest_contact
-from forcegate_trainer.sampling.langevin import TrajectoryBlewUpError
-from forcegate_trainer.sampling.structures import (
+from forcegate_trainer.data.labelling.checks import THERMAL_BOND_FACTOR, bonds, count_fragments
+from forcegate_trainer.data.molecules.identity import identify
+from forcegate_trainer.data.molecules.structures import (
     atomic_numbers,
     bonded_pairs,
     conformers,
     hydrogenated,
 )
-from forcegate_trainer.teachers.checks import THERMAL_BOND_FACTOR, bonds, count_fragments
+from forcegate_trainer.data.molecules.table import write_table
+from forcegate_trainer.data.sampling import SamplingSettings, distortions, langevin, sample_file
+from forcegate_trainer.data.sampling.dimers import CONTACT_RANGE, choose_pairs
+from forcegate_trainer.data.sampling.forces import mmff_forces
+from forcegate_trainer.data.sampling.frames import sample_molecule, sample_pair
+from forcegate_trainer.data.sampling.geometry import closest_contact
+from forcegate_trainer.data.sampling.langevin import TrajectoryBlewUpError
+from forcegate_trainer.errors import MoleculeError, SettingsError, TeacherError
 
 FAST = SamplingSettings(
     temperatures=(300.0, 600.0),

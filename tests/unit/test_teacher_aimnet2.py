@@ -21,9 +21,9 @@ from forcegate_client.dataset import (
     write_dataset,
 )
 from forcegate_client.structures import StructureBatch
+from forcegate_trainer.data.labelling.label import label_file
+from forcegate_trainer.data.molecules.structures import conformers, hydrogenated
 from forcegate_trainer.errors import LabelError, TeacherError
-from forcegate_trainer.labelling import label_file
-from forcegate_trainer.sampling.structures import conformers, hydrogenated
 from forcegate_trainer.teachers import Answer, Teacher, parse_teacher
 from forcegate_trainer.teachers.aimnet2_file import fetch
 from support.teachers import aimnet2_file

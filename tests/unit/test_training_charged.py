@@ -27,6 +27,7 @@ from forcegate_service.embedded import EmbeddedRuntime, tensors_of
 from forcegate_service.graph import build_graph
 from forcegate_service.loading import recognise
 from forcegate_service.runtimes.engine import EngineRuntime
+from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.export import export
 from forcegate_trainer.network.charged_potential import ChargedPotential
@@ -34,7 +35,7 @@ from forcegate_trainer.network.config import CHARGED_PRESETS, PaiNNConfig
 from forcegate_trainer.network.painn import Readout
 from forcegate_trainer.network.storage import load_student
 from forcegate_trainer.training.charged import charged_batch, charged_errors
-from forcegate_trainer.training.graphs import FrameGraphs, structures_of
+from forcegate_trainer.training.graphs import FrameGraphs
 from forcegate_trainer.training.run import fit
 from forcegate_trainer.validation.subject import open_subject
 from support.models import random_weights

@@ -24,8 +24,8 @@ from forcegate_client.dataset import (
 )
 from forcegate_client.structures import StructureBatch
 from forcegate_service.fake import load_fake, write_fake_model
-from forcegate_trainer.complexes import part_charges
-from forcegate_trainer.sampling.structures import (
+from forcegate_trainer.data.labelling.complexes import part_charges
+from forcegate_trainer.data.molecules.structures import (
     atomic_numbers,
     conformers,
     hydrogenated,

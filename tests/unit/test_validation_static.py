@@ -14,13 +14,13 @@ from ase.calculators.lj import LennardJones
 from rdkit import Chem
 
 from forcegate_service.fake import load_fake, write_fake_model
-from forcegate_trainer.sampling.geometry import closest_contact
-from forcegate_trainer.sampling.structures import (
+from forcegate_trainer.data.molecules.structures import (
     atomic_numbers,
     bonded_pairs,
     conformers,
     hydrogenated,
 )
+from forcegate_trainer.data.sampling.geometry import closest_contact
 from forcegate_trainer.simulation.exported import RuntimePotential
 from forcegate_trainer.simulation.potential import CalculatorPotential
 from forcegate_trainer.teachers import make_teacher

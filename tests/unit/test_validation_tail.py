@@ -13,8 +13,8 @@ from scipy.spatial.distance import cdist
 
 from forcegate_client.structures import StructureBatch
 from forcegate_service.fake import load_fake, write_fake_model
-from forcegate_trainer.complexes import CONTACT, FAR, part_charges
-from forcegate_trainer.sampling.structures import atomic_numbers, hydrogenated
+from forcegate_trainer.data.labelling.complexes import CONTACT, FAR, part_charges
+from forcegate_trainer.data.molecules.structures import atomic_numbers, hydrogenated
 from forcegate_trainer.simulation.potential import BatchPotential, Evaluation
 from forcegate_trainer.validation.interactions.tail import PAIRS, TailSettings, measure_tails
 from forcegate_trainer.validation.interactions.tail_section import tail_section

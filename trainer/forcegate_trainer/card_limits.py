@@ -12,8 +12,8 @@ from forcegate_client.checks.contacts import ShortestDistances
 from forcegate_client.dataset import Dataset
 from forcegate_service.card import Limits
 from forcegate_service.graph import build_graph, edge_vectors
+from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.training.frames import structures_of
 
 __all__ = ["limits_of"]
 

@@ -31,6 +31,7 @@ from forcegate_service.pairs import PAIR_CUTOFF
 from forcegate_service.triton.repository import update_triton_files
 from forcegate_trainer.add_weights import check_weights
 from forcegate_trainer.card_limits import limits_of
+from forcegate_trainer.data.datasets import load_all, structures_of
 from forcegate_trainer.engine_weights import engine_weights
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.histograms import count_training_set
@@ -39,8 +40,6 @@ from forcegate_trainer.network.student import Student
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.training.config import FitConfig
 from forcegate_trainer.training.evaluation import evaluate
-from forcegate_trainer.training.files import load_all
-from forcegate_trainer.training.frames import structures_of
 from forcegate_trainer.training.reference import settle_zero
 from forcegate_trainer.uncertainty import calibrate
 

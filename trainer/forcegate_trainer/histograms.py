@@ -12,9 +12,9 @@ from forcegate_service.monitoring.features import features_of
 from forcegate_service.monitoring.histograms import TrainingHistograms, training_bins
 from forcegate_service.runtime import LoadedRuntime
 from forcegate_service.survey import look_at
+from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.training.frames import structures_of
 
 __all__ = ["MOST_FRAMES", "add_histograms", "count_training_set", "refuse_other_data"]
 

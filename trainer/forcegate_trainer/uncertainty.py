@@ -22,9 +22,9 @@ from forcegate_client.checks.charges import MOST_MISSING, net_charges
 from forcegate_client.dataset import Dataset
 from forcegate_service.embedded import tensors_of
 from forcegate_service.graph import build_graph
+from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.network.student import Student
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.training.frames import structures_of
 
 __all__ = ["Calibration", "calibrate"]
 

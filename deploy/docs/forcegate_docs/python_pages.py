@@ -80,7 +80,7 @@ PYTHON_PAGES = (
             "forcegate_trainer.network.config",
             "forcegate_trainer.training.config",
             "forcegate_trainer.teachers.spec",
-            "forcegate_trainer.labelling",
+            "forcegate_trainer.data.labelling.label",
             "forcegate_trainer.export",
             "forcegate_trainer.validation.settings",
             "forcegate_trainer.validation.verdict",

@@ -25,10 +25,10 @@ def calibrate_forces_command(
     # Importing torch takes seconds, which the other commands need not wait for.
     from forcegate_service.card import ModelCard
     from forcegate_service.force_uncertainty import ForcePartner
+    from forcegate_trainer.data.datasets import load_all
     from forcegate_trainer.errors import SettingsError
     from forcegate_trainer.force_calibration import calibrate_forces
     from forcegate_trainer.simulation.exported import serving
-    from forcegate_trainer.training.files import load_all
 
     console = Console()
     dataset = load_all(tuple(map(str, data)))

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from forcegate_trainer.cli.report import describe
 from forcegate_trainer.cli.sample import parse_splits
-from forcegate_trainer.molecules.table import read_table
-from forcegate_trainer.sampling.complexes import ComplexSettings, sample_complexes
+from forcegate_trainer.data.molecules.table import read_table
+from forcegate_trainer.data.sampling.complexes import ComplexSettings, sample_complexes
 
 
 def contacts(

@@ -40,7 +40,7 @@ def explore(
 ) -> None:
     """Run a student or a teacher from known frames and keep what it finds; resumable."""
     # Importing what moves molecules takes seconds, which the other commands need not wait for.
-    from forcegate_trainer.sampling.exploration import ExplorationSettings, explore_file
+    from forcegate_trainer.data.sampling.exploration import ExplorationSettings, explore_file
 
     settings = ExplorationSettings(
         driver=driver,

@@ -24,9 +24,9 @@ def export_histograms_command(
     # Importing torch takes seconds, which the other commands need not wait for.
     from forcegate_service.card import ModelCard
     from forcegate_service.rounding import round_alike_in_every_batch
+    from forcegate_trainer.data.datasets import load_all
     from forcegate_trainer.histograms import add_histograms, refuse_other_data
     from forcegate_trainer.simulation.exported import serving
-    from forcegate_trainer.training.files import load_all
 
     console = Console()
     round_alike_in_every_batch()

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from forcegate_trainer.cli.fit_progress import fit_progress
+from forcegate_trainer.data.datasets import load_all
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.network.config import CHARGED_PRESETS, PRESETS, PaiNNConfig
 from forcegate_trainer.network.storage import CONFIG_NAME
 from forcegate_trainer.training.config import FitConfig, Start
-from forcegate_trainer.training.files import CHECKPOINT_NAME, load_all
+from forcegate_trainer.training.files import CHECKPOINT_NAME
 
 __all__ = ["fit_command"]
 

@@ -39,8 +39,8 @@ def import_command(
 ) -> None:
     """Make a dataset of frames that have energies and forces; splits are by molecule."""
     # Imported here because RDKit takes a second to import.
-    from forcegate_trainer.importing import ImportSettings, import_files
-    from forcegate_trainer.molecules.splits import Shares
+    from forcegate_trainer.data.importing import ImportSettings, import_files
+    from forcegate_trainer.data.molecules.splits import Shares
 
     settings = ImportSettings(
         method=method,

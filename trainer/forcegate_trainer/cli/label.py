@@ -8,8 +8,8 @@ from rich.console import Console
 
 from forcegate_client.dataset import Dataset, load_dataset
 from forcegate_trainer.cli.report import describe
+from forcegate_trainer.data.labelling.label import label_dataset
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.labelling import label_dataset
 from forcegate_trainer.teachers.spec import DEFAULT_TEACHER, TBLITE_ACCURACY
 
 
@@ -69,8 +69,8 @@ def _frames(
     if frames is not None:
         return load_dataset(frames)
     # Imported here because it takes RDKit, which labelling by itself can do without.
-    from forcegate_trainer.capture.admission import Admission
-    from forcegate_trainer.capture.collection import collect
+    from forcegate_trainer.data.capture.admission import Admission
+    from forcegate_trainer.data.capture.collection import collect
 
     assert captured is not None
     admission = Admission(split_seed, [load_dataset(path) for path in data])

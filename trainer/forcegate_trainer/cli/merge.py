@@ -14,9 +14,9 @@ from forcegate_client.dataset import Dataset, concatenate, load_dataset
 from forcegate_client.dataset.schema import COARSE_FORCE_STEPS
 from forcegate_client.dataset.store import write_dataset
 from forcegate_trainer.cli.report import describe
+from forcegate_trainer.data.molecules.held_out import trained_when_common
+from forcegate_trainer.data.molecules.unlikely import unlikely
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.molecules.held_out import trained_when_common
-from forcegate_trainer.molecules.unlikely import unlikely
 
 
 def merge(

@@ -10,23 +10,23 @@ from rdkit import Chem
 from rich.console import Console
 from rich.status import Status
 
-from forcegate_trainer.molecules.bridging import bridge
-from forcegate_trainer.molecules.charges import is_neutral_organic
-from forcegate_trainer.molecules.exclusion import without_public_test
-from forcegate_trainer.molecules.fusion import fuse
-from forcegate_trainer.molecules.identity import Molecule
-from forcegate_trainer.molecules.ionisation import ionise
-from forcegate_trainer.molecules.lists import (
+from forcegate_trainer.data.molecules.bridging import bridge
+from forcegate_trainer.data.molecules.charges import is_neutral_organic
+from forcegate_trainer.data.molecules.exclusion import without_public_test
+from forcegate_trainer.data.molecules.fusion import fuse
+from forcegate_trainer.data.molecules.identity import Molecule
+from forcegate_trainer.data.molecules.ionisation import ionise
+from forcegate_trainer.data.molecules.lists import (
     builtin_lists,
     parse_list,
     read_list,
     without_duplicates,
 )
-from forcegate_trainer.molecules.mutation import mutate
-from forcegate_trainer.molecules.peptides import peptides
-from forcegate_trainer.molecules.recombination import recombine
-from forcegate_trainer.molecules.table import write_table
-from forcegate_trainer.molecules.unlikely import unlikely
+from forcegate_trainer.data.molecules.mutation import mutate
+from forcegate_trainer.data.molecules.peptides import peptides
+from forcegate_trainer.data.molecules.recombination import recombine
+from forcegate_trainer.data.molecules.table import write_table
+from forcegate_trainer.data.molecules.unlikely import unlikely
 
 # From the molecules that there are so far, a count, a seed, and what hears how many there are.
 Maker = Callable[[list[Molecule], int, int, Callable[[int], None]], list[Molecule]]

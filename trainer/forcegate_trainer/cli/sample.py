@@ -8,9 +8,9 @@ from rich.console import Console
 
 from forcegate_client.dataset import Split
 from forcegate_trainer.cli.report import describe
+from forcegate_trainer.data.molecules.table import read_table
+from forcegate_trainer.data.sampling import SamplingSettings, sample_file
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.molecules.table import read_table
-from forcegate_trainer.sampling import SamplingSettings, sample_file
 
 
 def sample(

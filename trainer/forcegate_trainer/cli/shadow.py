@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from forcegate_trainer.data.resumable import SINGLE_THREADED
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.resumable import SINGLE_THREADED
 from forcegate_trainer.teachers.spec import TBLITE_ACCURACY
 
 

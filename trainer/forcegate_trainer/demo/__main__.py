@@ -16,10 +16,10 @@ from rich.table import Table
 from forcegate_client import RemoteCalculator
 from forcegate_client.cli.outspoken import run
 from forcegate_service.card import ModelCard
+from forcegate_trainer.data.molecules.exclusion import PUBLIC_TEST_MOLECULES
 from forcegate_trainer.demo.gateway import running_gateway
 from forcegate_trainer.demo.run import DURATION_PS, TIMESTEP_FS, DemoResult, run_molecule
 from forcegate_trainer.errors import TeacherError
-from forcegate_trainer.molecules.exclusion import PUBLIC_TEST_MOLECULES
 from forcegate_trainer.teachers import parse_teacher
 from forcegate_trainer.teachers.interface import Teacher
 from forcegate_trainer.validation.suite import molecule_from_smiles

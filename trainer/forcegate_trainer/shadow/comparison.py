@@ -11,8 +11,8 @@ from forcegate_service.monitoring.shadow_results import (
     LabelledStructure,
     SkippedStructure,
 )
+from forcegate_trainer.data.labelling.checks import THERMAL_BOND_FACTOR, drop_reason
 from forcegate_trainer.errors import LabelError
-from forcegate_trainer.teachers.checks import THERMAL_BOND_FACTOR, drop_reason
 from forcegate_trainer.teachers.interface import Teacher
 
 __all__ = ["compare"]

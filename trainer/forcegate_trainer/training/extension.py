@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forcegate_service.card import CARD_NAME
+from forcegate_trainer.data.datasets import load_all
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.network.config import PaiNNConfig
 from forcegate_trainer.network.storage import CONFIG_NAME
 from forcegate_trainer.training.config import FitConfig, Start
-from forcegate_trainer.training.files import load_all
 from forcegate_trainer.training.start import find_start
 
 __all__ = ["Extension", "extend"]

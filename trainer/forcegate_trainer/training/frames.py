@@ -13,7 +13,7 @@ from torch import Tensor
 
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import segments
-from forcegate_trainer.training.graphs import FrameGraphs, structures_of
+from forcegate_trainer.training.graphs import FrameGraphs
 
 __all__ = [
     "ChargeTargets",
@@ -23,7 +23,6 @@ __all__ = [
     "epoch_order",
     "frame_batch",
     "shares",
-    "structures_of",
 ]
 
 Int = npt.NDArray[np.int64]

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import StructureBatch, segments
 from forcegate_service.graph import Graph, build_graph
+from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.reporting import Tell, tell_nobody
 
-__all__ = ["FrameGraphs", "structures_of"]
+__all__ = ["FrameGraphs"]
 
 Int = npt.NDArray[np.int64]
 Unsigned = npt.NDArray[np.unsignedinteger]
@@ -20,19 +21,6 @@ Float = npt.NDArray[np.float64]
 
 # Frames whose full graphs are in memory at once while the compact ones are made.
 _CHUNK = 512
-
-
-def structures_of(dataset: Dataset) -> StructureBatch:
-    """The structures of all frames."""
-    return StructureBatch.from_arrays(
-        n_atoms=dataset.n_atoms,
-        atomic_numbers=dataset.atomic_numbers,
-        positions=dataset.positions,
-        cells=dataset.cells,
-        pbc=dataset.pbc,
-        charges=dataset.charge,
-        multiplicities=dataset.molecules.multiplicity[dataset.molecule_id],
-    )
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import numpy as np
 from ase import Atoms
 
 from forcegate_client.dataset import Dataset, Split
+from forcegate_trainer.data.molecules.exclusion import PUBLIC_TEST_MOLECULES
+from forcegate_trainer.data.molecules.structures import conformers, hydrogenated, structure_of
+from forcegate_trainer.data.sampling.clusters import put_together
+from forcegate_trainer.data.sampling.distortions import rotatable_bonds
+from forcegate_trainer.data.sampling.randomness import generator
 from forcegate_trainer.errors import MoleculeError, SettingsError
-from forcegate_trainer.molecules.exclusion import PUBLIC_TEST_MOLECULES
-from forcegate_trainer.sampling.clusters import put_together
-from forcegate_trainer.sampling.distortions import rotatable_bonds
-from forcegate_trainer.sampling.randomness import generator
-from forcegate_trainer.sampling.structures import conformers, hydrogenated, structure_of
 from forcegate_trainer.validation.settings import Suite
 
 __all__ = [

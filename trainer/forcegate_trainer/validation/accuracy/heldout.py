@@ -13,12 +13,12 @@ from ase.data import chemical_symbols
 from forcegate_client.checks.charges import MOST_MISSING, net_charges
 from forcegate_client.dataset import NOT_THERMAL, Dataset, Source
 from forcegate_service.runtime import LoadedRuntime
+from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.metrics import energy_metrics, force_metrics
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.simulation.exported import RuntimePotential
 from forcegate_trainer.simulation.potential import BatchPotential, Evaluation
-from forcegate_trainer.training.graphs import structures_of
 from forcegate_trainer.validation.accuracy.kinds import frames_by_kind
 from forcegate_trainer.validation.accuracy.net_charges import net_charge_errors
 from forcegate_trainer.validation.confidence.calibration import energy_calibration

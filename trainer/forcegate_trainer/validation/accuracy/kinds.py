@@ -9,7 +9,7 @@ import numpy.typing as npt
 from rdkit import Chem, rdBase
 
 from forcegate_client.dataset import Dataset
-from forcegate_trainer.molecules.charges import ChargeClass, charge_class
+from forcegate_trainer.data.molecules.charges import ChargeClass, charge_class
 
 __all__ = ["DRUG_LIKE_HEAVY_ATOMS", "IONS", "Kind", "frames_by_kind"]
 

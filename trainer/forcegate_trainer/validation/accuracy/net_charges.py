@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.dataset import Dataset, Flag
-from forcegate_trainer.complexes import part_charges
+from forcegate_trainer.data.labelling.complexes import part_charges
 
 __all__ = ["net_charge_errors"]
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from forcegate_client.checks.charges import MOST_MISSING
 from forcegate_client.dataset import Dataset, Source
+from forcegate_trainer.data.molecules.held_out import keys_to_hold_apart
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.molecules.held_out import keys_to_hold_apart
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.reports.tables import number, table
 from forcegate_trainer.validation.accuracy.heldout import HeldOut, predict_with

@@ -12,12 +12,12 @@ from rdkit import Chem
 from scipy.spatial.distance import cdist
 
 from forcegate_client.structures import StructureBatch
-from forcegate_trainer.complexes import CONTACT, FAR
+from forcegate_trainer.data.labelling.complexes import CONTACT, FAR
+from forcegate_trainer.data.molecules.structures import conformers, hydrogenated, structure_of
+from forcegate_trainer.data.sampling.contacts import CONTACTS, Approach, approach
+from forcegate_trainer.data.sampling.randomness import generator
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.sampling.contacts import CONTACTS, Approach, approach
-from forcegate_trainer.sampling.randomness import generator
-from forcegate_trainer.sampling.structures import conformers, hydrogenated, structure_of
 from forcegate_trainer.teachers import Answer, parse_teacher
 from forcegate_trainer.validation.statics.points import Point, student_points, teacher_points
 from forcegate_trainer.validation.subject import Subject

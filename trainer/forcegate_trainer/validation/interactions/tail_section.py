@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_trainer.complexes import CONTACT, FAR
+from forcegate_trainer.data.labelling.complexes import CONTACT, FAR
 from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.reports.tables import number, or_none, table
 from forcegate_trainer.validation.interactions.tail import Tail, TailSettings, measure_tails

@@ -12,15 +12,15 @@ from ase.calculators.calculator import BaseCalculator
 from ase.units import kcal, mol
 from rdkit import Chem
 
-from forcegate_trainer.errors import MoleculeError
-from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.sampling.distortions import beyond, rotatable_bonds
-from forcegate_trainer.sampling.structures import (
+from forcegate_trainer.data.molecules.structures import (
     atomic_numbers,
     conformers,
     hydrogenated,
     structure_of,
 )
+from forcegate_trainer.data.sampling.distortions import beyond, rotatable_bonds
+from forcegate_trainer.errors import MoleculeError
+from forcegate_trainer.reporting import Tell, tell_nobody
 from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.statics.minimum import relax
 from forcegate_trainer.validation.statics.points import student_points, teacher_points
