@@ -50,8 +50,8 @@ def variants(
 ) -> dict[str, Any]:
     """Settings by name; those that need a mentor or extra frames only where there are some."""
     from forcegate_trainer.data.datasets import load_all
-    from forcegate_trainer.distillation.mentor import find_mentor
-    from forcegate_trainer.training.data import load_extra
+    from forcegate_trainer.fit.data import load_extra
+    from forcegate_trainer.fit.distillation.mentor import find_mentor
 
     dataset = load_all(plain.datasets)
     found = {
@@ -79,12 +79,12 @@ def prepare(config: Any, folder: Path, asked: Path) -> float | None:
 
     Each question about the same frames is asked once, and its answers shared from ``asked``.
     """
-    from forcegate_trainer.distillation.targets import (
+    from forcegate_trainer.fit.data import load_training_data
+    from forcegate_trainer.fit.distillation.targets import (
         asking_seconds,
         prepare_targets,
         share_targets,
     )
-    from forcegate_trainer.training.data import load_training_data
 
     if config.distillation is None:
         return None
@@ -97,11 +97,11 @@ def prepare(config: Any, folder: Path, asked: Path) -> float | None:
 
 def stepper(config: Any, folder: Path) -> Callable[[int], object]:
     """A whole step of that number, batch included, as ``fit`` takes it with one worker."""
+    from forcegate_trainer.fit.data import load_training_data
+    from forcegate_trainer.fit.loop import new_student
+    from forcegate_trainer.fit.source import BatchSource
+    from forcegate_trainer.fit.step import TrainingStep
     from forcegate_trainer.reporting import tell_nobody
-    from forcegate_trainer.training.data import load_training_data
-    from forcegate_trainer.training.loop import new_student
-    from forcegate_trainer.training.source import BatchSource
-    from forcegate_trainer.training.step import TrainingStep
 
     alone = replace(config, workers=1)
     data = load_training_data(alone)
@@ -153,8 +153,8 @@ def train(config: Any, folder: Path, say: Callable[[str], None]) -> dict[str, fl
     """The figures of the best validation of a run, which goes on where it was stopped."""
     import torch
 
-    from forcegate_trainer.training.files import METRICS_NAME
-    from forcegate_trainer.training.run import fit
+    from forcegate_trainer.fit.run import fit
+    from forcegate_trainer.fit.run_files import METRICS_NAME
 
     torch._dynamo.reset()
     say(f"{folder.name}: {config.steps} steps")
@@ -204,9 +204,9 @@ def main(
     from rich.console import Console
 
     from forcegate_trainer.data.datasets import load_all
+    from forcegate_trainer.fit.config import FitConfig
+    from forcegate_trainer.fit.memory import keep_memory
     from forcegate_trainer.network.config import PRESETS
-    from forcegate_trainer.training.config import FitConfig
-    from forcegate_trainer.training.memory import keep_memory
 
     torch.set_num_threads(1)
     keep_memory()

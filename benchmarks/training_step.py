@@ -73,12 +73,12 @@ def candidates(dataset: Any) -> dict[str, Callable[[int], object]]:
     from torch import Tensor
 
     from forcegate_bench.eager import EagerPotential
+    from forcegate_trainer.fit.config import FitConfig
+    from forcegate_trainer.fit.frames import epoch_order, frame_batch
+    from forcegate_trainer.fit.graphs import FrameGraphs
+    from forcegate_trainer.fit.step import TrainingStep
     from forcegate_trainer.network.config import PRESETS
     from forcegate_trainer.network.potential import Potential
-    from forcegate_trainer.training.config import FitConfig
-    from forcegate_trainer.training.frames import epoch_order, frame_batch
-    from forcegate_trainer.training.graphs import FrameGraphs
-    from forcegate_trainer.training.step import TrainingStep
 
     class Twice(Potential):
         """The same network, its forces by autograd that can be differentiated again."""
@@ -173,7 +173,7 @@ def measure(seconds: float) -> dict[str, float]:
     """
     import torch
 
-    from forcegate_trainer.training.memory import keep_memory
+    from forcegate_trainer.fit.memory import keep_memory
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from forcegate_client.dataset import load_dataset
+from forcegate_trainer.fit.config import FitConfig
 from forcegate_trainer.network.config import PRESETS
-from forcegate_trainer.training.config import FitConfig
 
 
 def small_config(dataset: Path, epochs: int = 4, **changes: object) -> FitConfig:

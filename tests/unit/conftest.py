@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from forcegate_client.dataset import Dataset, load_dataset, write_dataset
-from forcegate_trainer.distillation.mentor import find_mentor
-from forcegate_trainer.distillation.settings import Distillation
 from forcegate_trainer.export import export
-from forcegate_trainer.training.data import load_training_data
-from forcegate_trainer.training.run import fit
+from forcegate_trainer.fit.data import load_training_data
+from forcegate_trainer.fit.distillation.mentor import find_mentor
+from forcegate_trainer.fit.distillation.settings import Distillation
+from forcegate_trainer.fit.run import fit
 from support.datasets import labelled_dataset
 from support.runs import small_config
 

@@ -13,7 +13,7 @@ from forcegate_service.settings import Settings
 from forcegate_service.testing import in_process
 from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.export import export
-from forcegate_trainer.training.run import fit
+from forcegate_trainer.fit.run import fit
 from support.runs import small_config
 
 WATER = {"atomic_numbers": [8, 1, 1], "positions": [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]}

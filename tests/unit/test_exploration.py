@@ -37,10 +37,10 @@ from forcegate_trainer.data.sampling.exploration import (
     explore_file,
 )
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.fit.run import fit
 from forcegate_trainer.simulation.exported import RuntimePotential
 from forcegate_trainer.simulation.motion import MAX_FORCE
 from forcegate_trainer.simulation.potential import Evaluation
-from forcegate_trainer.training.run import fit
 from support.runs import small_config
 
 Float = npt.NDArray[np.float64]

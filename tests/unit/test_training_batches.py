@@ -8,12 +8,12 @@ from ase.build import bulk, fcc111, molecule
 from forcegate_client.dataset import Dataset, MoleculeTable, Split, TeacherRecord
 from forcegate_client.structures import StructureBatch
 from forcegate_service.graph import build_graph
+from forcegate_trainer.fit.ahead import BatchesAhead
+from forcegate_trainer.fit.frames import FrameBatch, frame_batch, shares
+from forcegate_trainer.fit.graphs import FrameGraphs
+from forcegate_trainer.fit.loss import errors
 from forcegate_trainer.network.config import PRESETS
 from forcegate_trainer.network.potential import Potential
-from forcegate_trainer.training.ahead import BatchesAhead
-from forcegate_trainer.training.frames import FrameBatch, frame_batch, shares
-from forcegate_trainer.training.graphs import FrameGraphs
-from forcegate_trainer.training.loss import errors
 
 CUTOFF = 5.0
 
@@ -77,7 +77,7 @@ def test_graphs_of_many_chunks_are_those_of_one(monkeypatch: pytest.MonkeyPatch)
     dataset = _dataset()
     whole = FrameGraphs.build(dataset, CUTOFF)
     told: list[tuple[int, int]] = []
-    monkeypatch.setattr("forcegate_trainer.training.graphs._CHUNK", 3)
+    monkeypatch.setattr("forcegate_trainer.fit.graphs._CHUNK", 3)
     pieces = FrameGraphs.build(dataset, CUTOFF, lambda title, done, of: told.append((done, of)))
     everything = np.arange(len(dataset))
     for one, other in zip(

@@ -30,13 +30,13 @@ from forcegate_service.runtimes.engine import EngineRuntime
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.export import export
+from forcegate_trainer.fit.charged import charged_batch, charged_errors
+from forcegate_trainer.fit.graphs import FrameGraphs
+from forcegate_trainer.fit.run import fit
 from forcegate_trainer.network.charged_potential import ChargedPotential
 from forcegate_trainer.network.config import CHARGED_PRESETS, PaiNNConfig
 from forcegate_trainer.network.painn import Readout
 from forcegate_trainer.network.storage import load_student
-from forcegate_trainer.training.charged import charged_batch, charged_errors
-from forcegate_trainer.training.graphs import FrameGraphs
-from forcegate_trainer.training.run import fit
 from forcegate_trainer.validation.subject import open_subject
 from support.models import random_weights
 from support.runs import small_config
@@ -259,7 +259,7 @@ def _exported_alike(folder: Path) -> None:
 
 
 def test_a_mentor_of_a_student_with_charges_is_refused(tmp_path: Path) -> None:
-    from forcegate_trainer.distillation.settings import Distillation
+    from forcegate_trainer.fit.distillation.settings import Distillation
 
     write_dataset(tmp_path / "data.h5", labelled_by(model_of(), frames_of(1)))
     assert load_dataset(tmp_path / "data.h5").is_labelled

@@ -14,6 +14,17 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.fit.config import FitConfig
+from forcegate_trainer.fit.data import load_training_data
+from forcegate_trainer.fit.frames import frame_batch
+from forcegate_trainer.fit.graphs import FrameGraphs
+from forcegate_trainer.fit.loop import new_student
+from forcegate_trainer.fit.run import fit
+from forcegate_trainer.fit.run_files import CHECKPOINT_NAME, METRICS_NAME
+from forcegate_trainer.fit.schedule import energy_weight
+from forcegate_trainer.fit.start import find_start
+from forcegate_trainer.fit.state import RunState
+from forcegate_trainer.fit.step import TrainingStep
 from forcegate_trainer.network.config import PRESETS
 from forcegate_trainer.network.potential import Potential
 from forcegate_trainer.network.storage import (
@@ -22,17 +33,6 @@ from forcegate_trainer.network.storage import (
     load_checkpoint,
     save_checkpoint,
 )
-from forcegate_trainer.training.config import FitConfig
-from forcegate_trainer.training.data import load_training_data
-from forcegate_trainer.training.files import CHECKPOINT_NAME, METRICS_NAME
-from forcegate_trainer.training.frames import frame_batch
-from forcegate_trainer.training.graphs import FrameGraphs
-from forcegate_trainer.training.loop import new_student
-from forcegate_trainer.training.run import fit
-from forcegate_trainer.training.schedule import energy_weight
-from forcegate_trainer.training.start import find_start
-from forcegate_trainer.training.state import RunState
-from forcegate_trainer.training.step import TrainingStep
 from support.runs import small_config
 
 
@@ -64,9 +64,9 @@ def _assert_same_run(one: Path, other: Path) -> None:
 _KILLED_AFTER_ITS_ROW = """
 import os, signal, sys
 from pathlib import Path
-from forcegate_trainer.training.config import FitConfig
-from forcegate_trainer.training.journal import Journal
-from forcegate_trainer.training.run import fit
+from forcegate_trainer.fit.config import FitConfig
+from forcegate_trainer.fit.journal import Journal
+from forcegate_trainer.fit.run import fit
 
 write = Journal.validation
 

@@ -20,24 +20,24 @@ from forcegate_service.fake import write_fake_model
 from forcegate_service.graph import build_graph
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.data.labelling.label import label_file
-from forcegate_trainer.distillation.displacement import STEP, displaced
-from forcegate_trainer.distillation.hints import HessianDraw, Mentoring
-from forcegate_trainer.distillation.layers import last_layer
-from forcegate_trainer.distillation.loss import distillation_errors
-from forcegate_trainer.distillation.mentor import load_mentor
-from forcegate_trainer.distillation.settings import Distillation
-from forcegate_trainer.distillation.targets import (
+from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.fit.config import FitConfig
+from forcegate_trainer.fit.data import load_extra, load_training_data
+from forcegate_trainer.fit.distillation.displacement import STEP, displaced
+from forcegate_trainer.fit.distillation.hints import HessianDraw, Mentoring
+from forcegate_trainer.fit.distillation.layers import last_layer
+from forcegate_trainer.fit.distillation.loss import distillation_errors
+from forcegate_trainer.fit.distillation.mentor import load_mentor
+from forcegate_trainer.fit.distillation.settings import Distillation
+from forcegate_trainer.fit.distillation.targets import (
     open_targets,
     prepare_targets,
 )
-from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.fit.graphs import FrameGraphs
+from forcegate_trainer.fit.run import fit
+from forcegate_trainer.fit.run_files import CHECKPOINT_NAME, METRICS_NAME
 from forcegate_trainer.network.potential import Potential
 from forcegate_trainer.network.storage import CONFIG_NAME, load_checkpoint
-from forcegate_trainer.training.config import FitConfig
-from forcegate_trainer.training.data import load_extra, load_training_data
-from forcegate_trainer.training.files import CHECKPOINT_NAME, METRICS_NAME
-from forcegate_trainer.training.graphs import FrameGraphs
-from forcegate_trainer.training.run import fit
 from support.runs import small_config
 
 CUTOFF = 5.0

@@ -8,9 +8,9 @@ import pytest
 
 from forcegate_client.dataset import write_dataset
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.fit.config import FitConfig
+from forcegate_trainer.fit.extension import extend
 from forcegate_trainer.network.storage import CONFIG_NAME
-from forcegate_trainer.training.config import FitConfig
-from forcegate_trainer.training.extension import extend
 from support.datasets import labelled_dataset
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from forcegate_trainer.training.loss import energy_errors, mean_norm, robust
+from forcegate_trainer.fit.loss import energy_errors, mean_norm, robust
 
 ATOMS = torch.tensor([10.0, 10.0, 10.0])
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from forcegate_trainer.fit.config import FitConfig
+from forcegate_trainer.fit.muon import Muon, orthogonalised
+from forcegate_trainer.fit.optimizers import make_optimizers
 from forcegate_trainer.network.config import PRESETS
 from forcegate_trainer.network.potential import Potential
-from forcegate_trainer.training.config import FitConfig
-from forcegate_trainer.training.muon import Muon, orthogonalised
-from forcegate_trainer.training.optimizers import make_optimizers
 
 SHAPES = ((12, 12), (36, 12), (12, 24), (36, 7))
 

@@ -9,15 +9,15 @@ import pytest
 from forcegate_client.dataset import Dataset, TeacherRecord
 from forcegate_service.fake import write_fake_model
 from forcegate_trainer.data.datasets import load_all
-from forcegate_trainer.distillation.mentor import find_mentor
-from forcegate_trainer.distillation.settings import Distillation
-from forcegate_trainer.distillation.targets import (
+from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.fit.distillation.mentor import find_mentor
+from forcegate_trainer.fit.distillation.settings import Distillation
+from forcegate_trainer.fit.distillation.targets import (
     asking_seconds,
     open_targets,
     prepare_targets,
     share_targets,
 )
-from forcegate_trainer.errors import SettingsError
 
 
 def test_the_mentor_is_asked_once_and_again_when_the_frames_change(

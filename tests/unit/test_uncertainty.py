@@ -12,10 +12,10 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.graph import build_graph, of_batch
 from forcegate_trainer.data.datasets import structures_of
+from forcegate_trainer.fit.frames import batches
 from forcegate_trainer.network import student
 from forcegate_trainer.network.config import PRESETS
 from forcegate_trainer.network.storage import load_student
-from forcegate_trainer.training.frames import batches
 from forcegate_trainer.uncertainty import calibrate
 
 

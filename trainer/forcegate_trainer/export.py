@@ -34,13 +34,13 @@ from forcegate_trainer.card_limits import limits_of
 from forcegate_trainer.data.datasets import load_all, structures_of
 from forcegate_trainer.engine_weights import engine_weights
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.fit.config import FitConfig
+from forcegate_trainer.fit.evaluation import evaluate
+from forcegate_trainer.fit.reference import settle_zero
 from forcegate_trainer.histograms import count_training_set
 from forcegate_trainer.network.storage import CONFIG_NAME, load_student
 from forcegate_trainer.network.student import Student
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.training.config import FitConfig
-from forcegate_trainer.training.evaluation import evaluate
-from forcegate_trainer.training.reference import settle_zero
 from forcegate_trainer.uncertainty import calibrate
 
 __all__ = ["export"]

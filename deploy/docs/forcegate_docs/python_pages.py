@@ -78,7 +78,7 @@ PYTHON_PAGES = (
         (
             "forcegate_trainer.network.painn",
             "forcegate_trainer.network.config",
-            "forcegate_trainer.training.config",
+            "forcegate_trainer.fit.config",
             "forcegate_trainer.teachers.spec",
             "forcegate_trainer.data.labelling.label",
             "forcegate_trainer.export",

@@ -11,10 +11,10 @@ import typer
 from forcegate_trainer.cli.fit_progress import fit_progress
 from forcegate_trainer.data.datasets import load_all
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.fit.config import FitConfig, Start
+from forcegate_trainer.fit.run_files import CHECKPOINT_NAME
 from forcegate_trainer.network.config import CHARGED_PRESETS, PRESETS, PaiNNConfig
 from forcegate_trainer.network.storage import CONFIG_NAME
-from forcegate_trainer.training.config import FitConfig, Start
-from forcegate_trainer.training.files import CHECKPOINT_NAME
 
 __all__ = ["fit_command"]
 
@@ -157,12 +157,12 @@ def fit_command(
 ) -> None:
     """Train a student; stopped, it continues from its last checkpoint when called again."""
     # Importing torch takes seconds, which the other commands need not wait for.
-    from forcegate_trainer.distillation.mentor import find_mentor
-    from forcegate_trainer.training.data import load_extra
-    from forcegate_trainer.training.device import open_device
-    from forcegate_trainer.training.extension import extend as extension_of
-    from forcegate_trainer.training.run import fit
-    from forcegate_trainer.training.start import find_start
+    from forcegate_trainer.fit.data import load_extra
+    from forcegate_trainer.fit.device import open_device
+    from forcegate_trainer.fit.distillation.mentor import find_mentor
+    from forcegate_trainer.fit.extension import extend as extension_of
+    from forcegate_trainer.fit.run import fit
+    from forcegate_trainer.fit.start import find_start
 
     open_device(device, tf32=tf32)
     paths = tuple(map(str, datasets))

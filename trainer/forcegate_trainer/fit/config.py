@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from forcegate_trainer.distillation.settings import Distillation
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.fit.distillation.settings import Distillation
 from forcegate_trainer.network.config import PaiNNConfig
 
 __all__ = ["ExtraFrames", "FitConfig", "Start"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from forcegate_trainer.distillation.displacement import STEP
-from forcegate_trainer.distillation.layers import last_layer
+from forcegate_trainer.fit.distillation.displacement import STEP
+from forcegate_trainer.fit.distillation.layers import last_layer
+from forcegate_trainer.fit.loss import energy_errors, mean_norm
 from forcegate_trainer.network.potential import Potential
-from forcegate_trainer.training.loss import energy_errors, mean_norm
 
 __all__ = ["distillation_errors"]
 
@@ -29,7 +29,7 @@ def distillation_errors(
     features: Tensor | None,
     rows: Tensor | None,
 ) -> Tensor:
-    """Force and energy error as in ``training.loss.errors``, then those against the mentor [T].
+    """Force and energy error as in ``fit.loss.errors``, then those against the mentor [T].
 
     ``energies`` [B] and ``forces`` [N, 3] belong to the first B structures of ``inputs``; pairs of
     displaced ones may follow. ``atomic_energies`` [N] in eV without reference energies,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import segments
-from forcegate_trainer.training.graphs import FrameGraphs
+from forcegate_trainer.fit.graphs import FrameGraphs
 
 __all__ = [
     "ChargeTargets",

@@ -18,11 +18,11 @@ from numpy.lib.format import open_memmap
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import segments
 from forcegate_service.runtime import Runtime
-from forcegate_trainer.distillation.displacement import STEP, displaced
-from forcegate_trainer.distillation.layers import last_layer
+from forcegate_trainer.fit.distillation.displacement import STEP, displaced
+from forcegate_trainer.fit.distillation.layers import last_layer
+from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.network.potential import Potential
 from forcegate_trainer.reporting import Tell
-from forcegate_trainer.training.graphs import FrameGraphs
 
 __all__ = ["ask_about_atoms", "ask_for_rows"]
 

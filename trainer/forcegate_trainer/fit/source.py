@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_trainer.distillation.hints import Mentoring
-from forcegate_trainer.distillation.targets import open_targets
+from forcegate_trainer.fit.charged import charged_batch
+from forcegate_trainer.fit.config import FitConfig
+from forcegate_trainer.fit.data import TrainingData
+from forcegate_trainer.fit.distillation.hints import Mentoring
+from forcegate_trainer.fit.distillation.targets import open_targets
+from forcegate_trainer.fit.frames import FrameBatch, epoch_order, frame_batch, shares
+from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.network.student import Student
 from forcegate_trainer.reporting import Tell
-from forcegate_trainer.training.charged import charged_batch
-from forcegate_trainer.training.config import FitConfig
-from forcegate_trainer.training.data import TrainingData
-from forcegate_trainer.training.frames import FrameBatch, epoch_order, frame_batch, shares
-from forcegate_trainer.training.graphs import FrameGraphs
 
 __all__ = ["BatchSource"]
 

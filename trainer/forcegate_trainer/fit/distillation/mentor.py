@@ -7,8 +7,8 @@ from pathlib import Path
 
 from forcegate_client.dataset import Dataset
 from forcegate_service.card import ModelCard
-from forcegate_trainer.distillation.settings import Distillation
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.fit.distillation.settings import Distillation
 from forcegate_trainer.network.config import PaiNNConfig
 from forcegate_trainer.network.potential import Potential
 from forcegate_trainer.network.storage import architecture_of, load_exported

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forcegate_trainer.training.config import FitConfig
+from forcegate_trainer.fit.config import FitConfig
 
 __all__ = ["energy_weight", "learning_rate"]
 

@@ -9,9 +9,9 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
+from forcegate_trainer.fit.config import FitConfig
+from forcegate_trainer.fit.muon import Muon, orthogonalised
 from forcegate_trainer.network.student import Student
-from forcegate_trainer.training.config import FitConfig
-from forcegate_trainer.training.muon import Muon, orthogonalised
 
 __all__ = ["make_optimizers"]
 

@@ -10,11 +10,11 @@ import torch
 
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import segments
-from forcegate_trainer.distillation.displacement import displaced
-from forcegate_trainer.distillation.settings import Distillation
-from forcegate_trainer.distillation.targets import MentorTargets
-from forcegate_trainer.training.frames import FrameBatch, Hints, frame_batch
-from forcegate_trainer.training.graphs import FrameGraphs
+from forcegate_trainer.fit.distillation.displacement import displaced
+from forcegate_trainer.fit.distillation.settings import Distillation
+from forcegate_trainer.fit.distillation.targets import MentorTargets
+from forcegate_trainer.fit.frames import FrameBatch, Hints, frame_batch
+from forcegate_trainer.fit.graphs import FrameGraphs
 
 __all__ = ["HessianDraw", "Mentoring"]
 

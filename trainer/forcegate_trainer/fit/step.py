@@ -10,16 +10,16 @@ import torch._functorch.config as functorch_config
 import torch.distributed
 from torch import Tensor, nn
 
-from forcegate_trainer.distillation.layers import feature_map
-from forcegate_trainer.distillation.loss import distillation_errors
+from forcegate_trainer.fit.averaging import WeightAverage
+from forcegate_trainer.fit.charged import charged_errors
+from forcegate_trainer.fit.config import FitConfig
+from forcegate_trainer.fit.distillation.layers import feature_map
+from forcegate_trainer.fit.distillation.loss import distillation_errors
+from forcegate_trainer.fit.frames import FrameBatch
+from forcegate_trainer.fit.loss import TERMS, errors
+from forcegate_trainer.fit.optimizers import make_optimizers
 from forcegate_trainer.network.potential import Potential
 from forcegate_trainer.network.student import Student
-from forcegate_trainer.training.averaging import WeightAverage
-from forcegate_trainer.training.charged import charged_errors
-from forcegate_trainer.training.config import FitConfig
-from forcegate_trainer.training.frames import FrameBatch
-from forcegate_trainer.training.loss import TERMS, errors
-from forcegate_trainer.training.optimizers import make_optimizers
 
 __all__ = ["StepTaken", "TrainingStep"]
 

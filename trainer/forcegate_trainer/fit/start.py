@@ -6,6 +6,7 @@ from pathlib import Path
 
 from forcegate_service.card import CARD_NAME, ModelCard, file_digest
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.fit.config import Start
 from forcegate_trainer.network.config import PaiNNConfig
 from forcegate_trainer.network.storage import (
     WEIGHTS_NAME,
@@ -14,7 +15,6 @@ from forcegate_trainer.network.storage import (
     load_student,
 )
 from forcegate_trainer.network.student import Student
-from forcegate_trainer.training.config import Start
 
 __all__ = ["find_start", "load_start"]
 

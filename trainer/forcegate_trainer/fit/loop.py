@@ -14,22 +14,22 @@ import torch.distributed
 from torch import Tensor
 
 from forcegate_trainer.errors import TrainingDivergedError
+from forcegate_trainer.fit.ahead import BatchesAhead
+from forcegate_trainer.fit.config import FitConfig
+from forcegate_trainer.fit.data import TrainingData, load_training_data
+from forcegate_trainer.fit.device import open_device
+from forcegate_trainer.fit.evaluation import evaluate
+from forcegate_trainer.fit.journal import Journal
+from forcegate_trainer.fit.memory import keep_memory
+from forcegate_trainer.fit.reference import check_elements, fit_reference_energies, move_zero
+from forcegate_trainer.fit.schedule import energy_weight, learning_rate
+from forcegate_trainer.fit.source import BatchSource
+from forcegate_trainer.fit.start import load_start
+from forcegate_trainer.fit.state import RunState
+from forcegate_trainer.fit.step import TrainingStep
 from forcegate_trainer.network.storage import WEIGHTS_NAME, save_checkpoint
 from forcegate_trainer.network.student import Student, student
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.training.ahead import BatchesAhead
-from forcegate_trainer.training.config import FitConfig
-from forcegate_trainer.training.data import TrainingData, load_training_data
-from forcegate_trainer.training.device import open_device
-from forcegate_trainer.training.evaluation import evaluate
-from forcegate_trainer.training.journal import Journal
-from forcegate_trainer.training.memory import keep_memory
-from forcegate_trainer.training.reference import check_elements, fit_reference_energies, move_zero
-from forcegate_trainer.training.schedule import energy_weight, learning_rate
-from forcegate_trainer.training.source import BatchSource
-from forcegate_trainer.training.start import load_start
-from forcegate_trainer.training.state import RunState
-from forcegate_trainer.training.step import TrainingStep
 
 __all__ = ["Progress", "follow", "lead", "new_student"]
 

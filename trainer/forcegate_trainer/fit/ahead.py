@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
-from forcegate_trainer.training.frames import FrameBatch
+from forcegate_trainer.fit.frames import FrameBatch
 
 __all__ = ["BatchesAhead"]
 

@@ -9,14 +9,14 @@ from threading import Event
 
 import torch.distributed
 
-from forcegate_trainer.distillation.targets import prepare_targets
+from forcegate_trainer.fit.config import FitConfig
+from forcegate_trainer.fit.data import load_training_data
+from forcegate_trainer.fit.device import open_device
+from forcegate_trainer.fit.distillation.targets import prepare_targets
+from forcegate_trainer.fit.interruption import ignore_interruption, interruption
+from forcegate_trainer.fit.loop import Progress, follow, lead
 from forcegate_trainer.network.storage import CONFIG_NAME
 from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.training.config import FitConfig
-from forcegate_trainer.training.data import load_training_data
-from forcegate_trainer.training.device import open_device
-from forcegate_trainer.training.interruption import ignore_interruption, interruption
-from forcegate_trainer.training.loop import Progress, follow, lead
 
 __all__ = ["Progress", "fit"]
 

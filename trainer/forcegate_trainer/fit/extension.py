@@ -9,10 +9,10 @@ from pathlib import Path
 from forcegate_service.card import CARD_NAME
 from forcegate_trainer.data.datasets import load_all
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.fit.config import FitConfig, Start
+from forcegate_trainer.fit.start import find_start
 from forcegate_trainer.network.config import PaiNNConfig
 from forcegate_trainer.network.storage import CONFIG_NAME
-from forcegate_trainer.training.config import FitConfig, Start
-from forcegate_trainer.training.start import find_start
 
 __all__ = ["Extension", "extend"]
 

@@ -8,8 +8,8 @@ from forcegate_client.dataset import Dataset, concatenate
 from forcegate_client.dataset.molecules import merge_tables
 from forcegate_trainer.data.datasets import load_all
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.fit.config import ExtraFrames, FitConfig
 from forcegate_trainer.teachers.spec import same_teacher
-from forcegate_trainer.training.config import ExtraFrames, FitConfig
 
 __all__ = ["TrainingData", "load_extra", "load_training_data"]
 
