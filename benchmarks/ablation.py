@@ -60,7 +60,7 @@ def variants(
         "longer": replace(plain, steps=round(longer * plain.steps)),
     }
     if extra:
-        found["extra"] = replace(plain, extra=load_extra(extra, dataset)[1])
+        found["extra"] = replace(plain, extra=load_extra(extra, dataset).record)
     if mentor is not None:
         asked = {
             "atomic": {"atomic_energy_weight": weights.atomic},
@@ -70,7 +70,7 @@ def variants(
         asked["together"] = {name: value for one in asked.values() for name, value in one.items()}
         for name, terms in asked.items():
             before = found.get("extra", plain) if name == "together" else plain
-            found[name] = replace(before, distillation=find_mentor(mentor, terms, {}, dataset))
+            found[name] = replace(before, distillation=find_mentor(mentor, terms, dataset))
     return {name: found[name] for name in VARIANTS if name in found}
 
 
@@ -154,7 +154,7 @@ def train(config: Any, folder: Path, say: Callable[[str], None]) -> dict[str, fl
     import torch
 
     from forcegate_trainer.fit.run import fit
-    from forcegate_trainer.fit.run_files import METRICS_NAME
+    from forcegate_trainer.network.storage import METRICS_NAME
 
     torch._dynamo.reset()
     say(f"{folder.name}: {config.steps} steps")
@@ -205,7 +205,7 @@ def main(
 
     from forcegate_trainer.data.datasets import load_all
     from forcegate_trainer.fit.config import FitConfig
-    from forcegate_trainer.fit.memory import keep_memory
+    from forcegate_trainer.fit.device import keep_memory
     from forcegate_trainer.network.config import PRESETS
 
     torch.set_num_threads(1)

@@ -173,7 +173,7 @@ def measure(seconds: float) -> dict[str, float]:
     """
     import torch
 
-    from forcegate_trainer.fit.memory import keep_memory
+    from forcegate_trainer.fit.device import keep_memory
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -12,18 +12,16 @@ from torch._dynamo.utils import counters
 from forcegate_client.dataset import Dataset, write_dataset
 from forcegate_service.card import ModelCard
 from forcegate_trainer.export import export
-from forcegate_trainer.fit.config import FitConfig
+from forcegate_trainer.fit.config import Distillation, FitConfig
 from forcegate_trainer.fit.distillation.hints import Mentoring
-from forcegate_trainer.fit.distillation.settings import Distillation
 from forcegate_trainer.fit.distillation.targets import open_targets, prepare_targets
 from forcegate_trainer.fit.frames import FrameBatch, frame_batch
 from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.fit.run import fit
-from forcegate_trainer.fit.run_files import CHECKPOINT_NAME
 from forcegate_trainer.fit.step import TrainingStep
 from forcegate_trainer.network.config import PRESETS
 from forcegate_trainer.network.potential import Potential
-from forcegate_trainer.network.storage import load_checkpoint
+from forcegate_trainer.network.storage import CHECKPOINT_NAME, load_checkpoint
 from support.datasets import labelled_dataset
 from support.runs import small_config
 

@@ -6,9 +6,9 @@ import pytest
 
 from forcegate_client.dataset import Dataset, load_dataset, write_dataset
 from forcegate_trainer.export import export
+from forcegate_trainer.fit.config import Distillation
 from forcegate_trainer.fit.data import load_training_data
 from forcegate_trainer.fit.distillation.mentor import find_mentor
-from forcegate_trainer.fit.distillation.settings import Distillation
 from forcegate_trainer.fit.run import fit
 from support.datasets import labelled_dataset
 from support.runs import small_config
@@ -46,6 +46,6 @@ def training(dataset_file: Path) -> Dataset:
 def everything(exported: Path, dataset_file: Path) -> Distillation:
     """All three terms, and the exported student as the mentor."""
     weights = {"atomic_energy_weight": 1.0, "feature_weight": 0.1, "hessian_weight": 0.1}
-    found = find_mentor(exported, weights, {}, load_dataset(dataset_file))
+    found = find_mentor(exported, weights, load_dataset(dataset_file))
     assert found is not None
     return found

@@ -13,17 +13,15 @@ import torch
 
 from forcegate_client.dataset import load_dataset, write_dataset
 from forcegate_trainer.errors import SettingsError, TrainingDivergedError
-from forcegate_trainer.fit.averaging import WeightAverage
 from forcegate_trainer.fit.config import FitConfig
 from forcegate_trainer.fit.evaluation import predicted_energies
 from forcegate_trainer.fit.frames import epoch_order
+from forcegate_trainer.fit.optimizers import WeightAverage, learning_rate
 from forcegate_trainer.fit.reference import fit_reference_energies, settle_zero
 from forcegate_trainer.fit.run import fit
-from forcegate_trainer.fit.run_files import CHECKPOINT_NAME, METRICS_NAME
-from forcegate_trainer.fit.schedule import learning_rate
 from forcegate_trainer.network.config import PRESETS
 from forcegate_trainer.network.potential import Potential
-from forcegate_trainer.network.storage import load_checkpoint
+from forcegate_trainer.network.storage import CHECKPOINT_NAME, METRICS_NAME, load_checkpoint
 from support.datasets import labelled_dataset
 from support.runs import small_config
 

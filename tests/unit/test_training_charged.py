@@ -259,7 +259,7 @@ def _exported_alike(folder: Path) -> None:
 
 
 def test_a_mentor_of_a_student_with_charges_is_refused(tmp_path: Path) -> None:
-    from forcegate_trainer.fit.distillation.settings import Distillation
+    from forcegate_trainer.fit.config import Distillation
 
     write_dataset(tmp_path / "data.h5", labelled_by(model_of(), frames_of(1)))
     assert load_dataset(tmp_path / "data.h5").is_labelled

@@ -19,16 +19,17 @@ from forcegate_trainer.fit.data import load_training_data
 from forcegate_trainer.fit.frames import frame_batch
 from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.fit.loop import new_student
+from forcegate_trainer.fit.optimizers import energy_weight
 from forcegate_trainer.fit.run import fit
-from forcegate_trainer.fit.run_files import CHECKPOINT_NAME, METRICS_NAME
-from forcegate_trainer.fit.schedule import energy_weight
 from forcegate_trainer.fit.start import find_start
 from forcegate_trainer.fit.state import RunState
 from forcegate_trainer.fit.step import TrainingStep
 from forcegate_trainer.network.config import PRESETS
 from forcegate_trainer.network.potential import Potential
 from forcegate_trainer.network.storage import (
+    CHECKPOINT_NAME,
     CONFIG_NAME,
+    METRICS_NAME,
     WEIGHTS_NAME,
     load_checkpoint,
     save_checkpoint,

@@ -21,23 +21,25 @@ from forcegate_service.graph import build_graph
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.data.labelling.label import label_file
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.fit.config import FitConfig
+from forcegate_trainer.fit.config import Distillation, FitConfig
 from forcegate_trainer.fit.data import load_extra, load_training_data
-from forcegate_trainer.fit.distillation.displacement import STEP, displaced
 from forcegate_trainer.fit.distillation.hints import HessianDraw, Mentoring
-from forcegate_trainer.fit.distillation.layers import last_layer
 from forcegate_trainer.fit.distillation.loss import distillation_errors
 from forcegate_trainer.fit.distillation.mentor import load_mentor
-from forcegate_trainer.fit.distillation.settings import Distillation
+from forcegate_trainer.fit.distillation.questions import STEP, displaced
 from forcegate_trainer.fit.distillation.targets import (
     open_targets,
     prepare_targets,
 )
 from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.fit.run import fit
-from forcegate_trainer.fit.run_files import CHECKPOINT_NAME, METRICS_NAME
-from forcegate_trainer.network.potential import Potential
-from forcegate_trainer.network.storage import CONFIG_NAME, load_checkpoint
+from forcegate_trainer.network.potential import Potential, last_layer
+from forcegate_trainer.network.storage import (
+    CHECKPOINT_NAME,
+    CONFIG_NAME,
+    METRICS_NAME,
+    load_checkpoint,
+)
 from support.runs import small_config
 
 CUTOFF = 5.0
@@ -257,7 +259,7 @@ def extra_file(
 
 def _with_extra(dataset_file: Path, extra_file: Path) -> FitConfig:
     dataset = load_dataset(dataset_file)
-    _, known = load_extra((str(extra_file),), dataset)
+    known = load_extra((str(extra_file),), dataset).record
     return small_config(dataset_file, epochs=1, extra=known)
 
 

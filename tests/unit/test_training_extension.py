@@ -7,19 +7,23 @@ from pathlib import Path
 import pytest
 
 from forcegate_client.dataset import write_dataset
+from forcegate_trainer.data.datasets import load_all
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.fit.config import FitConfig
-from forcegate_trainer.fit.extension import extend
+from forcegate_trainer.fit.start import extend
 from forcegate_trainer.network.storage import CONFIG_NAME
 from support.datasets import labelled_dataset
 
 
 def test_an_extended_run_has_the_old_data_and_the_new_and_begins_with_the_old_weights(
-    run_folder: Path, dataset_file: Path
+    run_folder: Path, dataset_file: Path, tmp_path: Path
 ) -> None:
-    found = extend(run_folder, ["new.h5", str(dataset_file)])
+    new = str(tmp_path / "new.h5")
+    write_dataset(new, labelled_dataset(frames_per_molecule=2))
+    found = extend(run_folder, [new, str(dataset_file)])
     before = FitConfig.load(run_folder / CONFIG_NAME)
-    assert found.datasets == (str(dataset_file), "new.h5")
+    assert found.paths == (str(dataset_file), new)
+    assert found.dataset.content_hash() == load_all(found.paths).content_hash()
     assert (found.model, found.architecture) == (before.model, before.architecture)
     assert found.start.folder == str(run_folder)
 

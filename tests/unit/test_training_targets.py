@@ -10,8 +10,8 @@ from forcegate_client.dataset import Dataset, TeacherRecord
 from forcegate_service.fake import write_fake_model
 from forcegate_trainer.data.datasets import load_all
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.fit.config import Distillation
 from forcegate_trainer.fit.distillation.mentor import find_mentor
-from forcegate_trainer.fit.distillation.settings import Distillation
 from forcegate_trainer.fit.distillation.targets import (
     asking_seconds,
     open_targets,

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.fit.distillation.settings import Distillation
+from forcegate_trainer.fit.settings import refuse_out_of_bounds, setting, settings_of
 from forcegate_trainer.network.config import PaiNNConfig
 
-__all__ = ["ExtraFrames", "FitConfig", "Start"]
+__all__ = ["DISTILLATION", "WHERE", "Distillation", "ExtraFrames", "FitConfig", "Start"]
+
+
+# Where the help of `fit` lists them.
+_LENGTH = "Length and validation"
+_OPTIMISER = "Optimiser"
+_CHARGES = "Students with charges: what else weighs in the loss"
+WHERE = "Where it runs"
+DISTILLATION = "Distillation: what a larger student adds"
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,50 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Distillation:
+    """A mentor, and the weights of what it says about the training frames.
+
+    ``mentor`` is the folder of an exported version, ``digest`` identifies its weights.
+    ``atomic_energy_weight`` multiplies the mean |error| of atomic energies in eV,
+    ``feature_weight`` the mean squared error of features in units of their spread,
+    ``hessian_weight`` the mean norm of the error of Hessian rows in eV/Å². A weight of zero leaves
+    its term out. ``hessian_rows`` are known of each frame, and in every step a ``hessian_share``
+    of the frames is asked for one of them.
+    """
+
+    mentor: str
+    digest: str
+    atomic_energy_weight: float = setting(0.0, DISTILLATION, "Per eV.", low=0)
+    feature_weight: float = setting(0.0, DISTILLATION, "Per squared spread.", low=0)
+    hessian_weight: float = setting(0.0, DISTILLATION, "Per eV/Å².", low=0)
+    hessian_rows: int = setting(2, DISTILLATION, "Known of each frame.", low=1)
+    hessian_share: float = setting(
+        0.25, DISTILLATION, "Of a batch, asked for a row.", low=0, high=1
+    )
+
+    def __post_init__(self) -> None:
+        refuse_out_of_bounds(self)
+        if not any(self.weights.values()):
+            raise SettingsError(
+                f"received a mentor with the weights {self.weights}; expected one above zero: give "
+                "--atomic-energy-weight, --feature-weight or --hessian-weight"
+            )
+        if not self.hessian_share:
+            raise SettingsError(
+                "received a share of 0.0 of frames that are asked for a Hessian row; expected more"
+            )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each term, in the order in which the terms are computed."""
+        return {
+            "atomic_energy": self.atomic_energy_weight,
+            "feature": self.feature_weight,
+            "hessian": self.hessian_weight,
+        }
+
+
+@dataclass(frozen=True)
 class FitConfig:
     """How a student is fitted.
 
@@ -50,50 +103,64 @@ class FitConfig:
     architecture: PaiNNConfig
     datasets: tuple[str, ...]
     dataset_hash: str
-    epochs: int
-    steps: int = 0
-    batch_size: int = 16
-    optimizer: str = "muon"
-    learning_rate: float = 3e-3
-    final_learning_rate: float = 1e-6
-    warmup_steps: int = 1000
-    weight_decay: float = 1e-3
-    clip_norm: float = 2.0
-    ema_decay: float = 0.9995
-    energy_weight: float = 5.0
-    late_energy_weight: float | None = None
-    seed: int = 0
-    workers: int = 1
-    compile: bool = True
-    device: str = "cpu"
-    tf32: bool = False
-    checkpoint_steps: int = 500
-    validate_steps: int = 0
-    patience: int = 0
     start: Start | None = None
-    charge_weight: float = 2.0
-    net_charge_weight: float = 0.2
-    interaction_weight: float = 1.0
     extra: ExtraFrames | None = None
     distillation: Distillation | None = None
+    checkpoint_steps: int = 500
+    seed: int = setting(0, None)
+
+    epochs: int = setting(30, _LENGTH, low=1, may_change=True)
+    steps: int = setting(0, _LENGTH, "Steps in all; 0: --epochs.", low=0, may_change=True)
+    validate_steps: int = setting(
+        0, _LENGTH, "Between validations; 0: each epoch.", low=0, may_change=True
+    )
+    patience: int = setting(
+        0,
+        _LENGTH,
+        "Validations without a smaller loss that end the run; 0: none do.",
+        low=0,
+        may_change=True,
+    )
+
+    batch_size: int = setting(16, _OPTIMISER, "Frames per step.", low=1)
+    optimizer: str = setting("muon", _OPTIMISER, "muon or adamw.")
+    learning_rate: float = setting(3e-3, _OPTIMISER, low=0)
+    final_learning_rate: float = setting(1e-6, _OPTIMISER, low=0, may_change=True)
+    warmup_steps: int = setting(1000, _OPTIMISER, low=0)
+    weight_decay: float = setting(1e-3, _OPTIMISER, low=0)
+    clip_norm: float = setting(2.0, _OPTIMISER, "Of the gradient.", low=0)
+    ema_decay: float = setting(0.9995, _OPTIMISER, "Of the average of weights.", low=0, high=1)
+    energy_weight: float = setting(5.0, _OPTIMISER, "eV per atom against eV/Å.", low=0)
+    late_energy_weight: float | None = setting(
+        None, _OPTIMISER, "At the end of a ramp over the last fifth.", low=0, may_change=True
+    )
+
+    charge_weight: float = setting(2.0, _CHARGES, "Per e, of an atom's.", low=0)
+    net_charge_weight: float = setting(0.2, _CHARGES, "Per e, of a molecule's.", low=0)
+    interaction_weight: float = setting(1.0, _CHARGES, "Per eV, of complexes.", low=0)
+
+    workers: int = setting(1, WHERE, "Processes; each takes one core.", low=1, may_change=True)
+    device: str = setting("cpu", WHERE, "cpu or cuda.", may_change=True)
+    tf32: bool = setting(
+        False,
+        WHERE,
+        "Let a GPU round products to 10 bits.",
+        flags=("--tf32",),
+        may_change=True,
+    )
+    compile: bool = setting(True, WHERE, "Compile the step: needs a C compiler.", may_change=True)
 
     def __post_init__(self) -> None:
+        refuse_out_of_bounds(self)
         if self.batch_size % self.workers:
             raise SettingsError(
                 f"received batch size {self.batch_size} for {self.workers} workers; expected a "
                 "multiple of the workers"
             )
-        if self.epochs < 1:
-            raise SettingsError(f"received {self.epochs} epochs; expected at least 1")
         if self.optimizer not in ("muon", "adamw"):
             raise SettingsError(f"received optimizer {self.optimizer!r}; expected muon or adamw")
-        for name in ("steps", "validate_steps", "patience", "warmup_steps"):
-            if getattr(self, name) < 0:
-                raise SettingsError(f"received {name} = {getattr(self, name)}; expected 0 or more")
-        if not 0 <= self.ema_decay < 1:
-            raise SettingsError(
-                f"received an EMA decay of {self.ema_decay}; expected at least 0, less than 1"
-            )
+        if self.ema_decay == 1:
+            raise SettingsError(f"received an EMA decay of {self.ema_decay}; expected less than 1")
         if self.device != "cpu" and self.workers > 1:
             raise SettingsError(
                 f"received {self.workers} workers on {self.device}; expected one: workers share "
@@ -106,6 +173,18 @@ class FitConfig:
             )
         if self.tf32 and self.device == "cpu":
             raise SettingsError("received TF32 on cpu; expected --device cuda with it")
+
+    def goes_on_from(self, before: FitConfig) -> bool:
+        """Whether a run of these settings may go on from a checkpoint of a run of ``before``.
+
+        How long it is may change (the schedule stretches), how it ends, and where it runs.
+        """
+        free: dict[str, Any] = {
+            name: declared.default
+            for name, (declared, described) in settings_of(self).items()
+            if described.may_change
+        }
+        return replace(before, **free) == replace(self, **free)
 
     @property
     def charge_weights(self) -> dict[str, float]:

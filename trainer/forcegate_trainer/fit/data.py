@@ -11,7 +11,7 @@ from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.fit.config import ExtraFrames, FitConfig
 from forcegate_trainer.teachers.spec import same_teacher
 
-__all__ = ["TrainingData", "load_extra", "load_training_data"]
+__all__ = ["Extra", "TrainingData", "load_extra", "load_training_data", "training_data"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,16 @@ class TrainingData:
     validation: Dataset
 
 
+@dataclass(frozen=True)
+class Extra:
+    """Frames that another student labelled, and what the settings of a run say of them."""
+
+    frames: Dataset
+    record: ExtraFrames
+
+
 def load_training_data(config: FitConfig) -> TrainingData:
-    """The frames that ``config`` names.
+    """The frames that ``config`` names, read from their files.
 
     Raises:
         SettingsError: if there are no labels, too few frames, or extra frames that must not be
@@ -36,6 +44,16 @@ def load_training_data(config: FitConfig) -> TrainingData:
         DatasetMismatchError: if an extra frame is of a validation or test molecule.
     """
     dataset = load_all(config.datasets)
+    extra = None if config.extra is None else load_extra(config.extra.paths, dataset)
+    return training_data(config, dataset, extra)
+
+
+def training_data(config: FitConfig, dataset: Dataset, extra: Extra | None) -> TrainingData:
+    """Those of ``dataset``, all that ``config`` names, and of ``extra``.
+
+    Raises:
+        SettingsError: if they are too few.
+    """
     training = dataset.select(dataset.frame_indices("train"))
     validation = dataset.select(dataset.frame_indices("validation"))
     if len(training) < config.batch_size or not len(validation):
@@ -44,13 +62,12 @@ def load_training_data(config: FitConfig) -> TrainingData:
             f"at least one batch of {config.batch_size} and some validation molecules"
         )
     n_taught = len(training)
-    if config.extra is not None:
-        extra, _ = load_extra(config.extra.paths, dataset)
-        training = concatenate([training, replace(extra, teacher=training.teacher)])
+    if extra is not None:
+        training = concatenate([training, replace(extra.frames, teacher=training.teacher)])
     return TrainingData(training, n_taught, validation)
 
 
-def load_extra(paths: tuple[str, ...], dataset: Dataset) -> tuple[Dataset, ExtraFrames]:
+def load_extra(paths: tuple[str, ...], dataset: Dataset) -> Extra:
     """Frames of training molecules beside ``dataset``, labelled by a student of its teacher.
 
     Raises:
@@ -78,5 +95,5 @@ def load_extra(paths: tuple[str, ...], dataset: Dataset) -> tuple[Dataset, Extra
         )
     # Merged for its checks alone: no molecule may be in two splits.
     merge_tables([dataset.molecules, extra.molecules])
-    known = ExtraFrames(paths, extra.content_hash(), teacher.name, teacher.version)
-    return extra, known
+    record = ExtraFrames(paths, extra.content_hash(), teacher.name, teacher.version)
+    return Extra(extra, record)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.fit.run_files import METRICS_NAME, TENSORBOARD_NAME
+from forcegate_trainer.network.storage import METRICS_NAME, TENSORBOARD_NAME
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -14,16 +14,14 @@ import torch.distributed
 from torch import Tensor
 
 from forcegate_trainer.errors import TrainingDivergedError
-from forcegate_trainer.fit.ahead import BatchesAhead
 from forcegate_trainer.fit.config import FitConfig
-from forcegate_trainer.fit.data import TrainingData, load_training_data
-from forcegate_trainer.fit.device import open_device
+from forcegate_trainer.fit.data import TrainingData
+from forcegate_trainer.fit.device import keep_memory, open_device
 from forcegate_trainer.fit.evaluation import evaluate
 from forcegate_trainer.fit.journal import Journal
-from forcegate_trainer.fit.memory import keep_memory
+from forcegate_trainer.fit.optimizers import energy_weight, learning_rate
 from forcegate_trainer.fit.reference import check_elements, fit_reference_energies, move_zero
-from forcegate_trainer.fit.schedule import energy_weight, learning_rate
-from forcegate_trainer.fit.source import BatchSource
+from forcegate_trainer.fit.source import BatchesAhead, BatchSource
 from forcegate_trainer.fit.start import load_start
 from forcegate_trainer.fit.state import RunState
 from forcegate_trainer.fit.step import TrainingStep
@@ -43,14 +41,21 @@ _BEARABLE = 10
 
 
 def lead(
-    config: FitConfig, folder: Path, progress: Progress, tell: Tell, asked: Event, *, curves: bool
+    config: FitConfig,
+    data: TrainingData,
+    folder: Path,
+    progress: Progress,
+    tell: Tell,
+    asked: Event,
+    *,
+    curves: bool,
 ) -> None:
     """Take all steps that are left, and write down what comes of them.
 
     Of several workers this is the first. ``asked`` ends the run after the present step, with a
     checkpoint and a ``KeyboardInterrupt``; ``curves`` are for TensorBoard.
     """
-    run = _Run(config, folder, tell)
+    run = _Run(config, data, folder, tell)
     state, total = run.state, run.total
     journal = Journal(folder, state.step, curves=curves)
     began, begun_at = time.monotonic(), state.step
@@ -83,9 +88,9 @@ def lead(
         journal.close()
 
 
-def follow(rank: int, config: FitConfig, folder: Path, tell: Tell) -> None:
+def follow(rank: int, config: FitConfig, data: TrainingData, folder: Path) -> None:
     """Take the same steps as the worker that leads, with another share of every batch."""
-    run = _Run(config, folder, tell)
+    run = _Run(config, data, folder, tell_nobody)
     state = run.state
     while state.step < run.total and not run.lost_patience():
         rate, weight = run.schedule()
@@ -115,7 +120,7 @@ def new_student(config: FitConfig, data: TrainingData, tell: Tell = tell_nobody)
 class _Run:
     """What leading and following have in common."""
 
-    def __init__(self, config: FitConfig, folder: Path, tell: Tell) -> None:
+    def __init__(self, config: FitConfig, data: TrainingData, folder: Path, tell: Tell) -> None:
         torch.set_num_threads(1)
         self.device = device = open_device(config.device, tf32=config.tf32)
         # To look at what a step told is to wait for it: a GPU gets the next ones first.
@@ -123,7 +128,6 @@ class _Run:
         self._unseen: list[tuple[int, Tensor, dict[str, float]]] = []
         if device.type == "cpu":
             keep_memory()
-        data = load_training_data(config)
         model = new_student(config, data, tell)
         self.source = BatchSource(config, data, model, folder, tell)
         self.take_step = TrainingStep(model.to(device), config, self.source.mentor_features)

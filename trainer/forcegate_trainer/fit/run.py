@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
 
 import torch.distributed
 
 from forcegate_trainer.fit.config import FitConfig
-from forcegate_trainer.fit.data import load_training_data
+from forcegate_trainer.fit.data import TrainingData, load_training_data
 from forcegate_trainer.fit.device import open_device
 from forcegate_trainer.fit.distillation.targets import prepare_targets
 from forcegate_trainer.fit.interruption import ignore_interruption, interruption
@@ -28,11 +29,13 @@ def fit(
     tell: Tell = tell_nobody,
     *,
     curves: bool = False,
+    data: TrainingData | None = None,
 ) -> None:
     """Train into ``folder``, from its checkpoint if it has one.
 
     ``tell`` hears of the preparations, ``progress`` of the steps; ``curves`` are written for
-    TensorBoard. Ctrl-C ends the run after the present step, with a checkpoint.
+    TensorBoard. ``data`` are the frames that ``config`` names, if they were read already. Ctrl-C
+    ends the run after the present step, with a checkpoint.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C.
@@ -44,18 +47,18 @@ def fit(
     open_device(config.device, tf32=config.tf32)
     folder.mkdir(parents=True, exist_ok=True)
     config.save(folder / CONFIG_NAME)
+    data = load_training_data(config) if data is None else data
     if config.distillation is not None:
-        training = load_training_data(config).training
-        prepare_targets(config.distillation, training, folder, config.seed, tell)
-    with interruption() as asked:
-        _fit(config, folder, progress, tell, asked, curves)
+        prepare_targets(config.distillation, data.training, folder, config.seed, tell)
+    with interruption() as asked, _followers(config, folder):
+        lead(config, data, folder, progress, tell, asked, curves=curves)
 
 
-def _fit(
-    config: FitConfig, folder: Path, progress: Progress, tell: Tell, asked: Event, curves: bool
-) -> None:
+@contextmanager
+def _followers(config: FitConfig, folder: Path) -> Iterator[None]:
+    """The other worker processes, which take the same steps as the block does."""
     if config.workers == 1:
-        lead(config, folder, progress, tell, asked, curves=curves)
+        yield
         return
     # The workers meet in a file, so that no port is opened.
     meeting = folder / ".meeting"
@@ -69,7 +72,7 @@ def _fit(
         process.start()
     try:
         _join_group(0, config.workers, meeting)
-        lead(config, folder, progress, tell, asked, curves=curves)
+        yield
         for process in followers:
             process.join()
     finally:
@@ -83,7 +86,7 @@ def _fit(
 def _follow(rank: int, config: FitConfig, folder: Path, meeting: Path) -> None:
     ignore_interruption()
     _join_group(rank, config.workers, meeting)
-    follow(rank, config, folder, tell_nobody)
+    follow(rank, config, load_training_data(config), folder)
     torch.distributed.destroy_process_group()
 
 

@@ -1,11 +1,14 @@
-"""Where the batches of a run come from."""
+"""Where the batches of a run come from, and who makes them while a GPU computes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from forcegate_trainer.fit.charged import charged_batch
 from forcegate_trainer.fit.config import FitConfig
@@ -17,7 +20,7 @@ from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.network.student import Student
 from forcegate_trainer.reporting import Tell
 
-__all__ = ["BatchSource"]
+__all__ = ["BatchSource", "BatchesAhead"]
 
 Int = npt.NDArray[np.int64]
 
@@ -71,3 +74,33 @@ class BatchSource:
             self._epoch, self._order = epoch, epoch_order(everything, self._config.seed, epoch)
         size = self._config.batch_size
         return self._order[position * size : (position + 1) * size]
+
+
+class BatchesAhead:
+    """The batches of ``make(step)``, on ``device``, the next one begun when one is taken.
+
+    A thread puts them together and sends them off, so that a GPU never waits for the processor as
+    long as a step takes longer than a batch. Copies to a GPU are from page-locked memory, and
+    nobody waits for them.
+    """
+
+    def __init__(self, make: Callable[[int], FrameBatch], device: torch.device) -> None:
+        self._make, self._device = make, device
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._begun: dict[int, Future[FrameBatch]] = {}
+
+    def batch(self, step: int) -> FrameBatch:
+        """The batch of that step; waits for it if it is not there yet."""
+        begun = self._begun.pop(step, None) or self._pool.submit(self._sent, step)
+        self._begun = {step + 1: self._pool.submit(self._sent, step + 1)}
+        return begun.result()
+
+    def close(self) -> None:
+        """End the thread; what it had begun is thrown away."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _sent(self, step: int) -> FrameBatch:
+        batch = self._make(step)
+        if self._device.type == "cuda":
+            batch = batch.pinned()
+        return batch.to(self._device)

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from forcegate_trainer.fit.run_files import CHECKPOINT_NAME
 from forcegate_trainer.fit.step import TrainingStep
-from forcegate_trainer.network.storage import load_checkpoint, save_checkpoint
+from forcegate_trainer.network.storage import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
 
 __all__ = ["RunState"]
 

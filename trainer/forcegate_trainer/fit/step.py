@@ -10,14 +10,12 @@ import torch._functorch.config as functorch_config
 import torch.distributed
 from torch import Tensor, nn
 
-from forcegate_trainer.fit.averaging import WeightAverage
 from forcegate_trainer.fit.charged import charged_errors
 from forcegate_trainer.fit.config import FitConfig
-from forcegate_trainer.fit.distillation.layers import feature_map
-from forcegate_trainer.fit.distillation.loss import distillation_errors
+from forcegate_trainer.fit.distillation.loss import distillation_errors, new_feature_map
 from forcegate_trainer.fit.frames import FrameBatch
 from forcegate_trainer.fit.loss import TERMS, errors
-from forcegate_trainer.fit.optimizers import make_optimizers
+from forcegate_trainer.fit.optimizers import WeightAverage, make_optimizers
 from forcegate_trainer.network.potential import Potential
 from forcegate_trainer.network.student import Student
 
@@ -65,7 +63,7 @@ class TrainingStep:
         self._weights = list(weights.values())
         self.feature_map: nn.Linear | None = None
         if mentor_features is not None and isinstance(model, Potential):
-            self.feature_map = feature_map(model, mentor_features).to(self.device)
+            self.feature_map = new_feature_map(model, mentor_features).to(self.device)
         self._parameters = list(model.parameters())
         if self.feature_map is not None:
             self._parameters += self.feature_map.parameters()

@@ -1,13 +1,15 @@
 """The exported model's contract in torch: a flat graph in, energies, forces, virials out."""
 
+from typing import cast
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from forcegate_trainer.network.config import PaiNNConfig
-from forcegate_trainer.network.painn import PaiNN
+from forcegate_trainer.network.painn import Interaction, PaiNN, Readout
 from forcegate_trainer.network.sums import PotentialSums
 
-__all__ = ["Potential"]
+__all__ = ["Potential", "last_layer"]
 
 
 class Potential(PotentialSums):
@@ -76,3 +78,11 @@ class Potential(PotentialSums):
             edge_vector, gradient, center, neighbor, structure_index, n_atoms
         )
         return energy, forces, 0.5 * (virial + virial.transpose(1, 2)), element, features
+
+
+def last_layer(model: Potential) -> nn.Linear:
+    """The linear layer that turns features into atomic energies, reference energies left out."""
+    stage = cast(PaiNN, model.network).stages
+    while isinstance(stage, Interaction):
+        stage = stage.rest
+    return cast(Readout, stage).last

@@ -16,7 +16,10 @@ from forcegate_trainer.network.config import PaiNNConfig
 from forcegate_trainer.network.student import Student, student
 
 __all__ = [
+    "CHECKPOINT_NAME",
     "CONFIG_NAME",
+    "METRICS_NAME",
+    "TENSORBOARD_NAME",
     "WEIGHTS_NAME",
     "StudentOfRun",
     "architecture_of",
@@ -27,9 +30,12 @@ __all__ = [
     "student_of",
 ]
 
-# In the folder of a run: its settings, and the weights of its best validation.
+# In the folder of a run: its settings, all that it needs to go on, its best weights, what it told.
 CONFIG_NAME = "config.json"
+CHECKPOINT_NAME = "checkpoint.pt"
 WEIGHTS_NAME = "best.pt"
+METRICS_NAME = "metrics.jsonl"
+TENSORBOARD_NAME = "tensorboard"
 
 
 class StudentOfRun(NamedTuple):

@@ -10,8 +10,8 @@ import torch
 
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import segments
-from forcegate_trainer.fit.distillation.displacement import displaced
-from forcegate_trainer.fit.distillation.settings import Distillation
+from forcegate_trainer.fit.config import Distillation
+from forcegate_trainer.fit.distillation.questions import displaced
 from forcegate_trainer.fit.distillation.targets import MentorTargets
 from forcegate_trainer.fit.frames import FrameBatch, Hints, frame_batch
 from forcegate_trainer.fit.graphs import FrameGraphs

@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from forcegate_trainer.fit.distillation.displacement import STEP
-from forcegate_trainer.fit.distillation.layers import last_layer
+from forcegate_trainer.fit.distillation.questions import STEP
 from forcegate_trainer.fit.loss import energy_errors, mean_norm
-from forcegate_trainer.network.potential import Potential
+from forcegate_trainer.network.potential import Potential, last_layer
 
-__all__ = ["distillation_errors"]
+__all__ = ["distillation_errors", "new_feature_map"]
 
 # (eV/Å²)²; most atoms are far from the one that moves, and their rows are rounding and little else.
 _ROW_TIP = 1e-4
@@ -56,3 +55,14 @@ def distillation_errors(
         wrong = (behind - ahead) / (2.0 * STEP) - rows
         terms.append(mean_norm(wrong, whole[2], _ROW_TIP, _LARGEST_ROW))
     return torch.stack(terms)
+
+
+def new_feature_map(model: Potential, mentor_features: int) -> nn.Linear:
+    """A linear map from the student's features [N, H] to the mentor's [N, H'].
+
+    It is trained with the student and thrown away after it (node-to-node distillation,
+    arXiv:2306.14818). Its first weights are the same in every process.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Linear(last_layer(model).in_features, mentor_features)

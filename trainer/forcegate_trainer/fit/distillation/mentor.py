@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from forcegate_client.dataset import Dataset
 from forcegate_service.card import ModelCard
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.fit.distillation.settings import Distillation
+from forcegate_trainer.fit.config import Distillation
 from forcegate_trainer.network.config import PaiNNConfig
 from forcegate_trainer.network.potential import Potential
 from forcegate_trainer.network.storage import architecture_of, load_exported
@@ -18,14 +19,11 @@ __all__ = ["find_mentor", "load_mentor"]
 
 
 def find_mentor(
-    folder: Path | None,
-    weights: Mapping[str, float],
-    hessian: Mapping[str, float],
-    dataset: Dataset,
+    folder: Path | None, settings: Mapping[str, Any], dataset: Dataset
 ) -> Distillation | None:
     """The settings of distillation from the version in ``folder``; None without one.
 
-    ``weights`` and ``hessian`` are further fields of ``Distillation``.
+    ``settings`` are the further fields of ``Distillation``, by name.
 
     Raises:
         SettingsError: if there are weights without a mentor or the reverse, or the mentor was
@@ -33,9 +31,10 @@ def find_mentor(
         ModelRefused: if its files do not match its card.
     """
     if folder is None:
+        weights = {name: given for name, given in settings.items() if name.endswith("_weight")}
         if any(weights.values()):
             raise SettingsError(
-                f"received {dict(weights)} and no mentor; expected --mentor with the folder of an "
+                f"received {weights} and no mentor; expected --mentor with the folder of an "
                 "exported version"
             )
         return None
@@ -47,8 +46,7 @@ def find_mentor(
             f"{None if dataset.teacher is None else dataset.teacher.to_json()}, which labelled the "
             "frames"
         )
-    settings = {**weights, **hessian}
-    return Distillation(mentor=str(folder), digest=card.digest, **settings)  # type: ignore[arg-type]
+    return Distillation(mentor=str(folder), digest=card.digest, **settings)
 
 
 def load_mentor(folder: Path) -> tuple[Potential, ModelCard]:

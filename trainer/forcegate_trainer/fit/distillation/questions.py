@@ -8,6 +8,7 @@ Some rows stand for the whole Hessian (arXiv:2501.09009).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +18,40 @@ from numpy.lib.format import open_memmap
 
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import segments
+from forcegate_service.graph import Graph
 from forcegate_service.runtime import Runtime
-from forcegate_trainer.fit.distillation.displacement import STEP, displaced
-from forcegate_trainer.fit.distillation.layers import last_layer
 from forcegate_trainer.fit.graphs import FrameGraphs
-from forcegate_trainer.network.potential import Potential
+from forcegate_trainer.network.potential import Potential, last_layer
 from forcegate_trainer.reporting import Tell
 
-__all__ = ["ask_about_atoms", "ask_for_rows"]
+__all__ = ["STEP", "ask_about_atoms", "ask_for_rows", "displaced"]
 
 Int = npt.NDArray[np.int64]
+
+# Å. Forces in float32 are good to some 1e-6 of their size, so a row of a Hessian to about
+# 1e-4 eV/Å² of a few tens; the bonds' anharmonicity, which is the same for both, to about as much.
+STEP = 0.01
 
 # As many frames as still fit into a processor's caches.
 _BATCH = 8
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 # Tells this use of a run's seed from others.
 _DRAW = 1
+
+
+def displaced(graph: Graph, moved: npt.NDArray[np.int64]) -> Graph:
+    """The last 2 K structures of ``graph``, K of them twice, moved by +STEP and by −STEP.
+
+    ``moved`` [K, 2] are the coordinates, (atom within its structure, axis). The edges stay as they
+    are: a pair that the step takes across the cutoff has an envelope below 1e-7 there.
+    """
+    starts = np.cumsum(graph.n_atoms) - graph.n_atoms
+    ahead, behind = np.split(starts[len(starts) - 2 * len(moved) :], 2)
+    positions = graph.positions.copy()
+    atom, axis = moved[:, 0], moved[:, 1]
+    positions[ahead + atom, axis] += STEP
+    positions[behind + atom, axis] -= STEP
+    return replace(graph, positions=positions)
 
 
 @torch.inference_mode()
