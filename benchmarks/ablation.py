@@ -101,7 +101,7 @@ def stepper(config: Any, folder: Path) -> Callable[[int], object]:
     from forcegate_trainer.fit.loop import new_student
     from forcegate_trainer.fit.source import BatchSource
     from forcegate_trainer.fit.step import TrainingStep
-    from forcegate_trainer.reporting import tell_nobody
+    from forcegate_trainer.progress import tell_nobody
 
     alone = replace(config, workers=1)
     data = load_training_data(alone)

@@ -18,7 +18,7 @@ from forcegate_engine import Model as EngineModel
 from forcegate_service.card import ModelCard
 from forcegate_service.graph import build_graph
 from forcegate_service.pairs import PAIR_CUTOFF
-from forcegate_trainer.engine_weights import engine_weights
+from forcegate_trainer.export.engine_weights import engine_weights
 from forcegate_trainer.network.config import PRESETS, PaiNNConfig
 from forcegate_trainer.network.potential import Potential
 

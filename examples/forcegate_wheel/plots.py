@@ -10,8 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, clean
-from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean, number, table
 from forcegate_wheel.rules import limits
 from forcegate_wheel.watch import ALERTS, Row
 

@@ -19,7 +19,7 @@ from forcegate_service.embedded import EmbeddedRuntime, tensors_of
 from forcegate_service.graph import build_graph
 from forcegate_service.pairs import PAIR_CUTOFF
 from forcegate_service.runtime import ModelOutput
-from forcegate_trainer.engine_weights import engine_weights
+from forcegate_trainer.export.engine_weights import engine_weights
 from forcegate_trainer.network.config import PaiNNConfig
 from forcegate_trainer.network.storage import architecture_of, load_exported
 from forcegate_trainer.network.student import Student

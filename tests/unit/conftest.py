@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from forcegate_client.dataset import Dataset, load_dataset, write_dataset
-from forcegate_trainer.export import export
+from forcegate_trainer.export.version import export
 from forcegate_trainer.fit.config import Distillation
 from forcegate_trainer.fit.data import load_training_data
 from forcegate_trainer.fit.distillation.mentor import find_mentor

@@ -12,7 +12,7 @@ from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.settings import Settings
 from forcegate_service.testing import in_process
 from forcegate_trainer.cli.app import create_app
-from forcegate_trainer.export import export
+from forcegate_trainer.export.version import export
 from forcegate_trainer.fit.run import fit
 from support.runs import small_config
 

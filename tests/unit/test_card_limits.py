@@ -14,8 +14,8 @@ from forcegate_service.contacts import contacts
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.graph import build_graph
 from forcegate_service.runtime import ModelOutput
-from forcegate_trainer.card_limits import limits_of
 from forcegate_trainer.data.datasets import structures_of
+from forcegate_trainer.export.limits import limits_of
 
 FLOOR = 0.5
 

@@ -19,7 +19,7 @@ from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.errors import ModelRefused
 from forcegate_service.graph import build_graph
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.export import export
+from forcegate_trainer.export.version import export
 from forcegate_trainer.network.storage import load_student
 from support.evaluation import evaluate
 

@@ -12,8 +12,8 @@ from forcegate_service.fake import FakeRuntime, write_fake_model
 from forcegate_service.graph import Graph
 from forcegate_service.runtime import ModelOutput
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.force_calibration import calibrate_forces, fit_sigma
 from forcegate_trainer.validation.accuracy.heldout import predict_held_out
+from forcegate_trainer.validation.confidence.force_calibration import calibrate_forces, fit_sigma
 
 SCALE, FLOOR = 1.7, 0.02
 MOLECULES, ATOMS = 200, 40

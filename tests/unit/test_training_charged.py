@@ -29,7 +29,7 @@ from forcegate_service.loading import recognise
 from forcegate_service.runtimes.engine import EngineRuntime
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.export import export
+from forcegate_trainer.export.version import export
 from forcegate_trainer.fit.charged import charged_batch, charged_errors
 from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.fit.run import fit

@@ -15,7 +15,7 @@ from forcegate_service.card import ModelCard
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.histograms import add_histograms, count_training_set
+from forcegate_trainer.export.histograms import add_histograms, count_training_set
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from forcegate_client.dataset import (
 from forcegate_service.card import ModelCard, file_digest
 from forcegate_service.fake import FakeRuntime, write_fake_model
 from forcegate_trainer.errors import SettingsError, TeacherError
-from forcegate_trainer.reporting import tell_nobody
+from forcegate_trainer.progress import tell_nobody
 from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.validation.accuracy.section import judged_frames, refuse_leaks
 from forcegate_trainer.validation.cost import measure_cost

@@ -12,7 +12,7 @@ from forcegate_service.card import ModelCard
 from forcegate_service.fake import FakeRuntime, write_fake_model
 from forcegate_service.force_uncertainty import ForcePartner
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.reporting import tell_nobody
+from forcegate_trainer.progress import tell_nobody
 from forcegate_trainer.validation.accuracy.heldout import HeldOut, predict_held_out
 from forcegate_trainer.validation.confidence.force_uncertainty import force_uncertainty_section
 from forcegate_trainer.validation.subject import Subject, served

@@ -81,7 +81,7 @@ PYTHON_PAGES = (
             "forcegate_trainer.fit.config",
             "forcegate_trainer.teachers.spec",
             "forcegate_trainer.data.labelling.label",
-            "forcegate_trainer.export",
+            "forcegate_trainer.export.version",
             "forcegate_trainer.validation.settings",
             "forcegate_trainer.validation.verdict",
             "forcegate_trainer.errors",

@@ -27,8 +27,8 @@ def calibrate_forces_command(
     from forcegate_service.force_uncertainty import ForcePartner
     from forcegate_trainer.data.datasets import load_all
     from forcegate_trainer.errors import SettingsError
-    from forcegate_trainer.force_calibration import calibrate_forces
     from forcegate_trainer.simulation.exported import serving
+    from forcegate_trainer.validation.confidence.force_calibration import calibrate_forces
 
     console = Console()
     dataset = load_all(tuple(map(str, data)))

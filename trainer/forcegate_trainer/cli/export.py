@@ -22,7 +22,7 @@ def export_command(
 ) -> None:
     """Calibrate the uncertainty; write TorchScript, weights, card and Triton's files."""
     # Importing torch takes seconds, which the other commands need not wait for.
-    from forcegate_trainer.export import export
+    from forcegate_trainer.export.version import export
 
     console = Console()
     with progress_bars(console) as tell:

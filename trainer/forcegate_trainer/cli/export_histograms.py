@@ -25,7 +25,7 @@ def export_histograms_command(
     from forcegate_service.card import ModelCard
     from forcegate_service.rounding import round_alike_in_every_batch
     from forcegate_trainer.data.datasets import load_all
-    from forcegate_trainer.histograms import add_histograms, refuse_other_data
+    from forcegate_trainer.export.histograms import add_histograms, refuse_other_data
     from forcegate_trainer.simulation.exported import serving
 
     console = Console()

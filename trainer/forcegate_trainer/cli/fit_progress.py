@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from forcegate_trainer.reporting import Tell
+from forcegate_trainer.progress import Tell
 
 __all__ = ["fit_progress"]
 

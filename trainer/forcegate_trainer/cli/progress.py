@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from forcegate_trainer.reporting import Tell
+from forcegate_trainer.progress import Tell
 
 __all__ = ["progress_bars"]
 

@@ -11,7 +11,7 @@ from forcegate_client.dataset import Dataset
 from forcegate_client.structures import StructureBatch, segments
 from forcegate_service.graph import Graph, build_graph
 from forcegate_trainer.data.datasets import structures_of
-from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.progress import Tell, tell_nobody
 
 __all__ = ["FrameGraphs"]
 

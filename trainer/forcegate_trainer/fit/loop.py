@@ -27,7 +27,7 @@ from forcegate_trainer.fit.state import RunState
 from forcegate_trainer.fit.step import TrainingStep
 from forcegate_trainer.network.storage import WEIGHTS_NAME, save_checkpoint
 from forcegate_trainer.network.student import Student, student
-from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.progress import Tell, tell_nobody
 
 __all__ = ["Progress", "follow", "lead", "new_student"]
 

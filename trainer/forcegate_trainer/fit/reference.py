@@ -11,7 +11,7 @@ from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.fit.evaluation import predicted_energies
 from forcegate_trainer.network.config import PaiNNConfig
 from forcegate_trainer.network.student import Student
-from forcegate_trainer.reporting import Tell
+from forcegate_trainer.progress import Tell
 
 __all__ = ["check_elements", "fit_reference_energies", "move_zero", "settle_zero"]
 

@@ -17,7 +17,7 @@ from forcegate_trainer.fit.distillation.targets import prepare_targets
 from forcegate_trainer.fit.interruption import ignore_interruption, interruption
 from forcegate_trainer.fit.loop import Progress, follow, lead
 from forcegate_trainer.network.storage import CONFIG_NAME
-from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.progress import Tell, tell_nobody
 
 __all__ = ["Progress", "fit"]
 

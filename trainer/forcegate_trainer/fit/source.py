@@ -18,7 +18,7 @@ from forcegate_trainer.fit.distillation.targets import open_targets
 from forcegate_trainer.fit.frames import FrameBatch, epoch_order, frame_batch, shares
 from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.network.student import Student
-from forcegate_trainer.reporting import Tell
+from forcegate_trainer.progress import Tell
 
 __all__ = ["BatchSource", "BatchesAhead"]
 

@@ -23,7 +23,7 @@ class PotentialSums(nn.Module):
         double = torch.float64
         self.register_buffer("element_of", element_of)
         self.register_buffer("reference_energies", torch.zeros(len(elements), dtype=double))
-        # σ = |Σ features @ uncertainty_factor|, see forcegate_trainer.uncertainty.
+        # σ = |Σ features @ uncertainty_factor|, see forcegate_trainer.export.uncertainty.
         self.register_buffer("uncertainty_factor", torch.zeros((features, features), dtype=double))
         self.register_buffer("novelty_mean", torch.zeros((len(elements), features), dtype=double))
         self.register_buffer("novelty_factor", torch.zeros((features, features), dtype=double))

@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 
 from forcegate_client.structures import StructureBatch
-from forcegate_trainer.reports.tables import table
+from forcegate_trainer.reports import table
 from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.section import Section
 

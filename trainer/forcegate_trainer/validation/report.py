@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forcegate_trainer.reports.tables import table
+from forcegate_trainer.reports import table
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.verdict import Judgement, Verdict
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from forcegate_client.dataset import Dataset, load_dataset
 from forcegate_trainer.data.datasets import load_all
-from forcegate_trainer.reporting import Tell
+from forcegate_trainer.progress import Tell
 from forcegate_trainer.validation.accuracy.section import (
     heldout_section,
     judged_frames,

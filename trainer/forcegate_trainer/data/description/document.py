@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from forcegate_trainer.data.description.statistics import Counts, Statistics
-from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.reports import number, table
 
 __all__ = ["markdown"]
 

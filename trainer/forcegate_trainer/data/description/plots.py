@@ -13,7 +13,7 @@ from forcegate_client.dataset import Dataset, Source, Split
 from forcegate_trainer.data.description.composition import composition_of
 from forcegate_trainer.data.description.labels import energies_beyond_elements, force_norms
 from forcegate_trainer.data.description.statistics import Counts, Statistics, temperature_name
-from forcegate_trainer.reports.styles import INK, clean
+from forcegate_trainer.reports import INK, clean
 
 __all__ = ["draw"]
 

@@ -22,7 +22,7 @@ from forcegate_service.graph import Graph
 from forcegate_service.runtime import Runtime
 from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.network.potential import Potential, last_layer
-from forcegate_trainer.reporting import Tell
+from forcegate_trainer.progress import Tell
 
 __all__ = ["STEP", "ask_about_atoms", "ask_for_rows", "displaced"]
 

@@ -19,7 +19,7 @@ from forcegate_trainer.fit.config import Distillation
 from forcegate_trainer.fit.distillation.mentor import load_mentor
 from forcegate_trainer.fit.distillation.questions import ask_about_atoms, ask_for_rows
 from forcegate_trainer.fit.graphs import FrameGraphs
-from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.simulation.exported import opened
 
 __all__ = [

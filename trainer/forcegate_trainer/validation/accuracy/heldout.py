@@ -16,7 +16,7 @@ from forcegate_service.runtime import LoadedRuntime
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.metrics import energy_metrics, force_metrics
-from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.simulation.exported import RuntimePotential
 from forcegate_trainer.simulation.potential import BatchPotential, Evaluation
 from forcegate_trainer.validation.accuracy.kinds import frames_by_kind

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, clean
+from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean
 from forcegate_trainer.validation.accuracy.heldout import HeldOut
 
 __all__ = ["plot_molecules", "plot_parity"]

@@ -11,8 +11,8 @@ from forcegate_client.checks.charges import MOST_MISSING
 from forcegate_client.dataset import Dataset, Source
 from forcegate_trainer.data.molecules.held_out import keys_to_hold_apart
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.progress import Tell, tell_nobody
+from forcegate_trainer.reports import number, table
 from forcegate_trainer.validation.accuracy.heldout import HeldOut, predict_with
 from forcegate_trainer.validation.accuracy.heldout_plots import plot_molecules, plot_parity
 from forcegate_trainer.validation.accuracy.kinds import DRUG_LIKE_HEAVY_ATOMS, IONS

@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from forcegate_service.card import ModelCard
 from forcegate_service.force_uncertainty import ForcePartner
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.reporting import Tell
-from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, clean
-from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.progress import Tell
+from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean, number, table
 from forcegate_trainer.simulation.exported import opened
 from forcegate_trainer.validation.accuracy.heldout import HeldOut, forces_of_partner
 from forcegate_trainer.validation.accuracy.kinds import frames_by_kind

@@ -14,8 +14,8 @@ from forcegate_client.checks.composition import composition_warnings
 from forcegate_client.structures import StructureBatch
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.data.sampling.randomness import generator
-from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.progress import Tell, tell_nobody
+from forcegate_trainer.reports import number, table
 from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.accuracy.heldout import HeldOut
 from forcegate_trainer.validation.confidence.novelty_plots import plot_novelty

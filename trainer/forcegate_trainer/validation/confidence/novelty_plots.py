@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from forcegate_trainer.reports.styles import INK, clean
+from forcegate_trainer.reports import INK, clean
 
 if TYPE_CHECKING:  # The measurement draws its figure, and this names what is drawn.
     from forcegate_trainer.validation.confidence.novelty import StrangePoint

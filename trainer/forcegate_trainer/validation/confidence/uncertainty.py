@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.reports import number, table
 from forcegate_trainer.validation.accuracy.heldout import HeldOut
 from forcegate_trainer.validation.confidence.calibration import calibration_bins, group_rms
 from forcegate_trainer.validation.confidence.ranks import rank_correlation

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, clean
+from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean
 from forcegate_trainer.validation.accuracy.heldout import HeldOut
 
 __all__ = ["plot_sigma", "plot_test_novelty"]

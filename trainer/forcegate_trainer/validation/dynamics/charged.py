@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from forcegate_client.bonds import BROKEN
-from forcegate_trainer.reports.styles import ACCENT, clean
-from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.reports import ACCENT, clean, number, table
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
 from forcegate_trainer.validation.dynamics.suite_runs import MDResults
 from forcegate_trainer.validation.section import Section

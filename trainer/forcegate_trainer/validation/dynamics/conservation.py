@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.reports import number, table
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
 from forcegate_trainer.validation.dynamics.plots import (
     plot_drifts,

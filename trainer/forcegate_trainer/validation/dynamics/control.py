@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.teachers import Teacher, parse_teacher
 from forcegate_trainer.validation.dynamics.nve import prepare, run_nve_batch
 from forcegate_trainer.validation.settings import ControlSettings, NVESettings

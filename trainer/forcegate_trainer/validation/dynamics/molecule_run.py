@@ -11,7 +11,7 @@ import numpy.typing as npt
 from forcegate_client.drift import MIN_BLOCKS, Drift, energy_drift
 from forcegate_client.monitor import MDReport, MDSamples
 from forcegate_client.nve import NVEReport
-from forcegate_trainer.reports.tables import or_none
+from forcegate_trainer.reports import or_none
 
 __all__ = ["MoleculeRun", "md_report", "moment"]
 

@@ -24,7 +24,7 @@ from forcegate_client.nve import NVEReport, steps_in
 from forcegate_client.structures import StructureBatch
 from forcegate_client.velocities import degrees_of_freedom, draw_velocities
 from forcegate_trainer.data.sampling.randomness import generator
-from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.simulation.integrators import velocity_verlet
 from forcegate_trainer.simulation.motion import MAX_FORCE, Motion, begin
 from forcegate_trainer.simulation.potential import BatchPotential

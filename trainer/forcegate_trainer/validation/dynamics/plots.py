@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, clean
+from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
 from forcegate_trainer.validation.dynamics.suite_runs import MDSeries
 

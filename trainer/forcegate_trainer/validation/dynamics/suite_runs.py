@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
 from forcegate_trainer.validation.dynamics.nve import Prepared, prepare, run_nve_batch
 from forcegate_trainer.validation.dynamics.saved_run import SavedRun

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from forcegate_client.bonds import BROKEN, FORMED
-from forcegate_trainer.reports.tables import table
+from forcegate_trainer.reports import table
 from forcegate_trainer.simulation.motion import MAX_FORCE
 from forcegate_trainer.validation.dynamics.bond_watch import TORN
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun, moment

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from forcegate_trainer.metrics import force_metrics
-from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.progress import Tell, tell_nobody
+from forcegate_trainer.reports import number, table
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
 from forcegate_trainer.validation.dynamics.plots import plot_force_errors
 from forcegate_trainer.validation.section import Section

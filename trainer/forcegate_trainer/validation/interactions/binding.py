@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from ase.units import kcal, mol
 
-from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.progress import Tell, tell_nobody
+from forcegate_trainer.reports import number, table
 from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.teachers import parse_teacher
 from forcegate_trainer.validation.interactions.binding_plots import plot_binding

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from forcegate_trainer.reports.styles import INK, STUDENT, TEACHER, clean
+from forcegate_trainer.reports import INK, STUDENT, TEACHER, clean
 from forcegate_trainer.validation.interactions.s66 import FACTORS
 
 if TYPE_CHECKING:  # The measurement draws its figure, and this names what is drawn.

@@ -17,7 +17,7 @@ from forcegate_trainer.data.molecules.structures import conformers, hydrogenated
 from forcegate_trainer.data.sampling.contacts import CONTACTS, Approach, approach
 from forcegate_trainer.data.sampling.randomness import generator
 from forcegate_trainer.errors import MoleculeError
-from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.teachers import Answer, parse_teacher
 from forcegate_trainer.validation.statics.points import Point, student_points, teacher_points
 from forcegate_trainer.validation.subject import Subject

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, TEACHER, clean
+from forcegate_trainer.reports import ACCENT, INK, STUDENT, TEACHER, clean
 from forcegate_trainer.validation.interactions.tail import Tail
 
 __all__ = ["plot_tails"]

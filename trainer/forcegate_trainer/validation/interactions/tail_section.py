@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_trainer.data.labelling.complexes import CONTACT, FAR
-from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.reports.tables import number, or_none, table
+from forcegate_trainer.progress import Tell, tell_nobody
+from forcegate_trainer.reports import number, or_none, table
 from forcegate_trainer.validation.interactions.tail import Tail, TailSettings, measure_tails
 from forcegate_trainer.validation.interactions.tail_plots import plot_tails
 from forcegate_trainer.validation.section import Section, plain

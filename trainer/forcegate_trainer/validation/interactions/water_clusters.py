@@ -15,9 +15,8 @@ from matplotlib.figure import Figure
 from forcegate_trainer.data.molecules.structures import conformers, hydrogenated, structure_of
 from forcegate_trainer.data.sampling.clusters import put_together
 from forcegate_trainer.data.sampling.randomness import generator
-from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.reports.styles import STUDENT, TEACHER, clean
-from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.progress import Tell, tell_nobody
+from forcegate_trainer.reports import STUDENT, TEACHER, clean, number, table
 from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.statics.minimum import relax

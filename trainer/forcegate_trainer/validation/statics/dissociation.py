@@ -17,8 +17,8 @@ from ase.data.s22 import (
 from ase.units import kcal, mol
 
 from forcegate_trainer.data.sampling.geometry import closest_contact
-from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.progress import Tell, tell_nobody
+from forcegate_trainer.reports import number, table
 from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.statics.dissociation_plots import plot_dissociation

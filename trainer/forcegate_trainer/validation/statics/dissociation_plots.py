@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, TEACHER, clean
+from forcegate_trainer.reports import ACCENT, INK, STUDENT, TEACHER, clean
 
 if TYPE_CHECKING:  # The measurement draws its figure, and this names what is drawn.
     from forcegate_trainer.validation.statics.dissociation import Dissociation

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from forcegate_client.structures import StructureBatch
-from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.teachers import Answer, parse_teacher
 

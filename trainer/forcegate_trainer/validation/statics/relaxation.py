@@ -17,8 +17,8 @@ from forcegate_client.bonds import bond_changes, bonded_pairs
 from forcegate_trainer.data.molecules.structures import conformers, hydrogenated, structure_of
 from forcegate_trainer.data.sampling.randomness import generator
 from forcegate_trainer.errors import MoleculeError
-from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.progress import Tell, tell_nobody
+from forcegate_trainer.reports import number, table
 from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.teachers.spec import TBLITE_ACCURACY
 from forcegate_trainer.validation.section import Section

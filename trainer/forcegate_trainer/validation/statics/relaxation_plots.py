@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, clean
+from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean
 
 if TYPE_CHECKING:  # The measurement draws its figure, and this names what is drawn.
     from forcegate_trainer.validation.statics.relaxation import Relaxation

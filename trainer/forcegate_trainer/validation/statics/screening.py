@@ -14,7 +14,7 @@ from ase.units import kcal, mol
 
 from forcegate_trainer.data.molecules.structures import conformers, hydrogenated, structure_of
 from forcegate_trainer.errors import MoleculeError
-from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.confidence.ranks import rank_correlation
 from forcegate_trainer.validation.statics.duplicates import distinct

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from forcegate_trainer.reports.styles import ACCENT, INK, STUDENT, clean
+from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean
 from forcegate_trainer.validation.statics.screening import ConformerEnergies
 
 __all__ = ["plot_screening"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from forcegate_trainer.reports.styles import STUDENT, TEACHER, clean
+from forcegate_trainer.reports import STUDENT, TEACHER, clean
 from forcegate_trainer.validation.statics.torsions import TorsionProfile
 
 __all__ = ["MOST_PANELS", "plot_torsions"]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from ase.calculators.calculator import BaseCalculator
 
-from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.reports.tables import number, table
+from forcegate_trainer.progress import Tell, tell_nobody
+from forcegate_trainer.reports import number, table
 from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.statics.torsion_plots import MOST_PANELS, plot_torsions

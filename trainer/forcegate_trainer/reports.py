@@ -1,13 +1,29 @@
-"""Markdown tables, and numbers that may be missing."""
+"""What reports are made of: Markdown tables, numbers that may be missing, how figures look."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-__all__ = ["MISSING", "number", "or_none", "table"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "ACCENT",
+    "INK",
+    "MISSING",
+    "STUDENT",
+    "TEACHER",
+    "clean",
+    "number",
+    "or_none",
+    "table",
+]
 
 MISSING = "–"
+INK, ACCENT = "#222222", "#c44e52"
+STUDENT, TEACHER = "#4c72b0", "#222222"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -28,3 +44,9 @@ def number(value: float | None, digits: int) -> str:
 def or_none(value: float) -> float | None:
     """A float for JSON: None where ``value`` is not finite."""
     return float(value) if math.isfinite(value) else None
+
+
+def clean(*axes: Axes) -> None:
+    """Take away the upper and right side of a figure's frames."""
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)

@@ -15,7 +15,7 @@ from forcegate_service.embedded import tensors_of
 from forcegate_service.errors import ModelRefused
 from forcegate_service.graph import build_graph
 from forcegate_service.torchscript import load_script
-from forcegate_trainer.engine_weights import engine_weights
+from forcegate_trainer.export.engine_weights import engine_weights
 from forcegate_trainer.network.storage import architecture_of, student_of
 
 __all__ = ["add_weights", "check_weights"]

@@ -24,7 +24,7 @@ from forcegate_service.embedded import tensors_of
 from forcegate_service.graph import build_graph
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.network.student import Student
-from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.progress import Tell, tell_nobody
 
 __all__ = ["Calibration", "calibrate"]
 

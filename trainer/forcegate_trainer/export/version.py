@@ -29,19 +29,19 @@ from forcegate_service.embedded import EmbeddedRuntime, tensors_of
 from forcegate_service.graph import build_graph
 from forcegate_service.pairs import PAIR_CUTOFF
 from forcegate_service.triton.repository import update_triton_files
-from forcegate_trainer.add_weights import check_weights
-from forcegate_trainer.card_limits import limits_of
 from forcegate_trainer.data.datasets import load_all, structures_of
-from forcegate_trainer.engine_weights import engine_weights
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.export.add_weights import check_weights
+from forcegate_trainer.export.engine_weights import engine_weights
+from forcegate_trainer.export.histograms import count_training_set
+from forcegate_trainer.export.limits import limits_of
+from forcegate_trainer.export.uncertainty import calibrate
 from forcegate_trainer.fit.config import FitConfig
 from forcegate_trainer.fit.evaluation import evaluate
 from forcegate_trainer.fit.reference import settle_zero
-from forcegate_trainer.histograms import count_training_set
 from forcegate_trainer.network.storage import CONFIG_NAME, load_student
 from forcegate_trainer.network.student import Student
-from forcegate_trainer.reporting import Tell, tell_nobody
-from forcegate_trainer.uncertainty import calibrate
+from forcegate_trainer.progress import Tell, tell_nobody
 
 __all__ = ["export"]
 

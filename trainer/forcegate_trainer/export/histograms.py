@@ -14,7 +14,7 @@ from forcegate_service.runtime import LoadedRuntime
 from forcegate_service.survey import look_at
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.progress import Tell, tell_nobody
 
 __all__ = ["MOST_FRAMES", "add_histograms", "count_training_set", "refuse_other_data"]
 

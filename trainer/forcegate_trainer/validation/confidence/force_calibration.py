@@ -17,7 +17,7 @@ from forcegate_client.dataset import Dataset
 from forcegate_client.force_uncertainty import disagreement
 from forcegate_service.runtime import LoadedRuntime
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.validation.accuracy.heldout import forces_of_partner, predict_held_out
 from forcegate_trainer.validation.confidence.ranks import rank_correlation
 

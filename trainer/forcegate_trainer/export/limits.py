@@ -13,7 +13,7 @@ from forcegate_client.dataset import Dataset
 from forcegate_service.card import Limits
 from forcegate_service.graph import build_graph, edge_vectors
 from forcegate_trainer.data.datasets import structures_of
-from forcegate_trainer.reporting import Tell, tell_nobody
+from forcegate_trainer.progress import Tell, tell_nobody
 
 __all__ = ["limits_of"]
 

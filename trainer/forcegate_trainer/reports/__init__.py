@@ -1,1 +1,0 @@
-"""How reports look: figures, tables and numbers that may be missing."""
