@@ -27,7 +27,7 @@ from forcegate_service.fake import FakeRuntime, write_fake_model
 from forcegate_trainer.errors import SettingsError, TeacherError
 from forcegate_trainer.progress import tell_nobody
 from forcegate_trainer.teachers import make_teacher
-from forcegate_trainer.validation.accuracy.section import judged_frames, refuse_leaks
+from forcegate_trainer.validation.accuracy.heldout_section import judged_frames, refuse_leaks
 from forcegate_trainer.validation.cost import measure_cost
 from forcegate_trainer.validation.run import validate
 from forcegate_trainer.validation.settings import (

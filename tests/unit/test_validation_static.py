@@ -24,15 +24,13 @@ from forcegate_trainer.data.sampling.geometry import closest_contact
 from forcegate_trainer.simulation.exported import RuntimePotential
 from forcegate_trainer.simulation.potential import CalculatorPotential
 from forcegate_trainer.teachers import make_teacher
-from forcegate_trainer.validation.statics.dissociation import (
-    DissociationSettings,
-    dissociation_section,
-    drawn_apart,
-)
-from forcegate_trainer.validation.statics.duplicates import distinct
+from forcegate_trainer.validation.statics.dissociation import DissociationSettings, drawn_apart
+from forcegate_trainer.validation.statics.dissociation_section import dissociation_section
+from forcegate_trainer.validation.statics.geometries import distinct, heavy_atom_rmsd
 from forcegate_trainer.validation.statics.minimum import relax
 from forcegate_trainer.validation.statics.points import student_points, teacher_points
-from forcegate_trainer.validation.statics.relaxation import RelaxationSettings, relaxation_section
+from forcegate_trainer.validation.statics.relaxation import RelaxationSettings
+from forcegate_trainer.validation.statics.relaxation_section import relaxation_section
 from forcegate_trainer.validation.statics.screening import (
     ConformerEnergies,
     ScreeningSettings,
@@ -40,16 +38,15 @@ from forcegate_trainer.validation.statics.screening import (
     summarise_screening,
 )
 from forcegate_trainer.validation.statics.screening_section import screening_section
-from forcegate_trainer.validation.statics.superposition import heavy_atom_rmsd
-from forcegate_trainer.validation.statics.torsion_section import (
-    summarise_torsions,
-    torsion_section,
-)
 from forcegate_trainer.validation.statics.torsions import (
     TorsionProfile,
     TorsionSettings,
     central_bond,
     rigid_scan,
+)
+from forcegate_trainer.validation.statics.torsions_section import (
+    summarise_torsions,
+    torsion_section,
 )
 from support.evaluation import random_rotation
 

@@ -30,7 +30,8 @@ from forcegate_trainer.validation.confidence.calibration import (
     gaussian_nll,
     group_rms,
 )
-from forcegate_trainer.validation.confidence.novelty import NoveltySettings, novelty_section
+from forcegate_trainer.validation.confidence.novelty import NoveltySettings
+from forcegate_trainer.validation.confidence.novelty_section import novelty_section
 from forcegate_trainer.validation.confidence.ranks import auroc, rank_correlation
 from forcegate_trainer.validation.confidence.strange import DESCRIPTIONS, make_strange
 from forcegate_trainer.validation.confidence.uncertainty import uncertainty_section

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "ACCENT",
@@ -18,12 +19,14 @@ __all__ = [
     "clean",
     "number",
     "or_none",
+    "panels",
     "table",
 ]
 
 MISSING = "–"
 INK, ACCENT = "#222222", "#c44e52"
 STUDENT, TEACHER = "#4c72b0", "#222222"
+_COLUMNS = 3
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -50,3 +53,16 @@ def clean(*axes: Axes) -> None:
     """Take away the upper and right side of a figure's frames."""
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
+
+
+def panels(count: int, row_inches: float) -> tuple[Figure, list[Axes]]:
+    """A figure of ``count`` small panels, three in a row."""
+    # Here because what draws takes a second to import, and tables need it not.
+    from matplotlib.figure import Figure
+
+    rows = -(-count // _COLUMNS)
+    figure = Figure(figsize=(10.0, row_inches * rows), layout="constrained")
+    axes = list(figure.subplots(rows, _COLUMNS, squeeze=False).ravel())
+    for axis in axes[count:]:
+        axis.set_visible(False)
+    return figure, axes[:count]

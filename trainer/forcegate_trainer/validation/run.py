@@ -11,14 +11,14 @@ from typing import Any
 from forcegate_client.dataset import Dataset, load_dataset
 from forcegate_trainer.data.datasets import load_all
 from forcegate_trainer.progress import Tell
-from forcegate_trainer.validation.accuracy.section import (
+from forcegate_trainer.validation.accuracy.heldout_section import (
     heldout_section,
     judged_frames,
     predict,
     refuse_leaks,
 )
 from forcegate_trainer.validation.confidence.force_uncertainty import force_uncertainty_section
-from forcegate_trainer.validation.confidence.novelty import novelty_section
+from forcegate_trainer.validation.confidence.novelty_section import novelty_section
 from forcegate_trainer.validation.confidence.uncertainty import uncertainty_section
 from forcegate_trainer.validation.cost import cost_section
 from forcegate_trainer.validation.dynamics.charged import charged_section
@@ -27,16 +27,16 @@ from forcegate_trainer.validation.dynamics.control import teacher_control
 from forcegate_trainer.validation.dynamics.suite_runs import MDResults, run_suite
 from forcegate_trainer.validation.dynamics.survival import survival_section
 from forcegate_trainer.validation.dynamics.trajectories import trajectory_section
-from forcegate_trainer.validation.interactions.binding import binding_section
+from forcegate_trainer.validation.interactions.binding_section import binding_section
 from forcegate_trainer.validation.interactions.tail_section import tail_section
 from forcegate_trainer.validation.interactions.water_clusters import water_section
 from forcegate_trainer.validation.report import write_report
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.settings import Suite
-from forcegate_trainer.validation.statics.dissociation import dissociation_section
-from forcegate_trainer.validation.statics.relaxation import relaxation_section
+from forcegate_trainer.validation.statics.dissociation_section import dissociation_section
+from forcegate_trainer.validation.statics.relaxation_section import relaxation_section
 from forcegate_trainer.validation.statics.screening_section import screening_section
-from forcegate_trainer.validation.statics.torsion_section import torsion_section
+from forcegate_trainer.validation.statics.torsions_section import torsion_section
 from forcegate_trainer.validation.subject import Subject
 from forcegate_trainer.validation.suite import (
     SuiteMolecule,

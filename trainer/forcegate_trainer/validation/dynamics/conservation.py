@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from forcegate_trainer.reports import number, table
-from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
-from forcegate_trainer.validation.dynamics.plots import (
+from forcegate_trainer.validation.dynamics.figures import (
     plot_drifts,
     plot_energies,
     plot_temperatures,
 )
+from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
 from forcegate_trainer.validation.dynamics.suite_runs import MDResults
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.suite import in_markdown

@@ -9,8 +9,8 @@ from forcegate_client.bonds import BROKEN, FORMED
 from forcegate_trainer.reports import table
 from forcegate_trainer.simulation.motion import MAX_FORCE
 from forcegate_trainer.validation.dynamics.bond_watch import TORN
+from forcegate_trainer.validation.dynamics.figures import plot_survival
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun, moment
-from forcegate_trainer.validation.dynamics.plots import plot_survival
 from forcegate_trainer.validation.dynamics.suite_runs import MDResults, MDSeries
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.suite import in_markdown

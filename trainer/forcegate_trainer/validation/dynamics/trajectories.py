@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from forcegate_trainer.metrics import force_metrics
 from forcegate_trainer.progress import Tell, tell_nobody
-from forcegate_trainer.reports import number, table
+from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean, number, table
+from forcegate_trainer.validation.dynamics.figures import short_name, tall_figure
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
-from forcegate_trainer.validation.dynamics.plots import plot_force_errors
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.settings import NVESettings
 from forcegate_trainer.validation.statics.points import teacher_points
 from forcegate_trainer.validation.suite import in_markdown
 from forcegate_trainer.validation.verdict import limit_of
 
-__all__ = ["ForceErrors", "measure_force_errors", "trajectory_section"]
+__all__ = ["ForceErrors", "measure_force_errors", "plot_force_errors", "trajectory_section"]
 
 
 @dataclass(frozen=True)
@@ -139,3 +140,21 @@ def _json(one: ForceErrors) -> dict[str, Any]:
         "not_converged": one.failed,
         **(one.metrics or {"force_rmse": None, "force_mae": None}),
     }
+
+
+def plot_force_errors(found: Sequence[ForceErrors], pooled: ForceErrors, limit: float) -> Figure:
+    """RMSE and MAE of each molecule in eV/Å against the limit of the pooled RMSE."""
+    figure = tall_figure(len(found))
+    axis = figure.subplots()
+    errors = [one.metrics for one in reversed(found) if one.metrics is not None]
+    rows = np.arange(len(errors))
+    axis.barh(rows, [e["force_rmse"] for e in errors], color=STUDENT, alpha=0.5, label="RMSE")
+    axis.barh(rows, [e["force_mae"] for e in errors], height=0.4, color=STUDENT, label="MAE")
+    if pooled.metrics is not None:
+        axis.axvline(pooled.metrics["force_rmse"], color=INK, lw=1.0, ls="--", label="pooled RMSE")
+    axis.axvline(limit, color=ACCENT, lw=1.2, label=f"limit {limit:g}")
+    axis.set_yticks(rows, [short_name(one.molecule) for one in reversed(found)], fontsize=8)
+    axis.set_xlabel("force error against the teacher on the student's trajectory / eV/Å")
+    axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4)
+    clean(axis)
+    return figure

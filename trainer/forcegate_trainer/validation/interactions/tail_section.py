@@ -8,16 +8,26 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 
 from forcegate_trainer.data.labelling.complexes import CONTACT, FAR
 from forcegate_trainer.progress import Tell, tell_nobody
-from forcegate_trainer.reports import number, or_none, table
+from forcegate_trainer.reports import (
+    ACCENT,
+    INK,
+    STUDENT,
+    TEACHER,
+    clean,
+    number,
+    or_none,
+    panels,
+    table,
+)
 from forcegate_trainer.validation.interactions.tail import Tail, TailSettings, measure_tails
-from forcegate_trainer.validation.interactions.tail_plots import plot_tails
 from forcegate_trainer.validation.section import Section, plain
 from forcegate_trainer.validation.subject import Subject
 
-__all__ = ["tail_section"]
+__all__ = ["plot_tails", "tail_section"]
 
 Float = npt.NDArray[np.float64]
 
@@ -155,3 +165,26 @@ def _largest(values: Float) -> float | None:
 
 def _least(values: Float) -> float | None:
     return float(_known(values).min()) if len(_known(values)) else None
+
+
+def plot_tails(found: Sequence[Tail]) -> Figure:
+    """A panel for each pair: interaction energies (kcal/mol) against the closest contact (Å)."""
+    figure, axes = panels(len(found), row_inches=2.9)
+    for axis, tail in zip(axes, found, strict=True):
+        axis.axhline(0.0, color=INK, lw=0.5)
+        axis.plot(tail.distances, tail.teacher, "--", lw=1.0, color=TEACHER, label="teacher")
+        axis.plot(tail.distances, tail.taught, ".", ms=6, color=ACCENT, label="what is taught")
+        axis.plot(
+            tail.distances, tail.student, "o-", ms=2.5, lw=1.0, color=STUDENT, label="student"
+        )
+        axis.set_xscale("log")
+        axis.set_xticks([2, 4, 8, 16], labels=["2", "4", "8", "16"])
+        axis.minorticks_off()
+        # Wells of tens and tails of hundredths.
+        axis.set_yscale("symlog", linthresh=0.1)
+        axis.set_title(f"{tail.pair.name} ({tail.pair.kind})", fontsize=8)
+        clean(axis)
+    axes[0].legend(frameon=False, fontsize=7)
+    axes[0].set_ylabel("interaction energy / kcal/mol")
+    figure.supxlabel("closest contact / Å", fontsize=9)
+    return figure

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,19 +17,10 @@ from ase.units import kcal, mol
 
 from forcegate_trainer.data.sampling.geometry import closest_contact
 from forcegate_trainer.progress import Tell, tell_nobody
-from forcegate_trainer.reports import number, table
 from forcegate_trainer.simulation.potential import BatchPotential
-from forcegate_trainer.validation.section import Section
-from forcegate_trainer.validation.statics.dissociation_plots import plot_dissociation
 from forcegate_trainer.validation.statics.points import student_points, teacher_points
 
-__all__ = [
-    "Dissociation",
-    "DissociationSettings",
-    "dissociation_section",
-    "drawn_apart",
-    "measure_dissociation",
-]
+__all__ = ["Dissociation", "DissociationSettings", "drawn_apart", "measure_dissociation"]
 
 Float = npt.NDArray[np.float64]
 
@@ -164,97 +154,7 @@ def measure_dissociation(
     return found, failed
 
 
-def dissociation_section(
-    potential: BatchPotential,
-    teacher: str,
-    cutoff: float | None,
-    settings: DissociationSettings | None = None,
-    tell: Tell = tell_nobody,
-) -> Section:
-    """Interaction energy against closest contact, student beside teacher.
-
-    ``cutoff`` in Å is the student's; None for a method that has none.
-
-    Raises:
-        TeacherError: if the teacher is not available.
-    """
-    settings = settings or DissociationSettings()
-    found, failed = measure_dissociation(potential, teacher, settings, tell)
-    reach = np.inf if cutoff is None else cutoff
-    summaries = {curve.dimer: curve.summary(reach) for curve in found}
-    data: dict[str, Any] = {
-        "settings": asdict(settings),
-        "teacher": teacher,
-        "cutoff": cutoff,
-        "failed": failed,
-        "dimers": {
-            curve.dimer: {
-                **summaries[curve.dimer],
-                "contact": curve.contact.tolist(),
-                "teacher_kcal": curve.teacher.tolist(),
-                "student_kcal": curve.student.tolist(),
-            }
-            for curve in found
-        },
-    }
-    return Section(
-        title="Dissociation of dimers",
-        markdown=_text(summaries, failed, cutoff),
-        figures={"dissociation": plot_dissociation(found, cutoff)} if found else {},
-        data=data,
-    )
-
-
 def _interaction(energies: Sequence[float | None]) -> Float:
     """kcal/mol, of [first alone, second alone, dimer, dimer, …] in eV."""
     values = np.array(energies, dtype=np.float64)
     return np.asarray(_KCAL_PER_EV * (values[2:] - values[0] - values[1]))
-
-
-def _text(
-    summaries: dict[str, dict[str, float | None]], failed: Sequence[str], cutoff: float | None
-) -> str:
-    parts = [
-        "Interaction energies, E(dimer) − E(monomers), of S22 dimers whose second molecule is "
-        "drawn away rigidly along the line of centers; the horizontal axis is the closest contact "
-        "of the two molecules."
-    ]
-    if cutoff is not None:
-        parts.append(
-            f"**Beyond {cutoff:g} Å of closest contact the student is blind**: no atom of one "
-            "molecule is seen by one of the other, so its interaction energy is zero by "
-            "construction, whatever charges, dipoles or dispersion there are. The column “teacher "
-            "beyond” is what is lost there."
-        )
-    headings = (
-        "dimer",
-        "teacher's well",
-        "student there",
-        "error",
-        "MAE within the cutoff",
-        "teacher beyond",
-        "at the S22 geometry: student",
-        "teacher",
-        "CCSD(T)",
-    )
-    keys = (
-        "teacher_well_kcal",
-        "student_at_teacher_minimum_kcal",
-        "error_at_teacher_minimum_kcal",
-        "mae_within_cutoff_kcal",
-        "teacher_beyond_cutoff_kcal",
-        "s22_student_kcal",
-        "s22_teacher_kcal",
-        "s22_ccsdt_kcal",
-    )
-    rows = [
-        (dimer, *(number(summary[key], 2) for key in keys)) for dimer, summary in summaries.items()
-    ]
-    parts += ["All in kcal/mol.", table(headings, rows)]
-    parts.append(
-        "CCSD(T) is the published reference of S22: the teacher's distance from it is an error "
-        "that the student inherits."
-    )
-    if failed:
-        parts.append("A method gave no answer for " + ", ".join(failed) + ".")
-    return "\n\n".join([*parts, *(["![dissociation](dissociation.png)"] if summaries else [])])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,21 +18,13 @@ from forcegate_trainer.data.molecules.structures import conformers, hydrogenated
 from forcegate_trainer.data.sampling.randomness import generator
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.progress import Tell, tell_nobody
-from forcegate_trainer.reports import number, table
 from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.teachers.spec import TBLITE_ACCURACY
-from forcegate_trainer.validation.section import Section
+from forcegate_trainer.validation.statics.geometries import heavy_atom_rmsd
 from forcegate_trainer.validation.statics.minimum import Minimum, relax
 from forcegate_trainer.validation.statics.points import TIGHT_ACCURACY, teacher_points
-from forcegate_trainer.validation.statics.relaxation_plots import plot_relaxations
-from forcegate_trainer.validation.statics.superposition import heavy_atom_rmsd
 
-__all__ = [
-    "Relaxation",
-    "RelaxationSettings",
-    "measure_relaxations",
-    "relaxation_section",
-]
+__all__ = ["Relaxation", "RelaxationSettings", "measure_relaxations"]
 
 Float = npt.NDArray[np.float64]
 
@@ -108,42 +100,6 @@ def measure_relaxations(
             found.append(_compare(name, molecule, positions, start, student, teacher, settings))
         tell("relaxations by student and teacher", row + 1, len(molecules))
     return found, left_out
-
-
-def relaxation_section(
-    make_calculator: Callable[[], BaseCalculator],
-    teacher: str,
-    molecules: Mapping[str, str],
-    settings: RelaxationSettings | None = None,
-    tell: Tell = tell_nobody,
-) -> Section:
-    """Relax ``molecules`` (name to SMILES) with a student and its teacher, and compare the minima.
-
-    Raises:
-        TeacherError: if the teacher is not available.
-    """
-    settings = settings or RelaxationSettings()
-    found, left_out = measure_relaxations(make_calculator, teacher, molecules, settings, tell)
-    summary = summarise(found)
-    rmsd = [run.heavy_atom_rmsd for run in found if run.heavy_atom_rmsd is not None]
-    verdict = {
-        key: float(summary[key])
-        for key in ("heavy_atom_rmsd_median", "relaxed_fraction")
-        if summary[key] is not None
-    }
-    return Section(
-        title="Relaxation",
-        markdown=_text(found, left_out, summary, settings),
-        figures={"relaxation": plot_relaxations(found)} if rmsd else {},
-        data={
-            "settings": asdict(settings),
-            "teacher": teacher,
-            "summary": summary,
-            "relaxations": [asdict(run) for run in found],
-            "without_geometry": left_out,
-        },
-        figures_for_verdict=verdict,
-    )
 
 
 def summarise(found: Sequence[Relaxation]) -> dict[str, Any]:
@@ -226,52 +182,3 @@ def _intact(start: Atoms, relaxed: Float, student: Minimum, own: Minimum) -> boo
         return True
     there = bond_changes(bonds, own.atoms)
     return own.converged and here.broken <= there.broken and here.formed <= there.formed
-
-
-def _text(
-    found: Sequence[Relaxation],
-    left_out: Sequence[str],
-    summary: Mapping[str, Any],
-    settings: RelaxationSettings,
-) -> str:
-    good = summary["relaxed_fraction"]
-    parts = [
-        f"Each molecule starts from up to {settings.starts} MMFF94 conformers with every atom "
-        f"displaced at random (σ = {settings.displacement:g} Å per coordinate); student and "
-        f"teacher relax the same start (LBFGS to {settings.fmax:g} eV/Å, at most {settings.steps} "
-        "steps). RMSD is of heavy atoms after the best superposition, equivalent atoms exchanged "
-        "where that is better; molecules with fewer than three heavy atoms have none. The floor "
-        f"is how far the teacher's own minimum moves when it is relaxed on to "
-        f"{settings.tight_fmax:g} eV/Å.",
-        f"Of {len(found)} relaxations {number(None if good is None else 100 * good, 1)} % "
-        "converged with the bonds that the teacher keeps. Median RMSD "
-        f"{number(summary['heavy_atom_rmsd_median'], 3)} Å (90 % within "
-        f"{number(summary['heavy_atom_rmsd_p90'], 3)} Å, worst "
-        f"{number(summary['heavy_atom_rmsd_max'], 3)} Å; floor "
-        f"{number(summary['floor_rmsd_median'], 3)} Å) over {summary['compared']} pairs of "
-        "minima. To the teacher the student's minimum lies "
-        f"{number(summary['energy_above_teacher_median_kcal'], 2)} kcal/mol above its own in the "
-        f"median, at worst {number(summary['energy_above_teacher_max_kcal'], 2)} kcal/mol; below "
-        "zero means that the student found the better conformer.",
-    ]
-    if left_out:
-        parts.append("No starting geometry was found for " + ", ".join(left_out) + ".")
-    if found:
-        parts.append("![heavy-atom RMSD of relaxed structures](relaxation.png)")
-    headings = ("molecule", "student", "teacher", "RMSD, Å", "floor, Å", "E above, kcal/mol")
-    rows = [
-        (
-            run.molecule,
-            _outcome(run.converged, run.steps) + ("" if run.intact else ", bonds changed"),
-            _outcome(run.teacher_converged, run.teacher_steps),
-            number(run.heavy_atom_rmsd, 3),
-            number(run.floor_rmsd, 3),
-            number(run.energy_above_teacher_kcal, 2),
-        )
-        for run in found
-    ]
-    return "\n\n".join([*parts, table(headings, rows)])
-
-
-def _outcome(converged: bool, steps: int) -> str:
-    return f"{steps} steps" if converged else f"not converged ({steps} steps)"

@@ -17,7 +17,7 @@ from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.confidence.ranks import rank_correlation
-from forcegate_trainer.validation.statics.duplicates import distinct
+from forcegate_trainer.validation.statics.geometries import distinct
 from forcegate_trainer.validation.statics.minimum import relax
 from forcegate_trainer.validation.statics.points import student_points, teacher_points
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import ListedColormap
@@ -13,15 +13,13 @@ from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
 from forcegate_trainer.validation.dynamics.suite_runs import MDSeries
 
-if TYPE_CHECKING:
-    from forcegate_trainer.validation.dynamics.trajectories import ForceErrors
-
 __all__ = [
     "plot_drifts",
     "plot_energies",
-    "plot_force_errors",
     "plot_survival",
     "plot_temperatures",
+    "short_name",
+    "tall_figure",
 ]
 
 _LONGEST_NAME = 22
@@ -33,7 +31,7 @@ def plot_drifts(
     runs: Sequence[MoleculeRun], control: Mapping[str, Mapping[str, Any]], limit: float
 ) -> Figure:
     """Drift of each molecule ± 2 SE in meV/atom/ps, the limit, and the teacher's control."""
-    figure = _tall(len(runs))
+    figure = tall_figure(len(runs))
     axis = figure.subplots()
     axis.axvspan(-limit, limit, color=STUDENT, alpha=0.12, label=f"within ± {limit:g}")
     rows = {run.name: row for row, run in enumerate(reversed(runs))}
@@ -68,7 +66,7 @@ def plot_drifts(
     if max((drift.bound_mev_per_atom_per_ps for _, drift in student), default=0.0) > 20 * limit:
         # One bad molecule would otherwise hide all others.
         axis.set_xscale("symlog", linthresh=5 * limit)
-    axis.set_yticks(list(rows.values()), [_short(name) for name in rows], fontsize=8)
+    axis.set_yticks(list(rows.values()), [short_name(name) for name in rows], fontsize=8)
     axis.set_xlabel("drift of the total energy / meV/atom/ps")
     axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)
     clean(axis)
@@ -84,7 +82,7 @@ def plot_energies(runs: Sequence[MoleculeRun]) -> Figure:
     for axis, run in zip(axes, runs, strict=False):
         samples = run.report.samples
         clean(axis)
-        axis.set_title(_short(run.name), fontsize=8)
+        axis.set_title(short_name(run.name), fontsize=8)
         axis.tick_params(labelsize=7)
         if not len(samples.times_ps):
             axis.text(0.5, 0.5, "lost while settling", ha="center", transform=axis.transAxes)
@@ -108,11 +106,11 @@ def plot_energies(runs: Sequence[MoleculeRun]) -> Figure:
 
 def plot_temperatures(runs: Sequence[MoleculeRun]) -> Figure:
     """Mean temperature of each molecule and of both halves, with the 3σ that is allowed."""
-    figure = _tall(len(runs))
+    figure = tall_figure(len(runs))
     axis = figure.subplots()
     names = []
     for row, run in enumerate(reversed(runs)):
-        names.append(_short(run.name))
+        names.append(short_name(run.name))
         report = run.report
         target, sigma = report.temperature_k, report.temperature_sigma_k
         axis.plot(
@@ -137,29 +135,11 @@ def plot_temperatures(runs: Sequence[MoleculeRun]) -> Figure:
     return figure
 
 
-def plot_force_errors(found: Sequence[ForceErrors], pooled: ForceErrors, limit: float) -> Figure:
-    """RMSE and MAE of each molecule in eV/Å against the limit of the pooled RMSE."""
-    figure = _tall(len(found))
-    axis = figure.subplots()
-    errors = [one.metrics for one in reversed(found) if one.metrics is not None]
-    rows = np.arange(len(errors))
-    axis.barh(rows, [e["force_rmse"] for e in errors], color=STUDENT, alpha=0.5, label="RMSE")
-    axis.barh(rows, [e["force_mae"] for e in errors], height=0.4, color=STUDENT, label="MAE")
-    if pooled.metrics is not None:
-        axis.axvline(pooled.metrics["force_rmse"], color=INK, lw=1.0, ls="--", label="pooled RMSE")
-    axis.axvline(limit, color=ACCENT, lw=1.2, label=f"limit {limit:g}")
-    axis.set_yticks(rows, [_short(one.molecule) for one in reversed(found)], fontsize=8)
-    axis.set_xlabel("force error against the teacher on the student's trajectory / eV/Å")
-    axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4)
-    clean(axis)
-    return figure
-
-
 def plot_survival(series: Sequence[MDSeries]) -> Figure:
     """Which molecules lived through which run: whole, with other bonds, or not at all."""
     names = [run.name for run in series[0].runs]
     state = np.full((len(names), len(series)), np.nan)
-    figure = _tall(len(names), 3.4 + 1.1 * len(series))
+    figure = tall_figure(len(names), 3.4 + 1.1 * len(series))
     axis = figure.subplots()
     for column, one in enumerate(series):
         for run in one.runs:
@@ -174,16 +154,18 @@ def plot_survival(series: Sequence[MDSeries]) -> Figure:
     axis.imshow(state, cmap=colours, vmin=0, vmax=2, aspect="auto")
     titles = [f"{one.settings.title}\n{one.settings.duration_ps:g} ps" for one in series]
     axis.set_xticks(range(len(series)), titles, fontsize=8)
-    axis.set_yticks(range(len(names)), [_short(name) for name in names], fontsize=8)
+    axis.set_yticks(range(len(names)), [short_name(name) for name in names], fontsize=8)
     axis.tick_params(length=0)
     axis.set_title("green: whole; yellow: bonds changed; red: lost", fontsize=9)
     axis.spines[:].set_visible(False)
     return figure
 
 
-def _tall(rows: int, width: float = 8.0) -> Figure:
+def tall_figure(rows: int, width: float = 8.0) -> Figure:
+    """A figure with a line for each molecule; ``width`` in inches."""
     return Figure(figsize=(width, 1.4 + _ROW_INCHES * rows), layout="constrained")
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
+    """A name that fits beside an axis."""
     return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from ase.calculators.calculator import BaseCalculator
+from matplotlib.figure import Figure
 
 from forcegate_trainer.progress import Tell, tell_nobody
-from forcegate_trainer.reports import number, table
+from forcegate_trainer.reports import STUDENT, TEACHER, clean, number, panels, table
 from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.section import Section
-from forcegate_trainer.validation.statics.torsion_plots import MOST_PANELS, plot_torsions
 from forcegate_trainer.validation.statics.torsions import (
     TorsionProfile,
     TorsionSettings,
@@ -21,7 +21,9 @@ from forcegate_trainer.validation.statics.torsions import (
 )
 from forcegate_trainer.validation.suite import in_markdown
 
-__all__ = ["summarise_torsions", "torsion_section"]
+__all__ = ["MOST_PANELS", "plot_torsions", "summarise_torsions", "torsion_section"]
+
+MOST_PANELS = 12
 
 
 def torsion_section(
@@ -119,3 +121,30 @@ def _text(
     if len(found) > MOST_PANELS:
         figure += f"\n\nThe figure shows the first {MOST_PANELS}."
     return "\n\n".join([text, figure, table(headings, rows)])
+
+
+def plot_torsions(found: Sequence[TorsionProfile]) -> Figure:
+    """Energy (kcal/mol) against angle (degrees), a small panel for each of the first molecules."""
+    found = found[:MOST_PANELS]
+    figure, axes = panels(len(found), row_inches=2.7)
+    for axis, profile in zip(axes, found, strict=True):
+        counted = profile.counted
+        for energies, color, label in (
+            (profile.teacher, TEACHER, "teacher"),
+            (profile.student, STUDENT, "student"),
+        ):
+            shown = np.where(counted, energies, np.nan)
+            axis.plot(profile.angles, shown, "o-", ms=3, lw=1.0, color=color, label=label)
+            axis.plot(
+                profile.angles[~counted], energies[~counted], "o", ms=3, mfc="none", mec=color
+            )
+        span = float(np.ptp(profile.teacher[counted])) + 0.5
+        axis.set_ylim(profile.teacher[counted].min() - 0.3 * span, None)
+        axis.set_ylim(top=profile.teacher[counted].max() + 0.5 * span)
+        axis.set_title(f"{profile.molecule}, {profile.bond}", fontsize=9)
+        axis.set_xticks([0, 90, 180, 270])
+        clean(axis)
+    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].set_ylabel("energy / kcal/mol")
+    figure.supxlabel("angle / °", fontsize=9)
+    return figure
