@@ -7,21 +7,18 @@ from rich.console import Console
 
 from forcegate_client.cli.outspoken import OutspokenGroup
 from forcegate_client.errors import ForcegateError
-from forcegate_trainer.cli.calibrate_forces import calibrate_forces_command
-from forcegate_trainer.cli.contacts import contacts
-from forcegate_trainer.cli.describe import describe_command
-from forcegate_trainer.cli.explore import explore
-from forcegate_trainer.cli.export import export_command
-from forcegate_trainer.cli.export_histograms import export_histograms_command
-from forcegate_trainer.cli.export_weights import export_weights_command
+from forcegate_trainer.cli.datasets import describe_command, import_command, merge
+from forcegate_trainer.cli.export import (
+    calibrate_forces_command,
+    export_command,
+    export_histograms_command,
+    export_weights_command,
+)
 from forcegate_trainer.cli.fit import fit_command
-from forcegate_trainer.cli.import_frames import import_command
-from forcegate_trainer.cli.label import label
-from forcegate_trainer.cli.merge import merge
+from forcegate_trainer.cli.label import label, teacher_app
 from forcegate_trainer.cli.molecules import molecules
-from forcegate_trainer.cli.sample import sample
+from forcegate_trainer.cli.sample import contacts, explore, sample
 from forcegate_trainer.cli.shadow import shadow_command
-from forcegate_trainer.cli.teacher import teacher_app
 from forcegate_trainer.cli.validate import validate_command
 
 EXIT_BAD_INPUT = 2

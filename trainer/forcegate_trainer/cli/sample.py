@@ -1,4 +1,4 @@
-"""``forcegate-train sample``: molecules to frames without labels."""
+"""`forcegate-train sample`, `contacts` and `explore`: frames without labels."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,9 +7,10 @@ import typer
 from rich.console import Console
 
 from forcegate_client.dataset import Split
-from forcegate_trainer.cli.report import describe
+from forcegate_trainer.cli.console import print_counts
 from forcegate_trainer.data.molecules.table import read_table
 from forcegate_trainer.data.sampling import SamplingSettings, sample_file
+from forcegate_trainer.data.sampling.complexes import ComplexSettings, sample_complexes
 from forcegate_trainer.errors import SettingsError
 
 
@@ -62,7 +63,7 @@ def sample(
     console = Console(stderr=True)
     table = read_table(molecules, split_seed)
     dataset = sample_file(table, out, settings, workers=workers, console=console)
-    describe(dataset, out, console)
+    print_counts(dataset, out, console)
 
 
 def parse_temperatures(text: str) -> tuple[float, ...]:
@@ -82,3 +83,72 @@ def parse_splits(text: str) -> tuple[str, ...]:
     if not set(received) <= set(known):
         raise SettingsError(f"received --splits {text!r}; expected some of {', '.join(known)}")
     return received
+
+
+def contacts(
+    molecules: Annotated[Path, typer.Argument(help="Table (.csv) or list (.smi) of molecules.")],
+    out: Annotated[Path, typer.Option(help="HDF5 file to write.")],
+    pairs: Annotated[
+        int, typer.Option(min=0, help="Pairs in an oriented contact, at several distances each.")
+    ] = 4000,
+    clusters: Annotated[int, typer.Option(min=0, help="Clusters of 3 to 12 molecules.")] = 1000,
+    splits: Annotated[
+        str, typer.Option(help="Whose molecules to take, separated by commas.")
+    ] = "train",
+    seed: Annotated[int, typer.Option()] = 0,
+    split_seed: Annotated[int, typer.Option(help="As in `molecules`.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: this one.")] = 2,
+) -> None:
+    """Put molecules next to each other as they bind; stopped, it continues when called again."""
+    settings = ComplexSettings(pairs, clusters, parse_splits(splits), seed, split_seed)
+    console = Console(stderr=True)
+    table = read_table(molecules, split_seed)
+    dataset = sample_complexes(table, out, settings, workers=workers, console=console)
+    print_counts(dataset, out, console)
+
+
+def explore(
+    frames: Annotated[
+        Path, typer.Argument(help="Dataset to start from; for a student training molecules only.")
+    ],
+    driver: Annotated[
+        str,
+        typer.Option(
+            "--driver",
+            "--student",
+            help="What moves the molecules: the folder of an exported version or of a run, or a "
+            "teacher such as aimnet2-member0.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="HDF5 file to write, without labels.")],
+    steps: Annotated[int, typer.Option(min=1, help="Of 1 fs, from each start.")] = 150,
+    every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between candidates; only the last, if not set.")
+    ] = None,
+    keep: Annotated[
+        int, typer.Option(min=1, help="Most novel candidates to keep of each trajectory.")
+    ] = 1,
+    temperatures: Annotated[
+        str, typer.Option(help="In K, dealt out to the starts; each start's own, if not set.")
+    ] = "",
+    starts_per_molecule: Annotated[int, typer.Option(min=1)] = 3,
+    seed: Annotated[int, typer.Option()] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: this one.")] = 2,
+) -> None:
+    """Run a student or a teacher from known frames and keep what it finds; resumable."""
+    # Importing what moves molecules takes seconds, which the other commands need not wait for.
+    from forcegate_trainer.data.sampling.exploration import ExplorationSettings, explore_file
+
+    settings = ExplorationSettings(
+        driver=driver,
+        steps=steps,
+        every=every or steps,
+        keep=keep,
+        temperatures=parse_temperatures(temperatures) if temperatures else (),
+        starts_per_molecule=starts_per_molecule,
+        seed=seed,
+    )
+    console = Console(stderr=True)
+    print_counts(
+        explore_file(frames, out, settings, workers=workers, console=console), out, console
+    )

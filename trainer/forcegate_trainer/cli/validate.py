@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from forcegate_trainer.cli.progress import progress_bars
+from forcegate_trainer.cli.console import progress_bars
 from forcegate_trainer.errors import SettingsError
 
 __all__ = ["DEFAULT_CONTROL", "validate_command"]

@@ -1,62 +1,43 @@
-"""``forcegate-train merge``: several labelled files to one, as data are published."""
+"""Several labelled files to one, as data are published."""
+
+from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 from rdkit import Chem, rdBase
-from rich.console import Console
 
 from forcegate_client.dataset import Dataset, concatenate, load_dataset
 from forcegate_client.dataset.schema import COARSE_FORCE_STEPS
-from forcegate_client.dataset.store import write_dataset
-from forcegate_trainer.cli.report import describe
 from forcegate_trainer.data.molecules.held_out import trained_when_common
 from forcegate_trainer.data.molecules.unlikely import unlikely
-from forcegate_trainer.errors import SettingsError
+
+__all__ = ["merge_files"]
 
 
-def merge(
-    datasets: Annotated[list[Path], typer.Argument(help="Files with labels of one teacher.")],
-    out: Annotated[Path, typer.Option(help="HDF5 file to write; it must not exist.")],
-    round_forces: Annotated[
-        bool,
-        typer.Option(
-            "--round-forces",
-            help="To 1e-3 eV/Å and charges to 1e-3 e, far below what the members of an ensemble "
-            "differ by: a file a fifth smaller.",
-        ),
-    ] = False,
-    likely_only: Annotated[
-        bool,
-        typer.Option(
-            "--likely-only",
-            help="Drop and count frames with ions that `molecules` makes no more.",
-        ),
-    ] = False,
-    most: Annotated[
-        int | None,
-        typer.Option(min=1, help="Keep so many frames at most, drawn at random: a file's size."),
-    ] = None,
-) -> None:
-    """Put datasets together; the settings that made each are kept."""
-    if out.exists():
-        raise SettingsError(
-            f"received --out {out}, which exists; published data are never rewritten: expected a "
-            "new name"
-        )
-    parts = [trained_when_common(load_dataset(path)) for path in datasets]
+def merge_files(
+    paths: Sequence[Path], *, most: int | None, round_forces: bool, likely_only: bool
+) -> Dataset:
+    """All frames of ``paths``, or ``most`` of them drawn at random, and what made each file.
+
+    ``likely_only`` drops and counts frames with ions that nobody would make; ``round_forces``
+    rounds them to 1e-3 eV/Å, and charges to 1e-3 e.
+
+    Raises:
+        DatasetMismatchError: if labels are of several teachers, or a molecule is in two splits.
+    """
+    parts = [trained_when_common(load_dataset(path)) for path in paths]
     whole = concatenate(parts)
     if likely_only:
         whole = _without_unlikely(whole)
     if most is not None and most < len(whole):
-        whole = _part(whole, most)
+        whole = _drawn(whole, most)
     if round_forces:
         whole = _rounded(whole)
-    whole = replace(
+    return replace(
         whole,
         job={
             "command": "merge",
@@ -66,8 +47,6 @@ def merge(
             ],
         },
     )
-    write_dataset(out, whole)
-    describe(whole, out, Console(stderr=True))
 
 
 def _without_unlikely(dataset: Dataset) -> Dataset:
@@ -81,7 +60,7 @@ def _without_unlikely(dataset: Dataset) -> Dataset:
     return replace(dataset.select(np.flatnonzero(kept)), dropped=dict(+dropped))
 
 
-def _part(dataset: Dataset, most: int) -> Dataset:
+def _drawn(dataset: Dataset, most: int) -> Dataset:
     drawn = np.sort(np.random.default_rng(0).permutation(len(dataset))[:most])
     dropped = Counter(dataset.dropped)
     dropped["not_drawn"] += len(dataset) - most
