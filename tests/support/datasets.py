@@ -1,4 +1,6 @@
-"""A small labelled dataset, made by the teacher when it is asked for."""
+"""A small labelled dataset, made by the teacher when it is asked for; and files, labelled."""
+
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -13,8 +15,10 @@ from forcegate_client.dataset import (
     Split,
     TeacherRecord,
     from_frames,
+    load_dataset,
     with_labels,
 )
+from forcegate_trainer.data.labelling.label import label_dataset
 from forcegate_trainer.teachers import make_teacher
 
 # Together they hold every element of the students.
@@ -46,3 +50,8 @@ def labelled_dataset(frames_per_molecule: int = 6, amplitude: float = 0.04) -> D
     return with_labels(
         bare, Labels(np.array(energies), np.concatenate(forces)), teacher, bare.flags
     )
+
+
+def label_file(source: Path, out: Path, teacher: str) -> Dataset:
+    """What the frames of ``source`` are labelled as, in this process."""
+    return label_dataset(load_dataset(source), str(source), out, teacher, accuracy=0.1, workers=0)

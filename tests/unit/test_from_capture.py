@@ -24,11 +24,11 @@ from forcegate_service.monitoring.capture_store import Captured, CaptureStore
 from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.data.capture.admission import Admission
 from forcegate_trainer.data.capture.collection import collect
-from forcegate_trainer.data.labelling.label import label_file
 from forcegate_trainer.data.molecules.identity import identify
 from forcegate_trainer.data.molecules.perception import perceive
 from forcegate_trainer.data.molecules.structures import atomic_numbers, conformers, hydrogenated
 from forcegate_trainer.errors import LabelError, MoleculeError, SettingsError
+from support.datasets import label_file
 
 Geometry = tuple[NDArray[np.int64], NDArray[np.float64]]
 
@@ -210,7 +210,7 @@ def test_captured_frames_are_not_labelled_as_if_they_had_been_sampled(
 ) -> None:
     (path,) = folder.glob("*.h5")
     with pytest.raises(SettingsError, match="--from-capture"):
-        label_file(path, tmp_path / "x.h5", "tblite:GFN2-xTB", accuracy=0.1, workers=0)
+        label_file(path, tmp_path / "x.h5", "tblite:GFN2-xTB")
 
 
 @pytest.mark.parametrize("both", [True, False])

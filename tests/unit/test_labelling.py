@@ -32,12 +32,13 @@ from forcegate_trainer.data.labelling.checks import (
     drop_reason,
     proton_moved,
 )
-from forcegate_trainer.data.labelling.label import label_file
 from forcegate_trainer.data.molecules.identity import identify
 from forcegate_trainer.data.molecules.structures import bonded_pairs, hydrogenated
-from forcegate_trainer.data.sampling import SamplingSettings, sample_file
+from forcegate_trainer.data.sampling.run import sample_file
+from forcegate_trainer.data.sampling.settings import SamplingSettings
 from forcegate_trainer.errors import SettingsError, TeacherError
 from forcegate_trainer.teachers import Answer, make_teacher, parse_teacher
+from support.datasets import label_file
 
 TEACHER = "tblite:GFN2-xTB"
 CHEAP_TEACHER = "ase.calculators.morse:MorsePotential"
@@ -64,7 +65,7 @@ def frames_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def label(frames: Path, out: Path, teacher: str = TEACHER) -> Dataset:
-    return label_file(frames, out, teacher, accuracy=0.1, workers=0)
+    return label_file(frames, out, teacher)
 
 
 def stored(positions: np.ndarray, symbols: str, smiles: str, path: Path) -> Path:

@@ -24,12 +24,14 @@ from forcegate_trainer.data.molecules.structures import (
     hydrogenated,
 )
 from forcegate_trainer.data.molecules.table import write_table
-from forcegate_trainer.data.sampling import SamplingSettings, distortions, langevin, sample_file
+from forcegate_trainer.data.sampling import distortions, langevin
 from forcegate_trainer.data.sampling.dimers import CONTACT_RANGE, choose_pairs
 from forcegate_trainer.data.sampling.forces import mmff_forces
 from forcegate_trainer.data.sampling.frames import sample_molecule, sample_pair
 from forcegate_trainer.data.sampling.geometry import closest_contact
 from forcegate_trainer.data.sampling.langevin import TrajectoryBlewUpError
+from forcegate_trainer.data.sampling.run import sample_file
+from forcegate_trainer.data.sampling.settings import SamplingSettings
 from forcegate_trainer.errors import MoleculeError, SettingsError, TeacherError
 
 FAST = SamplingSettings(

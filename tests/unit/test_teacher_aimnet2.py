@@ -21,11 +21,11 @@ from forcegate_client.dataset import (
     write_dataset,
 )
 from forcegate_client.structures import StructureBatch
-from forcegate_trainer.data.labelling.label import label_file
 from forcegate_trainer.data.molecules.structures import conformers, hydrogenated
 from forcegate_trainer.errors import LabelError, TeacherError
 from forcegate_trainer.teachers import Answer, Teacher, parse_teacher
 from forcegate_trainer.teachers.aimnet2_file import fetch
+from support.datasets import label_file
 from support.teachers import aimnet2_file
 
 AMMONIUM, WATER, BENZENE = "[NH4+]", "O", "c1ccccc1"
@@ -173,7 +173,7 @@ def stored(smiles: str, charge: int, distances: list[float], path: Path) -> Path
 
 
 def labelled(source: Path, out: Path) -> Dataset:
-    return label_file(source, out, f"aimnet2:{aimnet2_file()}", accuracy=0.1, workers=0)
+    return label_file(source, out, f"aimnet2:{aimnet2_file()}")
 
 
 def test_charged_parts_are_labelled_together_near_apart_far_and_not_between(

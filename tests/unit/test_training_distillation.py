@@ -19,7 +19,6 @@ from forcegate_client.dataset import (
 from forcegate_service.fake import write_fake_model
 from forcegate_service.graph import build_graph
 from forcegate_trainer.data.datasets import structures_of
-from forcegate_trainer.data.labelling.label import label_file
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.fit.config import Distillation, FitConfig
 from forcegate_trainer.fit.data import load_extra, load_training_data
@@ -40,6 +39,7 @@ from forcegate_trainer.network.storage import (
     METRICS_NAME,
     load_checkpoint,
 )
+from support.datasets import label_file
 from support.runs import small_config
 
 CUTOFF = 5.0
@@ -323,8 +323,6 @@ def test_a_student_labels_frames_and_is_named_by_its_weights(
         tmp_path / "bare.h5",
         tmp_path / "labelled.h5",
         f"student:{tmp_path / 'models' / 'toy' / '1'}",
-        accuracy=0.1,
-        workers=0,
     )
     assert len(labelled) + sum(labelled.dropped.values()) == len(train)
     assert labelled.teacher is not None

@@ -68,14 +68,14 @@ def test_a_mentor_of_another_teacher_or_without_weights_is_refused(
     weights = {"atomic_energy_weight": 1.0}
     other = replace(dataset, teacher=TeacherRecord("tblite:GFN1-xTB", "0"))
     with pytest.raises(SettingsError, match="which labelled the frames"):
-        find_mentor(exported, weights, {}, other)
+        find_mentor(exported, weights, other)
     with pytest.raises(SettingsError, match="--hessian-weight"):
-        find_mentor(exported, {"atomic_energy_weight": 0.0}, {}, dataset)
+        find_mentor(exported, {"atomic_energy_weight": 0.0}, dataset)
     with pytest.raises(SettingsError, match="no mentor"):
-        find_mentor(None, weights, {}, dataset)
+        find_mentor(None, weights, dataset)
     write_fake_model(tmp_path, name="toy")
     with pytest.raises(SettingsError, match="expected a PaiNN"):
-        find_mentor(tmp_path / "toy" / "1", weights, {}, dataset)
+        find_mentor(tmp_path / "toy" / "1", weights, dataset)
 
 
 def test_a_mentor_whose_weights_have_changed_is_not_asked(

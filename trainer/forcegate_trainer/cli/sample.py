@@ -9,8 +9,9 @@ from rich.console import Console
 from forcegate_client.dataset import Split
 from forcegate_trainer.cli.console import print_counts
 from forcegate_trainer.data.molecules.table import read_table
-from forcegate_trainer.data.sampling import SamplingSettings, sample_file
 from forcegate_trainer.data.sampling.complexes import ComplexSettings, sample_complexes
+from forcegate_trainer.data.sampling.run import sample_file
+from forcegate_trainer.data.sampling.settings import SamplingSettings
 from forcegate_trainer.errors import SettingsError
 
 

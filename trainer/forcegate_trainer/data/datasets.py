@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from forcegate_client.dataset import Dataset, concatenate, load_dataset
 from forcegate_client.structures import StructureBatch
-from forcegate_trainer.data.molecules.held_out import trained_when_common
+from forcegate_trainer.data.molecules.splits import trained_when_common
 from forcegate_trainer.errors import SettingsError
 
 __all__ = ["load_all", "structures_of"]

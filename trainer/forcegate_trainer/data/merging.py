@@ -12,7 +12,7 @@ from rdkit import Chem, rdBase
 
 from forcegate_client.dataset import Dataset, concatenate, load_dataset
 from forcegate_client.dataset.schema import COARSE_FORCE_STEPS
-from forcegate_trainer.data.molecules.held_out import trained_when_common
+from forcegate_trainer.data.molecules.splits import trained_when_common
 from forcegate_trainer.data.molecules.unlikely import unlikely
 
 __all__ = ["merge_files"]

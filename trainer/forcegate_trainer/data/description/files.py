@@ -10,7 +10,7 @@ from forcegate_client.dataset import concatenate, load_dataset
 from forcegate_trainer.data.description.document import markdown
 from forcegate_trainer.data.description.plots import draw
 from forcegate_trainer.data.description.statistics import Statistics, describe
-from forcegate_trainer.data.molecules.held_out import trained_when_common
+from forcegate_trainer.data.molecules.splits import trained_when_common
 
 __all__ = ["JSON_NAME", "MARKDOWN_NAME", "describe_files"]
 

@@ -20,7 +20,7 @@ from forcegate_trainer.data.description.labels import (
     force_norms,
     forces_of,
 )
-from forcegate_trainer.data.molecules.held_out import keys_to_hold_apart
+from forcegate_trainer.data.molecules.splits import keys_to_hold_apart
 from forcegate_trainer.errors import SettingsError
 
 __all__ = ["NO_THERMOSTAT", "Counts", "Dropped", "Statistics", "describe", "temperature_name"]

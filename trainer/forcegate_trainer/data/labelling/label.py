@@ -17,7 +17,6 @@ from forcegate_client.dataset import (
     Flag,
     Labels,
     Source,
-    load_dataset,
     with_labels,
     without_labels,
 )
@@ -45,32 +44,6 @@ class LabelTask:
     accuracy: float
 
 
-def label_file(
-    source: str | Path,
-    out: str | Path,
-    teacher_spec: str,
-    *,
-    accuracy: float,
-    workers: int,
-    console: Console | None = None,
-) -> Dataset:
-    """Label every frame of ``source`` and write those worth keeping to ``out``.
-
-    Stopped and called again, it continues. The labels of a frame do not depend on the number of
-    workers, nor on interruptions: a fresh calculator is used for each molecule, in a fixed order.
-
-    Raises:
-        TeacherError: if the teacher is not available.
-        DatasetMismatchError: if ``out`` was begun with another teacher, other settings or another
-            input.
-        SettingsError: if ``source`` is labelled already.
-    """
-    frames = load_dataset(source)
-    return label_dataset(
-        frames, str(source), out, teacher_spec, accuracy=accuracy, workers=workers, console=console
-    )
-
-
 def label_dataset(
     frames: Dataset,
     source: str,
@@ -82,9 +55,17 @@ def label_dataset(
     relabel: bool = False,
     console: Console | None = None,
 ) -> Dataset:
-    """What :func:`label_file` does, of frames in memory; ``source`` names them in errors.
+    """Label all ``frames`` and write those worth keeping to ``out``.
 
-    ``relabel`` throws away labels that there are.
+    ``source`` names them in errors; ``relabel`` throws away labels that there are. Stopped and
+    called again, it continues. The labels of a frame do not depend on the number of workers, nor on
+    interruptions: a fresh calculator is used for each molecule, in a fixed order.
+
+    Raises:
+        TeacherError: if the teacher is not available.
+        DatasetMismatchError: if ``out`` was begun with another teacher, other settings or other
+            frames.
+        SettingsError: if ``frames`` are labelled already, or there are none.
     """
     teacher = parse_teacher(teacher_spec, accuracy)
     if relabel:

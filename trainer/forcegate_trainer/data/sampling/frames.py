@@ -16,7 +16,7 @@ from forcegate_trainer.data.sampling.dimers import CONTACT_RANGE, Pair, place
 from forcegate_trainer.data.sampling.forces import ForceFunction, calculator_forces, mmff_forces
 from forcegate_trainer.data.sampling.geometry import closest_contact
 from forcegate_trainer.data.sampling.langevin import TrajectoryBlewUpError
-from forcegate_trainer.data.sampling.recipe import MMFF, SamplingSettings
+from forcegate_trainer.data.sampling.settings import MMFF, SamplingSettings
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.teachers import parse_teacher
 

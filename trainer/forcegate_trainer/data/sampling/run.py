@@ -14,7 +14,7 @@ from forcegate_trainer.data.molecules.identity import Molecule
 from forcegate_trainer.data.resumable import run_in_pieces
 from forcegate_trainer.data.sampling.dimers import Pair, choose_pairs
 from forcegate_trainer.data.sampling.frames import FRAMES_PER_PAIR, sample_molecule, sample_pair
-from forcegate_trainer.data.sampling.recipe import MMFF, SamplingSettings
+from forcegate_trainer.data.sampling.settings import MMFF, SamplingSettings
 from forcegate_trainer.errors import MoleculeError
 
 # A piece should take seconds: that is what an interruption costs.

@@ -9,7 +9,7 @@ import numpy as np
 
 from forcegate_client.checks.charges import MOST_MISSING
 from forcegate_client.dataset import Dataset, Source
-from forcegate_trainer.data.molecules.held_out import keys_to_hold_apart
+from forcegate_trainer.data.molecules.splits import keys_to_hold_apart
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.reports import number, table
