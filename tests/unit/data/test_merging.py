@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rdkit import Chem
-from tests.support.datasets import labelled_dataset
 from typer.testing import CliRunner
 
 from forcegate_client.dataset import Split, load_dataset
@@ -15,6 +14,7 @@ from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.data.datasets import load_all
 from forcegate_trainer.data.molecules.unlikely import unlikely
 from forcegate_trainer.errors import SettingsError
+from support.datasets import labelled_dataset
 
 
 def test_merged_files_hold_all_frames_and_name_their_origins(tmp_path: Path) -> None:
