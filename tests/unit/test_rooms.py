@@ -1,0 +1,68 @@
+"""The rooms of a package stand in the order that it lists, and nothing knows what comes after it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TRAINER = ROOT / "trainer" / "forcegate_trainer"
+# Packages whose docstring lists their folders in the order in which they may know each other.
+PACKAGES = [pytest.param(TRAINER, id="trainer")]
+
+
+def listed(package: Path) -> list[str]:
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8")))
+    assert text is not None
+    return re.findall(r"^ {4}(\w+)/ ", text, re.MULTILINE)
+
+
+def modules(package: Path) -> dict[str, Path]:
+    found = {}
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def known_by(path: Path, known: dict[str, Path]) -> set[str]:
+    """The modules of the package that a file imports, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found & set(known)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_package_lists_all_its_rooms(package: Path) -> None:
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert folders == set(listed(package))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_room_knows_those_before_it_alone(package: Path) -> None:
+    order, known = listed(package), modules(package)
+    for name, path in known.items():
+        room, *inside = name.split(".")[1:] or [""]
+        # What stands beside the rooms is known by all of them, and knows none.
+        place = order.index(room) if inside or room in order else -1
+        for other in known_by(path, known):
+            there = other.split(".")[1:2]
+            reached = order.index(there[0]) if there and there[0] in order else -1
+            assert reached <= place, f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_two_files_import_each_other_by_whatever_way(package: Path) -> None:
+    known = modules(package)
+    graph = {name: known_by(path, known) - {name} for name, path in known.items()}
+    # Raises CycleError, which names the circle.
+    assert len(list(TopologicalSorter(graph).static_order())) == len(known)
