@@ -1,4 +1,4 @@
-"""The rooms of a package stand in the order that it lists, and nothing knows what comes after it."""
+"""The rooms of a package stand in the order that it lists: none knows those that come after it."""
 
 from __future__ import annotations
 

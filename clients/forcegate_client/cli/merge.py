@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from forcegate_client.cli.console import ExitCode, counted, say, warn
-from forcegate_client.cli.screen import ExportName, ExportOption, WhereOption
+from forcegate_client.cli.options import ExportName, ExportOption, WhereOption
 from forcegate_client.extras import needing
 from forcegate_client.remarks import verdict_remark
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,8 @@ from forcegate_client.retry import RetryPolicy
 
 __all__ = [
     "CsvOption",
+    "ExportName",
+    "ExportOption",
     "FormatOption",
     "InputArgument",
     "JsonOption",
@@ -26,6 +29,7 @@ __all__ = [
     "SmilesOption",
     "UrlOption",
     "VersionOption",
+    "WhereOption",
     "calculator_of",
     "connect",
     "one_form",
@@ -34,6 +38,15 @@ __all__ = [
 
 # Somebody sits before the terminal: a mistyped URL should not keep them waiting for a minute.
 FIRST_ANSWER_WITHIN_S = 10.0
+
+
+class ExportName(StrEnum):
+    """Formats of ``--export``."""
+
+    EXTXYZ = "extxyz"
+    CSV = "csv"
+    PARQUET = "parquet"
+
 
 InputArgument = Annotated[
     list[str] | None,
@@ -70,6 +83,12 @@ ModelOption = Annotated[
 VersionOption = Annotated[
     str | None,
     typer.Option(help="Version of the model. Default: the newest that is approved, at the start."),
+]
+WhereOption = Annotated[
+    str | None, typer.Option(help="Rows to select, such as 'max_novelty < 5'. Default: all.")
+]
+ExportOption = Annotated[
+    ExportName | None, typer.Option("--export", help="Write the selected rows in this format too.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON document, no table.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print comma-separated values, no table.")]

@@ -19,7 +19,9 @@ from rich.progress import (
 
 from forcegate_client.cli.console import counted, err_console, tell, with_state
 from forcegate_client.cli.files import opened
+from forcegate_client.cli.merge import finish
 from forcegate_client.cli.options import (
+    ExportOption,
     FormatOption,
     InputArgument,
     LocalOption,
@@ -28,6 +30,7 @@ from forcegate_client.cli.options import (
     SmilesOption,
     UrlOption,
     VersionOption,
+    WhereOption,
     one_place,
 )
 from forcegate_client.client import Client
@@ -50,23 +53,8 @@ class TaskName(StrEnum):
     RELAX = "relax"
 
 
-class ExportName(StrEnum):
-    """Formats of ``--export``."""
-
-    EXTXYZ = "extxyz"
-    CSV = "csv"
-    PARQUET = "parquet"
-
-
 # Some hundred lines: where it begins to be noticed.
 _MANY_SMILES_BYTES = 20_000
-
-WhereOption = Annotated[
-    str | None, typer.Option(help="Rows to select, such as 'max_novelty < 5'. Default: all.")
-]
-ExportOption = Annotated[
-    ExportName | None, typer.Option("--export", help="Write the selected rows in this format too.")
-]
 
 
 def screen(
@@ -95,8 +83,6 @@ def screen(
     version: VersionOption = None,
 ) -> None:
     """Compute every structure of INPUT…; run it again to go on after a stop."""
-    from forcegate_client.cli.merge import finish
-
     with needing("screening", "a screening"):
         from forcegate_client.screening.exporting import ExportFormat, require_package
         from forcegate_client.screening.manifest import Shard

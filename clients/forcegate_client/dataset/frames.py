@@ -10,15 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forcegate_client.dataset.errors import DatasetMismatchError
+from forcegate_client.dataset.hashing import Columns, combined_hash
 from forcegate_client.dataset.molecules import MoleculeTable, merge_tables
 from forcegate_client.dataset.schema import (
     NOT_THERMAL,
+    POSITION_STEPS_PER_ANGSTROM,
     Source,
     Split,
     TeacherRecord,
     quantise_charges,
     quantise_forces,
     quantise_positions,
+    to_charge_steps,
+    to_force_steps,
+    to_steps,
 )
 
 PER_ATOM = ("atomic_numbers", "positions", "fragment", "forces", "charges")
@@ -185,9 +190,36 @@ class Dataset:
 
     def content_hash(self) -> str:
         """SHA-256 (hex) of everything a model could learn from: arrays, molecules and teacher."""
-        from forcegate_client.dataset.store import content_hash
+        return combined_hash(self.columns(), self.teacher)
 
-        return content_hash(self)
+    def columns(self) -> Columns:
+        """All arrays as files have them, quantised; not seed, job or code version."""
+        columns: Columns = {
+            "offsets": self.offsets,
+            "atomic_numbers": self.atomic_numbers.astype(np.uint8),
+            "positions": to_steps(self.positions, POSITION_STEPS_PER_ANGSTROM),
+            "cells": self.cells,
+            "pbc": self.pbc,
+            "molecule_id": self.molecule_id,
+            "source": self.source.astype(np.uint8),
+            "temperature": self.temperature,
+            "flags": self.flags.astype(np.uint8),
+            "fragment": self.fragment.astype(np.uint8),
+            "charge": self.charge.astype(np.int8),
+        }
+        if self.energies is not None and self.forces is not None:
+            columns["energies"] = self.energies
+            columns["forces"] = to_force_steps(self.forces)
+        if self.virials is not None:
+            columns["virials"] = self.virials
+        if self.charges is not None:
+            columns["charges"] = to_charge_steps(self.charges)
+        if self.force_spread is not None:
+            columns["force_spread"] = self.force_spread.astype(np.float32)
+        if self.separated_energies is not None:
+            columns["separated_energies"] = self.separated_energies
+        columns |= self.molecules.columns()
+        return columns
 
 
 def from_frames(frames: Sequence[Frame], molecules: MoleculeTable, **metadata: Any) -> Dataset:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,18 @@ class MoleculeTable:
             np.ones(len(smiles), dtype=np.int64),
             np.asarray(split, dtype=np.int64),
         )
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """All columns as files have them, by their names there."""
+        columns: dict[str, NDArray[Any]] = {
+            "molecules/charge": self.charge,
+            "molecules/multiplicity": self.multiplicity,
+            "molecules/split": self.split.astype(np.uint8),
+        }
+        for name in ("smiles", "inchikey", "split_key"):
+            encoded = [text.encode() for text in getattr(self, name)]
+            columns[f"molecules/{name}"] = np.array(encoded, dtype="S" if encoded else "S1")
+        return columns
 
     def take(self, rows: NDArray[np.int64]) -> "MoleculeTable":
         """The table with only these rows, in this order."""

@@ -6,7 +6,6 @@ library ends the process. So a file is built in memory, and its bytes are writte
 (:mod:`forcegate_client.dataset.parts`).
 """
 
-import hashlib
 import json
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from forcegate_client.atomic_write import write_atomically
 from forcegate_client.dataset.errors import (
@@ -24,6 +22,7 @@ from forcegate_client.dataset.errors import (
     DatasetNotWrittenError,
 )
 from forcegate_client.dataset.frames import Dataset, concatenate
+from forcegate_client.dataset.hashing import Columns, checksum, combined_hash
 from forcegate_client.dataset.molecules import MoleculeTable
 from forcegate_client.dataset.schema import (
     POSITION_STEPS_PER_ANGSTROM,
@@ -35,12 +34,7 @@ from forcegate_client.dataset.schema import (
     TeacherRecord,
     from_charge_steps,
     from_force_steps,
-    to_charge_steps,
-    to_force_steps,
-    to_steps,
 )
-
-Columns = dict[str, NDArray[Any]]
 
 WRITE_AGAIN = "write it again from its source"
 
@@ -114,7 +108,7 @@ def load_dataset(path: str | Path) -> Dataset:
             action=WRITE_AGAIN,
         ) from error
     for name, values in columns.items():
-        if _checksum(name, values) != expected[name]:
+        if checksum(name, values) != expected[name]:
             raise DatasetCorruptError(
                 f"{path}: the content of {name!r} does not match its checksum",
                 expected="a file that was neither damaged nor edited",
@@ -126,7 +120,7 @@ def load_dataset(path: str | Path) -> Dataset:
         raise DatasetCorruptError(
             f"{path} misses {error}", expected="a complete dataset", action=WRITE_AGAIN
         ) from error
-    if _combined_hash(columns, dataset.teacher) != attributes.get("content_hash"):
+    if combined_hash(columns, dataset.teacher) != attributes.get("content_hash"):
         raise DatasetCorruptError(
             f"{path}: arrays, molecules and teacher do not match the file's content hash",
             expected="a file that was neither damaged nor edited",
@@ -135,57 +129,17 @@ def load_dataset(path: str | Path) -> Dataset:
     return dataset
 
 
-def content_hash(dataset: Dataset) -> str:
-    """SHA-256 (hex) over arrays, molecule table and teacher; not over seed, job or code version."""
-    return _combined_hash(_to_columns(dataset), dataset.teacher)
-
-
 def _to_hdf5(dataset: Dataset) -> bytes:
-    columns = _to_columns(dataset)
+    columns = dataset.columns()
     image = BytesIO()
     with h5py.File(image, "w") as file:
         for name, values in columns.items():
             compression = {"compression": "gzip", "shuffle": True} if values.size else {}
             stored = file.create_dataset(name, data=values, **compression)
-            stored.attrs["sha256"] = _checksum(name, values)
+            stored.attrs["sha256"] = checksum(name, values)
         file.attrs.update(_attributes(dataset))
-        file.attrs["content_hash"] = _combined_hash(columns, dataset.teacher)
+        file.attrs["content_hash"] = combined_hash(columns, dataset.teacher)
     return image.getvalue()
-
-
-def _to_columns(dataset: Dataset) -> Columns:
-    columns: Columns = {
-        "offsets": dataset.offsets,
-        "atomic_numbers": dataset.atomic_numbers.astype(np.uint8),
-        "positions": to_steps(dataset.positions, POSITION_STEPS_PER_ANGSTROM),
-        "cells": dataset.cells,
-        "pbc": dataset.pbc,
-        "molecule_id": dataset.molecule_id,
-        "source": dataset.source.astype(np.uint8),
-        "temperature": dataset.temperature,
-        "flags": dataset.flags.astype(np.uint8),
-        "fragment": dataset.fragment.astype(np.uint8),
-        "charge": dataset.charge.astype(np.int8),
-    }
-    if dataset.energies is not None and dataset.forces is not None:
-        columns["energies"] = dataset.energies
-        columns["forces"] = to_force_steps(dataset.forces)
-    if dataset.virials is not None:
-        columns["virials"] = dataset.virials
-    if dataset.charges is not None:
-        columns["charges"] = to_charge_steps(dataset.charges)
-    if dataset.force_spread is not None:
-        columns["force_spread"] = dataset.force_spread.astype(np.float32)
-    if dataset.separated_energies is not None:
-        columns["separated_energies"] = dataset.separated_energies
-    table = dataset.molecules
-    for name in ("smiles", "inchikey", "split_key"):
-        encoded = [text.encode() for text in getattr(table, name)]
-        columns[f"molecules/{name}"] = np.array(encoded, dtype="S" if encoded else "S1")
-    columns["molecules/charge"] = table.charge
-    columns["molecules/multiplicity"] = table.multiplicity
-    columns["molecules/split"] = table.split.astype(np.uint8)
-    return columns
 
 
 def _from_columns(columns: Columns, attributes: dict[str, Any]) -> Dataset:
@@ -289,14 +243,3 @@ def _dataset_names(file: h5py.File) -> list[str]:
 
     file.visititems(collect)
     return names
-
-
-def _checksum(name: str, values: NDArray[Any]) -> str:
-    header = f"{name}|{values.dtype.str}|{values.shape}|".encode()
-    return hashlib.sha256(header + np.ascontiguousarray(values).tobytes()).hexdigest()
-
-
-def _combined_hash(columns: Columns, teacher: TeacherRecord | None) -> str:
-    lines = [f"{name} {_checksum(name, columns[name])}" for name in sorted(columns)]
-    lines.append("unlabelled" if teacher is None else teacher.to_json())
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
