@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 from ase import Atoms
 
-from forcegate_client.answers import Answer, error_of_transport
+from forcegate_client.answers import Answer, error_of_transport, read_json
 from forcegate_client.connection import Connection, Timeouts
 from forcegate_client.errors import ForcegateError, ServerUnreachable, WrongAnswer
 from forcegate_client.exchange import (
@@ -119,8 +119,15 @@ class Client:
             Transient: if another attempt may succeed.
             ForcegateError: if not.
         """
-        headers = {**self.connection.headers(), "Content-Type": "application/json"}
-        self._send(Target("POST", self.connection.endpoint(path), headers), body)
+        self._send(self._json_to(path), body)
+
+    def post(self, path: str, body: bytes) -> dict[str, Any]:
+        """Post a JSON document, retried as all requests are, and return the one that answers it.
+
+        Raises:
+            ForcegateError: the class that the server raised, or ``ServerUnreachable``.
+        """
+        return read_json(self._with_retries(self._json_to(path), body))
 
     def twin(self, timeouts: Timeouts) -> Client:
         """A client of the same server with other limits and with connections of its own."""
@@ -158,6 +165,10 @@ class Client:
         except WrongAnswer:
             self._distrust()
             raise
+
+    def _json_to(self, path: str) -> Target:
+        headers = {**self.connection.headers(), "Content-Type": "application/json"}
+        return Target("POST", self.connection.endpoint(path), headers)
 
     def _get(self, path: str, **query: str | None) -> Answer:
         return self._with_retries(page(self.connection, path, **query))

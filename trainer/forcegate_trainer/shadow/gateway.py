@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import httpx
-
-from forcegate_client.answers import Answer, check_status, error_of_transport, read_json
-from forcegate_client.connection import Connection, Timeouts
-from forcegate_client.retry import RetryPolicy, Waiter
-from forcegate_client.transport import environment_for, proxy_of
+from forcegate_client.client import Client
+from forcegate_client.retry import RetryPolicy
 from forcegate_service.monitoring.shadow_results import ShadowReceipt, ShadowResults
 
 __all__ = ["Gateway", "HttpGateway"]
@@ -34,57 +30,23 @@ class Gateway(Protocol):
 
 
 class HttpGateway:
-    """A gateway at a URL; the key comes from ``FORCEGATE_API_KEY``. ``transport`` is for tests."""
+    """A gateway at a URL; the key comes from ``FORCEGATE_API_KEY``."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        retry: RetryPolicy | None = None,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        self._connection = Connection.resolve(url)
-        self._waiter = Waiter(retry or RetryPolicy())
-        self._answered = False
-        timeout = httpx.Timeout(Timeouts().read_s, connect=Timeouts().connect_s)
-        self._session = httpx.Client(
-            headers=self._connection.headers(),
-            timeout=timeout,
-            transport=transport,
-            **environment_for(self._connection.url),
-        )
+    def __init__(self, url: str, *, retry: RetryPolicy | None = None) -> None:
+        self._client = Client(url, retry=retry)
 
     def card(self, model: str, version: str) -> dict[str, Any]:
         """The card of a version, as ``Gateway`` has it."""
-        url = self._connection.endpoint(f"/v1/models/{model}").copy_with(
-            params={"version": version}
-        )
-        return read_json(self._send("GET", url))
+        return self._client.model(model, version)
 
     def report(self, results: ShadowResults) -> ShadowReceipt:
         """Hand in results, as ``Gateway`` has it.
 
         If an answer is lost on its way, the second attempt is refused: nothing counts twice.
         """
-        url = self._connection.endpoint("/v1/shadow/results")
-        answer = self._send("POST", url, results.model_dump_json().encode())
-        return ShadowReceipt.model_validate(read_json(answer))
+        answer = self._client.post("/v1/shadow/results", results.model_dump_json().encode())
+        return ShadowReceipt.model_validate(answer)
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
-
-    def _send(self, method: str, url: httpx.URL, body: bytes | None = None) -> Answer:
-        def attempt() -> Answer:
-            try:
-                response = self._session.request(
-                    method, url, content=body, headers={"Content-Type": "application/json"}
-                )
-            except httpx.TransportError as error:
-                raise error_of_transport(error, url, proxy_of(url)) from error
-            answer = Answer(response.status_code, response.headers, response.content)
-            check_status(answer)
-            self._answered = True
-            return answer
-
-        return self._waiter.call(attempt, lambda: self._answered)
+        self._client.close()
