@@ -97,9 +97,9 @@ def prepare(config: Any, folder: Path, asked: Path) -> float | None:
 
 def stepper(config: Any, folder: Path) -> Callable[[int], object]:
     """A whole step of that number, batch included, as ``fit`` takes it with one worker."""
+    from forcegate_trainer.fit.batch_source import BatchSource
     from forcegate_trainer.fit.data import load_training_data
     from forcegate_trainer.fit.loop import new_student
-    from forcegate_trainer.fit.source import BatchSource
     from forcegate_trainer.fit.step import TrainingStep
     from forcegate_trainer.progress import tell_nobody
 

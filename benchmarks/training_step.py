@@ -73,8 +73,8 @@ def candidates(dataset: Any) -> dict[str, Callable[[int], object]]:
     from torch import Tensor
 
     from forcegate_bench.eager import EagerPotential
+    from forcegate_trainer.fit.batch import epoch_order, frame_batch
     from forcegate_trainer.fit.config import FitConfig
-    from forcegate_trainer.fit.frames import epoch_order, frame_batch
     from forcegate_trainer.fit.graphs import FrameGraphs
     from forcegate_trainer.fit.step import TrainingStep
     from forcegate_trainer.network.config import PRESETS

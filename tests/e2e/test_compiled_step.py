@@ -12,10 +12,10 @@ from torch._dynamo.utils import counters
 from forcegate_client.dataset import Dataset, write_dataset
 from forcegate_service.card import ModelCard
 from forcegate_trainer.export.version import export
+from forcegate_trainer.fit.batch import FrameBatch, frame_batch
 from forcegate_trainer.fit.config import Distillation, FitConfig
 from forcegate_trainer.fit.distillation.hints import Mentoring
 from forcegate_trainer.fit.distillation.targets import open_targets, prepare_targets
-from forcegate_trainer.fit.frames import FrameBatch, frame_batch
 from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.fit.run import fit
 from forcegate_trainer.fit.step import TrainingStep

@@ -31,7 +31,7 @@ from forcegate_client.dataset import (
 from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.data.description.chemistry import chemistry_of
 from forcegate_trainer.data.description.composition import composition_of
-from forcegate_trainer.data.description.files import describe_files
+from forcegate_trainer.data.description.describe import describe_files
 from forcegate_trainer.data.description.labels import energies_beyond_elements
 from forcegate_trainer.data.description.plots import draw
 from forcegate_trainer.data.description.statistics import NO_THERMOSTAT, describe

@@ -16,7 +16,7 @@ from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.errors import ModelRefused
 from forcegate_service.graph import build_graph
 from forcegate_trainer.cli.app import create_app
-from forcegate_trainer.export.add_weights import add_weights, check_weights
+from forcegate_trainer.export.engine_weights import add_weights, check_weights
 from support.engine import PUBLISHED, evaluated, mixed
 from support.models import newest_version
 from support.versions import write_random_version

@@ -13,10 +13,10 @@ from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.graph import build_graph, of_batch
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.export.uncertainty import calibrate
-from forcegate_trainer.fit.frames import batches
-from forcegate_trainer.network import student
+from forcegate_trainer.fit.batch import batches
 from forcegate_trainer.network.config import PRESETS
 from forcegate_trainer.network.storage import load_student
+from forcegate_trainer.network.student import student
 
 
 def test_errors_over_sigma_have_unit_spread_on_the_validation_split(

@@ -8,10 +8,10 @@ from ase.build import bulk, fcc111, molecule
 from forcegate_client.dataset import Dataset, MoleculeTable, Split, TeacherRecord
 from forcegate_client.structures import StructureBatch
 from forcegate_service.graph import build_graph
-from forcegate_trainer.fit.frames import FrameBatch, frame_batch, shares
+from forcegate_trainer.fit.batch import FrameBatch, frame_batch, shares
+from forcegate_trainer.fit.batch_source import BatchesAhead
 from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.fit.loss import errors
-from forcegate_trainer.fit.source import BatchesAhead
 from forcegate_trainer.network.config import PRESETS
 from forcegate_trainer.network.potential import Potential
 

@@ -14,9 +14,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from forcegate_trainer.errors import SettingsError
+from forcegate_trainer.fit.batch import frame_batch
 from forcegate_trainer.fit.config import FitConfig
 from forcegate_trainer.fit.data import load_training_data
-from forcegate_trainer.fit.frames import frame_batch
 from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.fit.loop import new_student
 from forcegate_trainer.fit.optimizers import energy_weight

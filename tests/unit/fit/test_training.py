@@ -13,9 +13,9 @@ import torch
 
 from forcegate_client.dataset import load_dataset, write_dataset
 from forcegate_trainer.errors import SettingsError, TrainingDivergedError
+from forcegate_trainer.fit.batch import epoch_order
 from forcegate_trainer.fit.config import FitConfig
 from forcegate_trainer.fit.evaluation import predicted_energies
-from forcegate_trainer.fit.frames import epoch_order
 from forcegate_trainer.fit.optimizers import WeightAverage, learning_rate
 from forcegate_trainer.fit.reference import fit_reference_energies, settle_zero
 from forcegate_trainer.fit.run import fit

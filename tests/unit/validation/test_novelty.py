@@ -24,15 +24,16 @@ from forcegate_trainer.simulation.exported import RuntimePotential
 from forcegate_trainer.simulation.potential import CalculatorPotential
 from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.validation.accuracy.heldout import predict_held_out, predict_with
-from forcegate_trainer.validation.confidence.calibration import (
+from forcegate_trainer.validation.confidence.novelty import NoveltySettings
+from forcegate_trainer.validation.confidence.novelty_section import novelty_section
+from forcegate_trainer.validation.confidence.statistics import (
+    auroc,
     calibration_bins,
     energy_calibration,
     gaussian_nll,
     group_rms,
+    rank_correlation,
 )
-from forcegate_trainer.validation.confidence.novelty import NoveltySettings
-from forcegate_trainer.validation.confidence.novelty_section import novelty_section
-from forcegate_trainer.validation.confidence.ranks import auroc, rank_correlation
 from forcegate_trainer.validation.confidence.strange import DESCRIPTIONS, make_strange
 from forcegate_trainer.validation.confidence.uncertainty import uncertainty_section
 from forcegate_trainer.validation.suite import molecule_from_smiles

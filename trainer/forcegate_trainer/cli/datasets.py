@@ -98,7 +98,7 @@ def describe_command(
 ) -> None:
     """Count and draw what datasets contain; labels are not needed."""
     # Importing what draws takes a second, which the other commands need not wait for.
-    from forcegate_trainer.data.description.files import MARKDOWN_NAME, describe_files
+    from forcegate_trainer.data.description.describe import MARKDOWN_NAME, describe_files
 
     total = describe_files(datasets, out).total
     Console(stderr=True).print(

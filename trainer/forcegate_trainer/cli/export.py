@@ -40,7 +40,7 @@ def export_weights_command(
 ) -> None:
     """Add model.safetensors to a version, from its own weights; model.pt stays as it is."""
     # Importing torch takes seconds, which the other commands need not wait for.
-    from forcegate_trainer.export.add_weights import add_weights
+    from forcegate_trainer.export.engine_weights import add_weights
 
     deviation = add_weights(version)
     Console().print(

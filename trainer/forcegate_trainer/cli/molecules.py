@@ -13,7 +13,6 @@ from rich.status import Status
 from forcegate_trainer.data.molecules.bridging import bridge
 from forcegate_trainer.data.molecules.charges import is_neutral_organic
 from forcegate_trainer.data.molecules.exclusion import without_public_test
-from forcegate_trainer.data.molecules.fusion import fuse
 from forcegate_trainer.data.molecules.identity import Molecule
 from forcegate_trainer.data.molecules.ionisation import ionise
 from forcegate_trainer.data.molecules.lists import (
@@ -25,6 +24,7 @@ from forcegate_trainer.data.molecules.lists import (
 from forcegate_trainer.data.molecules.mutation import mutate
 from forcegate_trainer.data.molecules.peptides import peptides
 from forcegate_trainer.data.molecules.recombination import recombine
+from forcegate_trainer.data.molecules.ring_fusion import fuse
 from forcegate_trainer.data.molecules.table import write_table
 from forcegate_trainer.data.molecules.unlikely import unlikely
 

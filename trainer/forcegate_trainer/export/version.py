@@ -31,8 +31,7 @@ from forcegate_service.pairs import PAIR_CUTOFF
 from forcegate_service.triton.repository import update_triton_files
 from forcegate_trainer.data.datasets import load_all, structures_of
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.export.add_weights import check_weights
-from forcegate_trainer.export.engine_weights import engine_weights
+from forcegate_trainer.export.engine_weights import check_weights, engine_weights
 from forcegate_trainer.export.histograms import count_training_set
 from forcegate_trainer.export.limits import limits_of
 from forcegate_trainer.export.uncertainty import calibrate

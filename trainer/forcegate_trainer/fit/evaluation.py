@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 
 from forcegate_client.dataset import Dataset
+from forcegate_trainer.fit.batch import FrameBatch, batches, frame_batch
 from forcegate_trainer.fit.charged import charged_batch
-from forcegate_trainer.fit.frames import FrameBatch, batches, frame_batch
 from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.metrics import energy_metrics, force_metrics
 from forcegate_trainer.network.charged_potential import ChargedPotential

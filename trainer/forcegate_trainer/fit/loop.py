@@ -14,6 +14,7 @@ import torch.distributed
 from torch import Tensor
 
 from forcegate_trainer.errors import TrainingDivergedError
+from forcegate_trainer.fit.batch_source import BatchesAhead, BatchSource
 from forcegate_trainer.fit.config import FitConfig
 from forcegate_trainer.fit.data import TrainingData
 from forcegate_trainer.fit.device import keep_memory, open_device
@@ -21,7 +22,6 @@ from forcegate_trainer.fit.evaluation import evaluate
 from forcegate_trainer.fit.journal import Journal
 from forcegate_trainer.fit.optimizers import energy_weight, learning_rate
 from forcegate_trainer.fit.reference import check_elements, fit_reference_energies, move_zero
-from forcegate_trainer.fit.source import BatchesAhead, BatchSource
 from forcegate_trainer.fit.start import load_start
 from forcegate_trainer.fit.state import RunState
 from forcegate_trainer.fit.step import TrainingStep

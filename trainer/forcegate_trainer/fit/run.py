@@ -1,12 +1,18 @@
-"""A training run: one process per worker, each with a share of every batch."""
+"""A training run: one process per worker, each with a share of every batch.
+
+Ctrl-C is a wish that is heeded between two steps, when the state is whole.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import torch.distributed
 
@@ -14,7 +20,6 @@ from forcegate_trainer.fit.config import FitConfig
 from forcegate_trainer.fit.data import TrainingData, load_training_data
 from forcegate_trainer.fit.device import open_device
 from forcegate_trainer.fit.distillation.targets import prepare_targets
-from forcegate_trainer.fit.interruption import ignore_interruption, interruption
 from forcegate_trainer.fit.loop import Progress, follow, lead
 from forcegate_trainer.network.storage import CONFIG_NAME
 from forcegate_trainer.progress import Tell, tell_nobody
@@ -50,7 +55,7 @@ def fit(
     data = load_training_data(config) if data is None else data
     if config.distillation is not None:
         prepare_targets(config.distillation, data.training, folder, config.seed, tell)
-    with interruption() as asked, _followers(config, folder):
+    with _interruption() as asked, _followers(config, folder):
         lead(config, data, folder, progress, tell, asked, curves=curves)
 
 
@@ -84,7 +89,7 @@ def _followers(config: FitConfig, folder: Path) -> Iterator[None]:
 
 
 def _follow(rank: int, config: FitConfig, folder: Path, meeting: Path) -> None:
-    ignore_interruption()
+    _ignore_interruption()
     _join_group(rank, config.workers, meeting)
     follow(rank, config, load_training_data(config), folder)
     torch.distributed.destroy_process_group()
@@ -95,3 +100,31 @@ def _join_group(rank: int, workers: int, meeting: Path) -> None:
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{meeting.resolve()}", rank=rank, world_size=workers
     )
+
+
+@contextmanager
+def _interruption() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets; the second one acts as if nobody listened.
+
+    Outside the main thread signals cannot be caught, and the event is never set.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _ignore_interruption() -> None:
+    """For processes that are ended by their parent: a terminal sends Ctrl-C to all of them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

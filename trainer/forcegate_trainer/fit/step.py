@@ -10,10 +10,10 @@ import torch._functorch.config as functorch_config
 import torch.distributed
 from torch import Tensor, nn
 
+from forcegate_trainer.fit.batch import FrameBatch
 from forcegate_trainer.fit.charged import charged_errors
 from forcegate_trainer.fit.config import FitConfig
 from forcegate_trainer.fit.distillation.loss import distillation_errors, new_feature_map
-from forcegate_trainer.fit.frames import FrameBatch
 from forcegate_trainer.fit.loss import TERMS, errors
 from forcegate_trainer.fit.optimizers import WeightAverage, make_optimizers
 from forcegate_trainer.network.potential import Potential

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from rdkit import Chem, rdBase
 
-from forcegate_trainer.data.molecules.drawing import CHARGED_SHARE, accepted, draw_new
+from forcegate_trainer.data.molecules.generation import CHARGED_SHARE, accepted, draw_new
 from forcegate_trainer.data.molecules.groups import random_group
 from forcegate_trainer.data.molecules.identity import Molecule
 from forcegate_trainer.errors import MoleculeError

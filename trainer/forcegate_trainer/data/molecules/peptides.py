@@ -5,8 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from forcegate_trainer.data.molecules.drawing import draw_new
 from forcegate_trainer.data.molecules.exclusion import public_test_name
+from forcegate_trainer.data.molecules.generation import draw_new
 from forcegate_trainer.data.molecules.identity import Molecule, identify
 from forcegate_trainer.errors import MoleculeError
 

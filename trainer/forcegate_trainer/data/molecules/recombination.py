@@ -7,7 +7,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import BRICS
 
-from forcegate_trainer.data.molecules.drawing import CHARGED_SHARE, accepted, draw_new
+from forcegate_trainer.data.molecules.generation import CHARGED_SHARE, accepted, draw_new
 from forcegate_trainer.data.molecules.identity import Molecule
 from forcegate_trainer.errors import MoleculeError
 

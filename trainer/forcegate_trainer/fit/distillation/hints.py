@@ -10,10 +10,10 @@ import torch
 
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import segments
+from forcegate_trainer.fit.batch import FrameBatch, Hints, frame_batch
 from forcegate_trainer.fit.config import Distillation
 from forcegate_trainer.fit.distillation.questions import displaced
 from forcegate_trainer.fit.distillation.targets import MentorTargets
-from forcegate_trainer.fit.frames import FrameBatch, Hints, frame_batch
 from forcegate_trainer.fit.graphs import FrameGraphs
 
 __all__ = ["HessianDraw", "Mentoring"]

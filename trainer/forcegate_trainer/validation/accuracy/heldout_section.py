@@ -15,8 +15,11 @@ from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.reports import number, table
 from forcegate_trainer.validation.accuracy.heldout import HeldOut, predict_with
 from forcegate_trainer.validation.accuracy.heldout_figures import plot_molecules, plot_parity
-from forcegate_trainer.validation.accuracy.kinds import DRUG_LIKE_HEAVY_ATOMS, IONS
-from forcegate_trainer.validation.accuracy.similarity import nearest_similarity
+from forcegate_trainer.validation.accuracy.kinds import (
+    DRUG_LIKE_HEAVY_ATOMS,
+    IONS,
+    nearest_similarity,
+)
 from forcegate_trainer.validation.section import Section, plain
 from forcegate_trainer.validation.subject import Subject
 

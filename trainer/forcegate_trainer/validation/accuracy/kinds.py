@@ -1,17 +1,22 @@
-"""Of what kinds a frame's molecule is: a pooled figure hides the kind that is known least."""
+"""Of what kinds a molecule is, and how near to what was trained on.
+
+A pooled figure hides the kind that is known least.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
-from rdkit import Chem, rdBase
+from rdkit import Chem, DataStructs, rdBase
+from rdkit.Chem import rdFingerprintGenerator
 
 from forcegate_client.dataset import Dataset
 from forcegate_trainer.data.molecules.charges import ChargeClass, charge_class
 
-__all__ = ["DRUG_LIKE_HEAVY_ATOMS", "IONS", "Kind", "frames_by_kind"]
+__all__ = ["DRUG_LIKE_HEAVY_ATOMS", "IONS", "Kind", "frames_by_kind", "nearest_similarity"]
 
 Bool = npt.NDArray[np.bool_]
 Int = npt.NDArray[np.int64]
@@ -90,3 +95,16 @@ def _zwitterions(dataset: Dataset) -> Bool:
         [mol is not None and charge_class(mol) == ChargeClass.ZWITTERION for mol in mols],
         dtype=np.bool_,
     )
+
+
+def nearest_similarity(smiles: Sequence[str], training: Sequence[str]) -> list[float]:
+    """Largest Tanimoto similarity of each molecule to any training molecule, in [0, 1].
+
+    Morgan fingerprints of radius 2 with 2,048 bits.
+    """
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+    known = [generator.GetFingerprint(Chem.MolFromSmiles(text)) for text in training]
+    return [
+        max(DataStructs.BulkTanimotoSimilarity(generator.GetFingerprint(molecule), known))
+        for molecule in map(Chem.MolFromSmiles, smiles)
+    ]

@@ -24,7 +24,7 @@ from forcegate_trainer.validation.confidence.novelty import (
     compare_kind,
     measure_strange,
 )
-from forcegate_trainer.validation.confidence.ranks import rank_correlation
+from forcegate_trainer.validation.confidence.statistics import rank_correlation
 from forcegate_trainer.validation.confidence.strange import DESCRIPTIONS
 from forcegate_trainer.validation.section import Section
 

@@ -10,8 +10,11 @@ from matplotlib.figure import Figure
 
 from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean, number, table
 from forcegate_trainer.validation.accuracy.heldout import HeldOut
-from forcegate_trainer.validation.confidence.calibration import calibration_bins, group_rms
-from forcegate_trainer.validation.confidence.ranks import rank_correlation
+from forcegate_trainer.validation.confidence.statistics import (
+    calibration_bins,
+    group_rms,
+    rank_correlation,
+)
 from forcegate_trainer.validation.section import Section
 
 __all__ = ["plot_sigma", "plot_test_novelty", "uncertainty_section"]

@@ -16,7 +16,7 @@ from forcegate_trainer.data.molecules.structures import conformers, hydrogenated
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.simulation.potential import BatchPotential
-from forcegate_trainer.validation.confidence.ranks import rank_correlation
+from forcegate_trainer.validation.confidence.statistics import rank_correlation
 from forcegate_trainer.validation.statics.geometries import distinct
 from forcegate_trainer.validation.statics.minimum import relax
 from forcegate_trainer.validation.statics.points import student_points, teacher_points

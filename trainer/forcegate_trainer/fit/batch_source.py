@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from forcegate_trainer.fit.batch import FrameBatch, epoch_order, frame_batch, shares
 from forcegate_trainer.fit.charged import charged_batch
 from forcegate_trainer.fit.config import FitConfig
 from forcegate_trainer.fit.data import TrainingData
 from forcegate_trainer.fit.distillation.hints import Mentoring
 from forcegate_trainer.fit.distillation.targets import open_targets
-from forcegate_trainer.fit.frames import FrameBatch, epoch_order, frame_batch, shares
 from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.network.student import Student
 from forcegate_trainer.progress import Tell

@@ -1,16 +1,43 @@
-"""Is a predicted standard deviation of the energy worth anything?"""
+"""Does one number rise with another, and is a predicted standard deviation worth anything?"""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import mannwhitneyu, spearmanr
 
-from forcegate_trainer.validation.confidence.ranks import rank_correlation
-
-__all__ = ["calibration_bins", "energy_calibration", "gaussian_nll", "group_rms"]
+__all__ = [
+    "auroc",
+    "calibration_bins",
+    "energy_calibration",
+    "gaussian_nll",
+    "group_rms",
+    "rank_correlation",
+]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
+
+_FEWEST = 3
+
+
+def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
+    """Spearman's ρ of two samples [n]; None below three values, or if either is constant."""
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if len(one) < _FEWEST or np.ptp(one) == 0.0 or np.ptp(other) == 0.0:
+        return None
+    return float(spearmanr(one, other).statistic)
+
+
+def auroc(strange: npt.ArrayLike, normal: npt.ArrayLike) -> float | None:
+    """How probably a strange value exceeds a normal one, ties counting half; None without values.
+
+    The area under the ROC curve, U/(n₁n₂) of Mann and Whitney: 1 tells every pair apart, 0.5 none.
+    """
+    high, low = np.asarray(strange, dtype=np.float64), np.asarray(normal, dtype=np.float64)
+    if not len(high) or not len(low):
+        return None
+    return float(mannwhitneyu(high, low).statistic / (len(high) * len(low)))
 
 
 def gaussian_nll(error: Float, sigma: Float) -> float:

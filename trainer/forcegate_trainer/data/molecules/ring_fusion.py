@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from rdkit import Chem, rdBase
 
-from forcegate_trainer.data.molecules.drawing import accepted, draw_new
+from forcegate_trainer.data.molecules.generation import accepted, draw_new
 from forcegate_trainer.data.molecules.groups import plain_group
 from forcegate_trainer.data.molecules.identity import Molecule
 from forcegate_trainer.data.molecules.mutation import substitute

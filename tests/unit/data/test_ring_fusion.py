@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from forcegate_trainer.data.molecules import bridging, drawing
+from forcegate_trainer.data.molecules import bridging
+from forcegate_trainer.data.molecules import generation as drawing
 from forcegate_trainer.data.molecules.bridging import MAX_HEAVY_ATOMS as MAX_BRIDGED
 from forcegate_trainer.data.molecules.bridging import bridge
-from forcegate_trainer.data.molecules.drawing import draw_new
 from forcegate_trainer.data.molecules.exclusion import PUBLIC_TEST_MOLECULES, public_test_name
-from forcegate_trainer.data.molecules.fusion import MAX_HEAVY_ATOMS, fuse
+from forcegate_trainer.data.molecules.generation import draw_new
 from forcegate_trainer.data.molecules.identity import ELEMENTS, Molecule, identify
+from forcegate_trainer.data.molecules.ring_fusion import MAX_HEAVY_ATOMS, fuse
 from forcegate_trainer.errors import MoleculeError
 
 
