@@ -31,7 +31,7 @@ from forcegate_service.runtimes.choose import runtime_loader
 from forcegate_service.settings import Settings
 from forcegate_trainer.demo.gateway import running_gateway
 from forcegate_trainer.simulation.exported import RuntimeCalculator
-from forcegate_trainer.validation.suite import PUBLIC, molecule_from_smiles
+from forcegate_trainer.validation.molecules import PUBLIC, molecule_from_smiles
 
 WARM_UP = 20
 SHAKE = 0.01  # Å; about what a step of dynamics moves an atom

@@ -18,7 +18,7 @@ from rich.table import Table
 from forcegate_client.cli.outspoken import run
 from forcegate_client.structures import StructureBatch
 from forcegate_service.graph import build_graph
-from forcegate_trainer.validation.suite import PUBLIC, molecule_from_smiles
+from forcegate_trainer.validation.molecules import PUBLIC, molecule_from_smiles
 
 CUTOFF = 5.0  # Å, that of the published models
 SHAKE = 0.01  # Å; about what a step of dynamics moves an atom

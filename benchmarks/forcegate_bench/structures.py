@@ -9,7 +9,7 @@ from ase import Atoms
 from scipy.spatial.transform import Rotation
 
 from forcegate_client.structures import StructureBatch
-from forcegate_trainer.validation.suite import molecule_from_smiles
+from forcegate_trainer.validation.molecules import molecule_from_smiles
 
 __all__ = ["BOXES", "ORGANIC", "Shaken", "structure", "water_box"]
 

@@ -61,6 +61,20 @@ def test_a_room_knows_those_before_it_alone(package: Path) -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
+def test_no_two_parts_of_a_room_know_each_other(package: Path) -> None:
+    known = modules(package)
+    for room in listed(package):
+        inside = {name: path for name, path in known.items() if name.split(".")[1:2] == [room]}
+        # A part is a file of the room, or a folder in it.
+        graph: dict[str, set[str]] = {}
+        for name, path in inside.items():
+            part = ".".join(name.split(".")[:3])
+            others = {".".join(other.split(".")[:3]) for other in known_by(path, inside)}
+            graph.setdefault(part, set()).update(others - {part})
+        assert list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_two_files_import_each_other_by_whatever_way(package: Path) -> None:
     known = modules(package)
     graph = {name: known_by(path, known) - {name} for name, path in known.items()}

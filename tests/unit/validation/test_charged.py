@@ -19,8 +19,8 @@ from forcegate_trainer.validation.dynamics.charged import charged_section
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
 from forcegate_trainer.validation.dynamics.nve import Prepared, prepare, run_nve_batch
 from forcegate_trainer.validation.dynamics.suite_runs import MDResults, MDSeries
+from forcegate_trainer.validation.molecules import CHARGED, charged_molecules
 from forcegate_trainer.validation.settings import FULL, NVESettings
-from forcegate_trainer.validation.suite import CHARGED, charged_molecules
 from forcegate_trainer.validation.verdict import judge
 
 SHORT = NVESettings(duration_ps=0.03, settle_ps=0.005, relax_steps=20)

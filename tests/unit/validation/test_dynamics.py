@@ -25,8 +25,8 @@ from forcegate_trainer.validation.dynamics.control import teacher_control
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
 from forcegate_trainer.validation.dynamics.nve import Prepared, prepare, run_nve_batch
 from forcegate_trainer.validation.dynamics.survival import unphysical
+from forcegate_trainer.validation.molecules import SuiteMolecule
 from forcegate_trainer.validation.settings import ControlSettings, NVESettings
-from forcegate_trainer.validation.suite import SuiteMolecule
 
 SHORT = NVESettings(duration_ps=0.1, settle_ps=0.02, frames=4)
 TEACHER = "tblite:GFN2-xTB"

@@ -38,7 +38,7 @@ from forcegate_trainer.validation.accuracy.heldout import HeldOut, predict_with
 from forcegate_trainer.validation.accuracy.heldout_section import heldout_section, judged_frames
 from forcegate_trainer.validation.accuracy.kinds import Kind, frames_by_kind
 from forcegate_trainer.validation.accuracy.net_charges import net_charge_errors
-from forcegate_trainer.validation.statics.points import members_of, teacher_points
+from forcegate_trainer.validation.points import members_of, teacher_points
 
 TEACHER = "tblite:GFN2-xTB"
 KINDS = {

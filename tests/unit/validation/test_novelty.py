@@ -26,7 +26,10 @@ from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.validation.accuracy.heldout import predict_held_out, predict_with
 from forcegate_trainer.validation.confidence.novelty import NoveltySettings
 from forcegate_trainer.validation.confidence.novelty_section import novelty_section
-from forcegate_trainer.validation.confidence.statistics import (
+from forcegate_trainer.validation.confidence.strange import DESCRIPTIONS, make_strange
+from forcegate_trainer.validation.confidence.uncertainty import uncertainty_section
+from forcegate_trainer.validation.molecules import molecule_from_smiles
+from forcegate_trainer.validation.statistics import (
     auroc,
     calibration_bins,
     energy_calibration,
@@ -34,9 +37,6 @@ from forcegate_trainer.validation.confidence.statistics import (
     group_rms,
     rank_correlation,
 )
-from forcegate_trainer.validation.confidence.strange import DESCRIPTIONS, make_strange
-from forcegate_trainer.validation.confidence.uncertainty import uncertainty_section
-from forcegate_trainer.validation.suite import molecule_from_smiles
 from support.datasets import labelled_dataset
 
 TEACHER = "tblite:GFN2-xTB"

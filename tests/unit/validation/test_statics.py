@@ -24,11 +24,11 @@ from forcegate_trainer.data.sampling.geometry import closest_contact
 from forcegate_trainer.simulation.exported import RuntimePotential
 from forcegate_trainer.simulation.potential import CalculatorPotential
 from forcegate_trainer.teachers import make_teacher
+from forcegate_trainer.validation.minimum import relax
+from forcegate_trainer.validation.points import student_points, teacher_points
 from forcegate_trainer.validation.statics.dissociation import DissociationSettings, drawn_apart
 from forcegate_trainer.validation.statics.dissociation_section import dissociation_section
 from forcegate_trainer.validation.statics.geometries import distinct, heavy_atom_rmsd
-from forcegate_trainer.validation.statics.minimum import relax
-from forcegate_trainer.validation.statics.points import student_points, teacher_points
 from forcegate_trainer.validation.statics.relaxation import RelaxationSettings
 from forcegate_trainer.validation.statics.relaxation_section import relaxation_section
 from forcegate_trainer.validation.statics.screening import (

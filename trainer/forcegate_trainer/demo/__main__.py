@@ -22,7 +22,7 @@ from forcegate_trainer.demo.run import DURATION_PS, TIMESTEP_FS, DemoResult, run
 from forcegate_trainer.errors import TeacherError
 from forcegate_trainer.teachers import parse_teacher
 from forcegate_trainer.teachers.interface import Teacher
-from forcegate_trainer.validation.suite import molecule_from_smiles
+from forcegate_trainer.validation.molecules import molecule_from_smiles
 
 MOLECULES = ("aspirin", "caffeine", "ibuprofen")
 

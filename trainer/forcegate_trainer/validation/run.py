@@ -30,6 +30,11 @@ from forcegate_trainer.validation.dynamics.trajectories import trajectory_sectio
 from forcegate_trainer.validation.interactions.binding_section import binding_section
 from forcegate_trainer.validation.interactions.tail_section import tail_section
 from forcegate_trainer.validation.interactions.water_clusters import water_section
+from forcegate_trainer.validation.molecules import (
+    SuiteMolecule,
+    flexible_molecules,
+    suite_molecules,
+)
 from forcegate_trainer.validation.report import write_report
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.settings import Suite
@@ -38,11 +43,6 @@ from forcegate_trainer.validation.statics.relaxation_section import relaxation_s
 from forcegate_trainer.validation.statics.screening_section import screening_section
 from forcegate_trainer.validation.statics.torsions_section import torsion_section
 from forcegate_trainer.validation.subject import Subject
-from forcegate_trainer.validation.suite import (
-    SuiteMolecule,
-    flexible_molecules,
-    suite_molecules,
-)
 from forcegate_trainer.validation.verdict import Verdict, judge
 
 __all__ = ["validate"]
@@ -70,7 +70,7 @@ def validate(
     work = report.with_name(f"{report.name}.parts")
     dataset = load_all(tuple(map(str, data)))
     refuse_leaks(dataset, subject.teacher)
-    molecules = suite_molecules(suite, dataset)
+    molecules = suite_molecules(suite.molecules, suite.test_molecules, dataset)
     sections = [
         *_static_sections(subject, dataset, suite, molecules, tell),
         *_dynamic_sections(subject, suite, molecules, control, work, tell),

@@ -56,12 +56,12 @@ class ControlSettings:
 class Suite:
     """What a subject is measured with.
 
-    ``molecules`` are names of ``suite.PUBLIC``; ``test_molecules`` more are taken from the
+    ``molecules`` are names of ``molecules.PUBLIC``; ``test_molecules`` more are taken from the
     dataset's test split. ``main`` is run for all molecules: its first ``drift_ps`` are judged for
     drift, all of it for survival, its frames are shown to the teacher. ``hot`` is run for all
     molecules, ``variations`` for those named in ``varied``. Verdicts are given if ``judges``.
-    A check whose settings are None is left out. ``charged`` are names of ``suite.CHARGED``, which
-    are run with ``charged_run`` as far as the subject knows them.
+    A check whose settings are None is left out. ``charged`` are names of ``molecules.CHARGED``,
+    which are run with ``charged_run`` as far as the subject knows them.
     """
 
     name: str

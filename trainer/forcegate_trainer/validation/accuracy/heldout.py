@@ -21,8 +21,8 @@ from forcegate_trainer.simulation.exported import RuntimePotential
 from forcegate_trainer.simulation.potential import BatchPotential, Evaluation
 from forcegate_trainer.validation.accuracy.kinds import frames_by_kind
 from forcegate_trainer.validation.accuracy.net_charges import net_charge_errors
-from forcegate_trainer.validation.confidence.statistics import energy_calibration
-from forcegate_trainer.validation.statics.points import members_of
+from forcegate_trainer.validation.points import members_of
+from forcegate_trainer.validation.statistics import energy_calibration
 
 __all__ = ["HeldOut", "forces_of_partner", "predict_held_out", "predict_with"]
 

@@ -19,7 +19,7 @@ from forcegate_service.runtime import LoadedRuntime
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.validation.accuracy.heldout import forces_of_partner, predict_held_out
-from forcegate_trainer.validation.confidence.statistics import rank_correlation
+from forcegate_trainer.validation.statistics import rank_correlation
 
 __all__ = ["COVERED", "ForceCalibration", "calibrate_forces", "fit_sigma"]
 

@@ -17,8 +17,8 @@ from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean, number, table
 from forcegate_trainer.simulation.exported import opened
 from forcegate_trainer.validation.accuracy.heldout import HeldOut, forces_of_partner
 from forcegate_trainer.validation.accuracy.kinds import frames_by_kind
-from forcegate_trainer.validation.confidence.statistics import rank_correlation
 from forcegate_trainer.validation.section import Section
+from forcegate_trainer.validation.statistics import rank_correlation
 from forcegate_trainer.validation.subject import Subject
 
 __all__ = ["force_uncertainty_section"]

@@ -15,9 +15,9 @@ from forcegate_client.structures import StructureBatch
 from forcegate_trainer.data.sampling.randomness import generator
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.simulation.potential import BatchPotential
-from forcegate_trainer.validation.confidence.statistics import auroc
 from forcegate_trainer.validation.confidence.strange import make_strange
-from forcegate_trainer.validation.statics.points import force_rmse, student_points, teacher_points
+from forcegate_trainer.validation.points import force_rmse, student_points, teacher_points
+from forcegate_trainer.validation.statistics import auroc
 
 __all__ = ["NORMAL_QUANTILE", "NoveltySettings", "StrangePoint", "compare_kind", "measure_strange"]
 

@@ -24,9 +24,9 @@ from forcegate_trainer.validation.confidence.novelty import (
     compare_kind,
     measure_strange,
 )
-from forcegate_trainer.validation.confidence.statistics import rank_correlation
 from forcegate_trainer.validation.confidence.strange import DESCRIPTIONS
 from forcegate_trainer.validation.section import Section
+from forcegate_trainer.validation.statistics import rank_correlation
 
 __all__ = ["novelty_section", "plot_novelty"]
 

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 
 from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean, number, table
 from forcegate_trainer.validation.accuracy.heldout import HeldOut
-from forcegate_trainer.validation.confidence.statistics import (
+from forcegate_trainer.validation.section import Section
+from forcegate_trainer.validation.statistics import (
     calibration_bins,
     group_rms,
     rank_correlation,
 )
-from forcegate_trainer.validation.section import Section
 
 __all__ = ["plot_sigma", "plot_test_novelty", "uncertainty_section"]
 

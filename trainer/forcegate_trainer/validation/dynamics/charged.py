@@ -11,8 +11,8 @@ from forcegate_client.bonds import BROKEN
 from forcegate_trainer.reports import ACCENT, clean, number, table
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
 from forcegate_trainer.validation.dynamics.suite_runs import MDResults
+from forcegate_trainer.validation.molecules import in_markdown
 from forcegate_trainer.validation.section import Section
-from forcegate_trainer.validation.suite import in_markdown
 from forcegate_trainer.validation.verdict import limit_of
 
 __all__ = ["charged_section"]

@@ -15,9 +15,9 @@ from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.teachers import Teacher, parse_teacher
 from forcegate_trainer.validation.dynamics.nve import prepare, run_nve_batch
+from forcegate_trainer.validation.molecules import SuiteMolecule
 from forcegate_trainer.validation.settings import ControlSettings, NVESettings
 from forcegate_trainer.validation.subject import MD_ACCURACY
-from forcegate_trainer.validation.suite import SuiteMolecule
 
 __all__ = ["teacher_control"]
 

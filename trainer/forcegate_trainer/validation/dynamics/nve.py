@@ -32,8 +32,8 @@ from forcegate_trainer.validation.dynamics.bond_watch import TORN, BondWatch
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun, md_report, moment
 from forcegate_trainer.validation.dynamics.recording import KeptFrame, Recording
 from forcegate_trainer.validation.dynamics.saved_run import Arrays, SavedRun
+from forcegate_trainer.validation.minimum import relax
 from forcegate_trainer.validation.settings import NVESettings
-from forcegate_trainer.validation.statics.minimum import relax
 
 __all__ = ["Prepared", "prepare", "run_nve_batch"]
 

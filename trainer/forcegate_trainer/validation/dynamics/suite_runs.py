@@ -10,9 +10,9 @@ from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
 from forcegate_trainer.validation.dynamics.nve import Prepared, prepare, run_nve_batch
 from forcegate_trainer.validation.dynamics.saved_run import SavedRun
+from forcegate_trainer.validation.molecules import SuiteMolecule, charged_molecules
 from forcegate_trainer.validation.settings import NVESettings, Suite
 from forcegate_trainer.validation.subject import Subject
-from forcegate_trainer.validation.suite import SuiteMolecule, charged_molecules
 
 __all__ = ["MDResults", "MDSeries", "run_suite"]
 

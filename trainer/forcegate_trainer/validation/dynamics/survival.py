@@ -12,8 +12,8 @@ from forcegate_trainer.validation.dynamics.bond_watch import TORN
 from forcegate_trainer.validation.dynamics.figures import plot_survival
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun, moment
 from forcegate_trainer.validation.dynamics.suite_runs import MDResults, MDSeries
+from forcegate_trainer.validation.molecules import in_markdown
 from forcegate_trainer.validation.section import Section
-from forcegate_trainer.validation.suite import in_markdown
 from forcegate_trainer.validation.verdict import LONGEST_TIMESTEP, limit_of
 
 __all__ = ["survival_section", "unphysical"]

@@ -14,10 +14,10 @@ from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean, number, table
 from forcegate_trainer.validation.dynamics.figures import short_name, tall_figure
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
+from forcegate_trainer.validation.molecules import in_markdown
+from forcegate_trainer.validation.points import teacher_points
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.settings import NVESettings
-from forcegate_trainer.validation.statics.points import teacher_points
-from forcegate_trainer.validation.suite import in_markdown
 from forcegate_trainer.validation.verdict import limit_of
 
 __all__ = ["ForceErrors", "measure_force_errors", "plot_force_errors", "trajectory_section"]

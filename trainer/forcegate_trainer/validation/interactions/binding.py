@@ -12,7 +12,7 @@ from ase.units import kcal, mol
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.interactions.s66 import FACTORS, S66Dimer, load_s66
-from forcegate_trainer.validation.statics.points import student_points
+from forcegate_trainer.validation.points import student_points
 
 __all__ = ["Binding", "BindingSettings", "measure_binding", "summarise_binding"]
 

@@ -19,7 +19,7 @@ from forcegate_trainer.data.sampling.randomness import generator
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.teachers import Answer, parse_teacher
-from forcegate_trainer.validation.statics.points import Point, student_points, teacher_points
+from forcegate_trainer.validation.points import Point, student_points, teacher_points
 from forcegate_trainer.validation.subject import Subject
 
 __all__ = ["PAIRS", "Tail", "TailPair", "TailSettings", "measure_tails"]

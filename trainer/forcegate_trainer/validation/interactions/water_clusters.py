@@ -18,9 +18,9 @@ from forcegate_trainer.data.sampling.randomness import generator
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.reports import STUDENT, TEACHER, clean, number, table
 from forcegate_trainer.simulation.potential import BatchPotential
+from forcegate_trainer.validation.minimum import relax
+from forcegate_trainer.validation.points import Point, student_points, teacher_points
 from forcegate_trainer.validation.section import Section
-from forcegate_trainer.validation.statics.minimum import relax
-from forcegate_trainer.validation.statics.points import Point, student_points, teacher_points
 
 __all__ = ["WaterCluster", "WaterSettings", "measure_water", "water_cluster", "water_section"]
 

@@ -18,7 +18,7 @@ from ase.units import kcal, mol
 from forcegate_trainer.data.sampling.geometry import closest_contact
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.simulation.potential import BatchPotential
-from forcegate_trainer.validation.statics.points import student_points, teacher_points
+from forcegate_trainer.validation.points import student_points, teacher_points
 
 __all__ = ["Dissociation", "DissociationSettings", "drawn_apart", "measure_dissociation"]
 

@@ -20,9 +20,9 @@ from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.teachers.spec import TBLITE_ACCURACY
+from forcegate_trainer.validation.minimum import Minimum, relax
+from forcegate_trainer.validation.points import TIGHT_ACCURACY, teacher_points
 from forcegate_trainer.validation.statics.geometries import heavy_atom_rmsd
-from forcegate_trainer.validation.statics.minimum import Minimum, relax
-from forcegate_trainer.validation.statics.points import TIGHT_ACCURACY, teacher_points
 
 __all__ = ["Relaxation", "RelaxationSettings", "measure_relaxations"]
 

@@ -16,10 +16,10 @@ from forcegate_trainer.data.molecules.structures import conformers, hydrogenated
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.simulation.potential import BatchPotential
-from forcegate_trainer.validation.confidence.statistics import rank_correlation
+from forcegate_trainer.validation.minimum import relax
+from forcegate_trainer.validation.points import student_points, teacher_points
 from forcegate_trainer.validation.statics.geometries import distinct
-from forcegate_trainer.validation.statics.minimum import relax
-from forcegate_trainer.validation.statics.points import student_points, teacher_points
+from forcegate_trainer.validation.statistics import rank_correlation
 
 __all__ = [
     "ConformerEnergies",

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean, number, table
 from forcegate_trainer.simulation.potential import BatchPotential
+from forcegate_trainer.validation.molecules import in_markdown
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.statics.screening import (
     ConformerEnergies,
@@ -20,7 +21,6 @@ from forcegate_trainer.validation.statics.screening import (
     measure_conformers,
     summarise_screening,
 )
-from forcegate_trainer.validation.suite import in_markdown
 
 __all__ = ["plot_screening", "screening_section"]
 

@@ -22,8 +22,8 @@ from forcegate_trainer.data.sampling.distortions import beyond, rotatable_bonds
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.simulation.potential import BatchPotential
-from forcegate_trainer.validation.statics.minimum import relax
-from forcegate_trainer.validation.statics.points import student_points, teacher_points
+from forcegate_trainer.validation.minimum import relax
+from forcegate_trainer.validation.points import student_points, teacher_points
 
 __all__ = [
     "TorsionProfile",

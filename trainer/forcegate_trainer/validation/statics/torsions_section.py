@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.reports import STUDENT, TEACHER, clean, number, panels, table
 from forcegate_trainer.simulation.potential import BatchPotential
+from forcegate_trainer.validation.molecules import in_markdown
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.statics.torsions import (
     TorsionProfile,
     TorsionSettings,
     measure_torsions,
 )
-from forcegate_trainer.validation.suite import in_markdown
 
 __all__ = ["MOST_PANELS", "plot_torsions", "summarise_torsions", "torsion_section"]
 

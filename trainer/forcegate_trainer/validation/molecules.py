@@ -15,7 +15,6 @@ from forcegate_trainer.data.sampling.clusters import put_together
 from forcegate_trainer.data.sampling.distortions import rotatable_bonds
 from forcegate_trainer.data.sampling.randomness import generator
 from forcegate_trainer.errors import MoleculeError, SettingsError
-from forcegate_trainer.validation.settings import Suite
 
 __all__ = [
     "CHARGED",
@@ -70,20 +69,22 @@ def molecule_from_smiles(smiles: str) -> Atoms:
     return structure_of(molecule, conformers(molecule, 1, seed=1)[0])
 
 
-def suite_molecules(suite: Suite, dataset: Dataset | None) -> list[SuiteMolecule]:
-    """The molecules of ``suite`` but for ``CHARGED``; without a ``dataset`` public ones alone.
+def suite_molecules(
+    names: Sequence[str], test_molecules: int, dataset: Dataset | None
+) -> list[SuiteMolecule]:
+    """Those of ``PUBLIC``, and ``test_molecules`` of the test split of a ``dataset``.
 
     Raises:
-        SettingsError: if the suite names a molecule that is not in ``PUBLIC``.
+        SettingsError: if there is none of that name.
     """
-    unknown = sorted(set(suite.molecules) - set(PUBLIC))
+    unknown = sorted(set(names) - set(PUBLIC))
     if unknown:
         raise SettingsError(f"received molecules {unknown}; expected some of {sorted(PUBLIC)}")
     found = [
         SuiteMolecule(name, PUBLIC[name], molecule_from_smiles(PUBLIC[name]), False)
-        for name in suite.molecules
+        for name in names
     ]
-    return found if dataset is None else found + split_molecules(dataset, suite.test_molecules)
+    return found if dataset is None else found + split_molecules(dataset, test_molecules)
 
 
 def charged_molecules(names: Sequence[str]) -> list[SuiteMolecule]:
