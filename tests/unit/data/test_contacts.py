@@ -16,8 +16,9 @@ from forcegate_trainer.data.labelling.checks import THERMAL_BOND_FACTOR, bonds, 
 from forcegate_trainer.data.molecules.identity import halides, identify
 from forcegate_trainer.data.molecules.structures import conformers, hydrogenated
 from forcegate_trainer.data.molecules.table import write_table
-from forcegate_trainer.data.sampling.complexes import ComplexSettings, sample_complexes
+from forcegate_trainer.data.sampling.complexes import sample_complexes
 from forcegate_trainer.data.sampling.contacts import CHARGED_GAP, CONTACTS, FARTHEST, approach
+from forcegate_trainer.data.sampling.settings import ComplexSettings
 from forcegate_trainer.data.sampling.sites import SiteKind, sites_of
 from forcegate_trainer.errors import MoleculeError, SettingsError
 

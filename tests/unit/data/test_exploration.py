@@ -30,12 +30,8 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.fake import load_fake, write_fake_model
 from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.data.sampling import exploration
-from forcegate_trainer.data.sampling.exploration import (
-    ExplorationSettings,
-    ExplorationTask,
-    explore,
-    explore_file,
-)
+from forcegate_trainer.data.sampling.exploration import ExplorationTask, explore, explore_file
+from forcegate_trainer.data.sampling.settings import ExplorationSettings
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.fit.run import fit
 from forcegate_trainer.simulation.exported import RuntimePotential
@@ -356,8 +352,8 @@ def test_the_command_runs_and_says_what_it_found(source: Path, student: str) -> 
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"steps": 0}, "steps = 0; expected at least 1"),
-        ({"keep": 0}, "keep = 0; expected at least 1"),
+        ({"steps": 0}, "steps = 0; expected 1 or more"),
+        ({"keep": 0}, "keep = 0; expected 1 or more"),
         ({"starts_per_molecule": 0}, "starts_per_molecule = 0"),
         ({"steps": 10, "every": 11}, "every = 11 of 10 steps"),
         ({"temperatures": (300.0, 0.0)}, "expected positive ones, in K"),

@@ -269,7 +269,7 @@ def test_a_teacher_settles_or_drives_the_dynamics() -> None:
     ("changes", "error", "complaint"),
     [
         ({"temperatures": (300.0, -5.0)}, SettingsError, "positive ones, in K"),
-        ({"frames_per_molecule": 0}, SettingsError, "expected at least 1"),
+        ({"frames_per_molecule": 0}, SettingsError, "expected 1 or more"),
         ({"dimer_share": 1.0}, SettingsError, "from 0 to below 1"),
         ({"driver": "gfn2"}, TeacherError, "expected .*'tblite:GFN2-xTB'"),
         ({"settle": "tblite:GFN9"}, TeacherError, "GFN2-xTB, GFN1-xTB"),

@@ -2,56 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
 from forcegate_trainer.cli.console import fit_progress
+from forcegate_trainer.cli.options import with_settings
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.fit.config import DISTILLATION, WHERE, Distillation, FitConfig, Start
-from forcegate_trainer.fit.settings import settings_of
 from forcegate_trainer.network.config import CHARGED_PRESETS, PRESETS, PaiNNConfig
+from forcegate_trainer.settings import settings_of
 
 __all__ = ["fit_command"]
 
 _DEFAULT_MODEL = "painn_base"
 
 
-def _options_of(owner: type[FitConfig | Distillation]) -> Iterator[inspect.Parameter]:
-    """An option for each setting of a class, with its default, bounds and help."""
-    types = get_type_hints(owner)
-    for name, (declared, described) in settings_of(owner).items():
-        option = typer.Option(
-            *described.flags,
-            min=described.low,
-            max=described.high,
-            help=described.help,
-            rich_help_panel=described.panel,
-        )
-        yield inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=declared.default,
-            annotation=Annotated[types[name], option],
-        )
-
-
-def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Options for what ``command`` takes as ``**settings``, each at its place in the help."""
-    signature = inspect.signature(command, eval_str=True)
-    own = [p.replace(kind=p.KEYWORD_ONLY) for p in signature.parameters.values()][:-1]
-    first = [p for p in own if p.annotation.__metadata__[0].rich_help_panel is None]
-    later = [p for p in own if p not in first]
-    parameters = [*first, *_options_of(FitConfig), *later, *_options_of(Distillation)]
-    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return command
-
-
-@_with_settings
+@with_settings(FitConfig, Distillation)
 def fit_command(
     datasets: Annotated[list[Path], typer.Argument(help="Labelled HDF5 datasets.")],
     out: Annotated[Path, typer.Option(help="Run folder: settings, metrics, checkpoints.")],

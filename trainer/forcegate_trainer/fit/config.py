@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from forcegate_trainer.errors import SettingsError
-from forcegate_trainer.fit.settings import refuse_out_of_bounds, setting, settings_of
 from forcegate_trainer.network.config import PaiNNConfig
+from forcegate_trainer.settings import refuse_out_of_bounds, setting, settings_of
 
 __all__ = ["DISTILLATION", "WHERE", "Distillation", "ExtraFrames", "FitConfig", "Start"]
 
@@ -54,12 +54,12 @@ class Distillation:
 
     mentor: str
     digest: str
-    atomic_energy_weight: float = setting(0.0, DISTILLATION, "Per eV.", low=0)
-    feature_weight: float = setting(0.0, DISTILLATION, "Per squared spread.", low=0)
-    hessian_weight: float = setting(0.0, DISTILLATION, "Per eV/Å².", low=0)
-    hessian_rows: int = setting(2, DISTILLATION, "Known of each frame.", low=1)
+    atomic_energy_weight: float = setting(0.0, "Per eV.", panel=DISTILLATION, low=0)
+    feature_weight: float = setting(0.0, "Per squared spread.", panel=DISTILLATION, low=0)
+    hessian_weight: float = setting(0.0, "Per eV/Å².", panel=DISTILLATION, low=0)
+    hessian_rows: int = setting(2, "Known of each frame.", panel=DISTILLATION, low=1)
     hessian_share: float = setting(
-        0.25, DISTILLATION, "Of a batch, asked for a row.", low=0, high=1
+        0.25, "Of a batch, asked for a row.", panel=DISTILLATION, low=0, high=1
     )
 
     def __post_init__(self) -> None:
@@ -107,48 +107,54 @@ class FitConfig:
     extra: ExtraFrames | None = None
     distillation: Distillation | None = None
     checkpoint_steps: int = 500
-    seed: int = setting(0, None)
+    seed: int = setting(0)
 
-    epochs: int = setting(30, _LENGTH, low=1, may_change=True)
-    steps: int = setting(0, _LENGTH, "Steps in all; 0: --epochs.", low=0, may_change=True)
+    epochs: int = setting(30, panel=_LENGTH, low=1, may_change=True)
+    steps: int = setting(0, "Steps in all; 0: --epochs.", panel=_LENGTH, low=0, may_change=True)
     validate_steps: int = setting(
-        0, _LENGTH, "Between validations; 0: each epoch.", low=0, may_change=True
+        0, "Between validations; 0: each epoch.", panel=_LENGTH, low=0, may_change=True
     )
     patience: int = setting(
         0,
-        _LENGTH,
         "Validations without a smaller loss that end the run; 0: none do.",
+        panel=_LENGTH,
         low=0,
         may_change=True,
     )
 
-    batch_size: int = setting(16, _OPTIMISER, "Frames per step.", low=1)
-    optimizer: str = setting("muon", _OPTIMISER, "muon or adamw.")
-    learning_rate: float = setting(3e-3, _OPTIMISER, low=0)
-    final_learning_rate: float = setting(1e-6, _OPTIMISER, low=0, may_change=True)
-    warmup_steps: int = setting(1000, _OPTIMISER, low=0)
-    weight_decay: float = setting(1e-3, _OPTIMISER, low=0)
-    clip_norm: float = setting(2.0, _OPTIMISER, "Of the gradient.", low=0)
-    ema_decay: float = setting(0.9995, _OPTIMISER, "Of the average of weights.", low=0, high=1)
-    energy_weight: float = setting(5.0, _OPTIMISER, "eV per atom against eV/Å.", low=0)
+    batch_size: int = setting(16, "Frames per step.", panel=_OPTIMISER, low=1)
+    optimizer: str = setting("muon", "muon or adamw.", panel=_OPTIMISER)
+    learning_rate: float = setting(3e-3, panel=_OPTIMISER, low=0)
+    final_learning_rate: float = setting(1e-6, panel=_OPTIMISER, low=0, may_change=True)
+    warmup_steps: int = setting(1000, panel=_OPTIMISER, low=0)
+    weight_decay: float = setting(1e-3, panel=_OPTIMISER, low=0)
+    clip_norm: float = setting(2.0, "Of the gradient.", panel=_OPTIMISER, low=0)
+    ema_decay: float = setting(
+        0.9995, "Of the average of weights.", panel=_OPTIMISER, low=0, high=1
+    )
+    energy_weight: float = setting(5.0, "eV per atom against eV/Å.", panel=_OPTIMISER, low=0)
     late_energy_weight: float | None = setting(
-        None, _OPTIMISER, "At the end of a ramp over the last fifth.", low=0, may_change=True
+        None, "At the end of a ramp over the last fifth.", panel=_OPTIMISER, low=0, may_change=True
     )
 
-    charge_weight: float = setting(2.0, _CHARGES, "Per e, of an atom's.", low=0)
-    net_charge_weight: float = setting(0.2, _CHARGES, "Per e, of a molecule's.", low=0)
-    interaction_weight: float = setting(1.0, _CHARGES, "Per eV, of complexes.", low=0)
+    charge_weight: float = setting(2.0, "Per e, of an atom's.", panel=_CHARGES, low=0)
+    net_charge_weight: float = setting(0.2, "Per e, of a molecule's.", panel=_CHARGES, low=0)
+    interaction_weight: float = setting(1.0, "Per eV, of complexes.", panel=_CHARGES, low=0)
 
-    workers: int = setting(1, WHERE, "Processes; each takes one core.", low=1, may_change=True)
-    device: str = setting("cpu", WHERE, "cpu or cuda.", may_change=True)
+    workers: int = setting(
+        1, "Processes; each takes one core.", panel=WHERE, low=1, may_change=True
+    )
+    device: str = setting("cpu", "cpu or cuda.", panel=WHERE, may_change=True)
     tf32: bool = setting(
         False,
-        WHERE,
         "Let a GPU round products to 10 bits.",
+        panel=WHERE,
         flags=("--tf32",),
         may_change=True,
     )
-    compile: bool = setting(True, WHERE, "Compile the step: needs a C compiler.", may_change=True)
+    compile: bool = setting(
+        True, "Compile the step: needs a C compiler.", panel=WHERE, may_change=True
+    )
 
     def __post_init__(self) -> None:
         refuse_out_of_bounds(self)

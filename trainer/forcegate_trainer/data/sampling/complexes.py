@@ -40,9 +40,10 @@ from forcegate_trainer.data.sampling.frames import MAX_SEED, Sampled, thermal
 from forcegate_trainer.data.sampling.langevin import TrajectoryBlewUpError
 from forcegate_trainer.data.sampling.partners import ContactPair, choose_contacts
 from forcegate_trainer.data.sampling.randomness import generator
-from forcegate_trainer.errors import MoleculeError, SettingsError
+from forcegate_trainer.data.sampling.settings import ComplexSettings
+from forcegate_trainer.errors import MoleculeError
 
-__all__ = ["ComplexSettings", "sample_complexes"]
+__all__ = ["sample_complexes"]
 
 Float = NDArray[np.float64]
 
@@ -56,24 +57,6 @@ BEST_OF = 3
 CLUSTER_STEPS = (60, 240)
 # Å from the closest atom of another member: who is beyond it is in the cluster no longer.
 LEFT = 4.0
-
-
-@dataclass(frozen=True)
-class ComplexSettings:
-    """What to make; stored with the frames."""
-
-    pairs: int = 4000
-    clusters: int = 1000
-    splits: tuple[str, ...] = ("train",)
-    seed: int = 0
-    split_seed: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.pairs, self.clusters) < 0 or self.pairs + self.clusters < 1:
-            raise SettingsError(
-                f"received {self.pairs} pairs and {self.clusters} clusters; expected 0 or more of "
-                "each, and not 0 of both"
-            )
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,13 @@ from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.data.resumable import run_in_pieces
 from forcegate_trainer.data.sampling.drivers import open_driver
 from forcegate_trainer.data.sampling.randomness import generator
+from forcegate_trainer.data.sampling.settings import ExplorationSettings
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.simulation.integrators import langevin
 from forcegate_trainer.simulation.motion import Motion, begin, thermal_velocities
 from forcegate_trainer.simulation.potential import BatchPotential
 
-__all__ = ["ExplorationSettings", "explore", "explore_file"]
+__all__ = ["explore", "explore_file"]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -34,42 +35,6 @@ Int = npt.NDArray[np.int64]
 FRAMES_OF_A_PIECE = 256
 # Molecules that move side by side: as many as still fit into a processor's caches.
 BATCH = 64
-
-
-@dataclass(frozen=True)
-class ExplorationSettings:
-    """How a student explores; stored with the frames.
-
-    ``driver`` is a student, the folder of an exported version or of a run, or a teacher: the frames
-    of a teacher's own dynamics are what validation and test are about. Each start is run for
-    ``steps`` of 1 fs under Langevin dynamics; a frame every ``every`` steps is a candidate, and the
-    ``keep`` most novel ones of a trajectory are kept (Mahalanobis distance of the student's
-    features from its training set); with one candidate per trajectory nothing is selected.
-    ``temperatures`` in K are dealt out to the starts in turn; empty: each start's own, and 300 K
-    where it has none.
-    ``starts_per_molecule`` are drawn at random among the frames that there are.
-    """
-
-    driver: str
-    steps: int = 150
-    every: int = 150
-    keep: int = 1
-    temperatures: tuple[float, ...] = ()
-    starts_per_molecule: int = 3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "every", "keep", "starts_per_molecule"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"received {name} = {getattr(self, name)}; expected at least 1")
-        if self.every > self.steps:
-            raise SettingsError(
-                f"received every = {self.every} of {self.steps} steps; expected no more than these"
-            )
-        if any(kelvin <= 0 for kelvin in self.temperatures):
-            raise SettingsError(
-                f"received temperatures {self.temperatures}; expected positive ones, in K"
-            )
 
 
 @dataclass(frozen=True)

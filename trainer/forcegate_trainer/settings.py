@@ -1,4 +1,4 @@
-"""A setting of a run: its default, its bounds, and what the command line says of it."""
+"""Settings that are options of a command too: default, bounds and help in one place."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["Setting", "refuse_out_of_bounds", "setting", "settings_of"]
 
 @dataclass(frozen=True)
 class Setting:
-    """Where the help lists an option, what it says, its bounds, and how it is written.
+    """What the help says of an option and in which panel, its bounds, and how it is written.
 
     ``flags`` are those of a switch that is not plainly named; ``may_change``: a run that goes on
     may be given another value than it began with.
     """
 
-    panel: str | None
     help: str | None = None
+    panel: str | None = None
     low: float | None = None
     high: float | None = None
     flags: tuple[str, ...] = ()
@@ -29,16 +29,16 @@ class Setting:
 
 def setting(
     default: Any,
-    panel: str | None,
     help: str | None = None,
     *,
+    panel: str | None = None,
     low: float | None = None,
     high: float | None = None,
     flags: tuple[str, ...] = (),
     may_change: bool = False,
 ) -> Any:
-    """A field of a dataclass that is an option of ``forcegate-train fit`` too."""
-    described = Setting(panel, help, low, high, flags, may_change)
+    """A field of a dataclass that is an option of a command too."""
+    described = Setting(help, panel, low, high, flags, may_change)
     return field(default=default, metadata={Setting: described})
 
 
