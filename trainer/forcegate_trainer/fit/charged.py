@@ -23,11 +23,9 @@ from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.fit.loss import energy_errors, mean_norm, robust
 from forcegate_trainer.network.charged_potential import ChargedPotential
 
-__all__ = ["CHARGED_TERMS", "charged_batch", "charged_errors"]
+__all__ = ["charged_batch", "charged_errors"]
 
 Int = npt.NDArray[np.int64]
-
-CHARGED_TERMS = ("charge", "net_charge", "interaction")
 
 # e: a net charge counts by its square. All atoms of a molecule pull it the same way, so that as an
 # absolute error, however small, it drowned the forces.
