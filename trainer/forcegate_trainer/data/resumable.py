@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +37,7 @@ def run_in_pieces(
     *,
     workers: int,
     title: str,
-    metadata: Mapping[str, Any],
+    seed: int | None,
     dropped_before: Mapping[str, int] | None = None,
     console: Console | None = None,
 ) -> Dataset:
@@ -45,8 +46,8 @@ def run_in_pieces(
     Each result is on disk as soon as it is there; called again with the same ``job``, only the
     missing pieces are done. ``workers`` processes share the work (``spawn``: no state of this one
     is inherited, so ``function`` and pieces must be importable and picklable); 0 works in this
-    process. ``metadata`` goes to the finished dataset (seed, code version), ``dropped_before`` is
-    added to its counts of dropped frames.
+    process. ``seed`` goes to the finished dataset, ``dropped_before`` is added to its counts of
+    dropped frames.
 
     Raises:
         DatasetMismatchError: if ``out`` or its folder of parts belongs to another ``job``.
@@ -77,7 +78,7 @@ def run_in_pieces(
     except KeyboardInterrupt:
         console.print(f"stopped; {parts.folder} keeps what is done: run the command again to go on")
         raise
-    return parts.finish(dropped_before or {}, **metadata)
+    return parts.finish(dropped_before or {}, seed=seed, code_version=version("forcegate"))
 
 
 def _results(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +100,7 @@ def label_dataset(
         label_frames,
         workers=workers,
         title=f"labelling {len(frames)} frames",
-        metadata={"seed": frames.seed, "code_version": version("forcegate")},
+        seed=frames.seed,
         dropped_before=frames.dropped,
         console=console,
     )

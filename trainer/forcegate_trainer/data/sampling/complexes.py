@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +107,7 @@ def sample_complexes(
         make_complexes,
         workers=workers,
         title=f"{len(items)} contacts and clusters",
-        metadata={"seed": settings.seed, "code_version": version("forcegate")},
+        seed=settings.seed,
         console=console,
     )
 

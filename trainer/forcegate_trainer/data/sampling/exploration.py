@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +91,7 @@ def explore_file(
         explore,
         workers=workers,
         title=f"dynamics from {len(starts)} frames",
-        metadata={"seed": settings.seed, "code_version": version("forcegate")},
+        seed=settings.seed,
         console=console,
     )
 

@@ -4,7 +4,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
@@ -68,7 +67,7 @@ def sample_file(
         sample_items,
         workers=workers,
         title=f"sampling {len(chosen)} molecules",
-        metadata={"seed": settings.seed, "code_version": version("forcegate")},
+        seed=settings.seed,
         console=console,
     )
 
