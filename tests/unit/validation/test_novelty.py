@@ -37,6 +37,7 @@ from forcegate_trainer.validation.statistics import (
     group_rms,
     rank_correlation,
 )
+from forcegate_trainer.validation.subject import Subject
 from support.datasets import labelled_dataset
 
 TEACHER = "tblite:GFN2-xTB"
@@ -144,7 +145,8 @@ def test_the_teacher_is_its_own_perfect_student_and_tells_no_uncertainty(frames:
     section = uncertainty_section(held_out)
     assert section.figures == {}
     assert "no uncertainty" in section.markdown
-    assert novelty_section(potential, TEACHER, held_out).data == {"kinds": None}
+    itself = Subject("the teacher", potential, lambda: make_teacher(TEACHER), TEACHER)
+    assert novelty_section(itself, held_out, NoveltySettings()).data == {"kinds": None}
 
 
 def test_the_error_of_a_frame_is_of_its_own_atoms(frames: Dataset, runtime: FakeRuntime) -> None:
@@ -236,8 +238,8 @@ def test_every_kind_is_judged_against_the_test_frames(
     frames: Dataset, runtime: FakeRuntime
 ) -> None:
     held_out = predict_held_out(runtime, frames)
-    potential = RuntimePotential(runtime)
-    section = novelty_section(potential, TEACHER, held_out, NoveltySettings(structures=3))
+    toy = Subject("toy", RuntimePotential(runtime), lambda: pytest.fail("not asked for"), TEACHER)
+    section = novelty_section(toy, held_out, NoveltySettings(structures=3))
     kinds = section.data["kinds"]
     assert set(kinds) == set(DESCRIPTIONS)
     # The toy's novelty counts neighbors: fewer without hydrogens, more when pressed together.
@@ -248,7 +250,7 @@ def test_every_kind_is_judged_against_the_test_frames(
     assert "without hydrogens" in section.markdown.split("does not reliably find")[1]
     # To a method that knows charges, ions are nothing strange.
     charged = replace(held_out, charges=np.zeros(len(frames.atomic_numbers)))
-    judged = novelty_section(potential, TEACHER, charged, NoveltySettings(structures=3))
+    judged = novelty_section(toy, charged, NoveltySettings(structures=3))
     assert set(judged.data["kinds"]) == set(DESCRIPTIONS) - {"ion", "zwitterion"}
     assert "Ions were given" in section.markdown
     assert "Ions were given" not in judged.markdown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,6 @@ from forcegate_trainer.data.molecules.structures import (
     hydrogenated,
 )
 from forcegate_trainer.data.sampling.geometry import closest_contact
-from forcegate_trainer.simulation.exported import RuntimePotential
 from forcegate_trainer.simulation.potential import CalculatorPotential
 from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.validation.minimum import relax
@@ -48,6 +48,7 @@ from forcegate_trainer.validation.statics.torsions_section import (
     summarise_torsions,
     torsion_section,
 )
+from forcegate_trainer.validation.subject import Subject, served
 from support.evaluation import random_rotation
 
 TEACHER = "tblite:GFN2-xTB"
@@ -56,6 +57,10 @@ ROUNDING = 1e-9
 
 def teacher() -> Calculator:
     return make_teacher(TEACHER)
+
+
+# As its own student.
+ITSELF = Subject("the teacher", CalculatorPotential(teacher), teacher, TEACHER)
 
 
 class Failing(Calculator):
@@ -141,7 +146,7 @@ QUICK = RelaxationSettings(starts=1)
 
 
 def test_the_teacher_relaxes_to_its_own_minimum() -> None:
-    section = relaxation_section(teacher, TEACHER, {"ethanol": "CCO", "water": "O"}, QUICK)
+    section = relaxation_section(ITSELF, {"ethanol": "CCO", "water": "O"}, QUICK)
     assert section.figures_for_verdict["relaxed_fraction"] == 1.0
     assert section.figures_for_verdict["heavy_atom_rmsd_median"] < 0.005
     ethanol, water = section.data["relaxations"]
@@ -151,9 +156,11 @@ def test_the_teacher_relaxes_to_its_own_minimum() -> None:
 
 
 def test_a_student_that_tears_molecules_apart_has_not_relaxed_them() -> None:
-    section = relaxation_section(
-        lambda: LennardJones(sigma=2.5, epsilon=0.5, rc=10.0), TEACHER, {"ethanol": "CCO"}, QUICK
-    )
+    def student() -> Calculator:
+        return LennardJones(sigma=2.5, epsilon=0.5, rc=10.0)
+
+    tearing = Subject("tearing", CalculatorPotential(student), student, TEACHER)
+    section = relaxation_section(tearing, {"ethanol": "CCO"}, QUICK)
     assert section.figures_for_verdict["relaxed_fraction"] == 0.0
     assert section.figures_for_verdict["heavy_atom_rmsd_median"] > 0.1
 
@@ -213,17 +220,14 @@ def test_a_barrier_that_is_too_low_is_off_by_that_much() -> None:
 
 
 def test_nothing_measured_is_no_figure_for_a_verdict() -> None:
-    section = screening_section(
-        teacher, CalculatorPotential(teacher), TEACHER, {"water": "O", "broken": "C1CC"}
-    )
+    section = screening_section(ITSELF, {"water": "O", "broken": "C1CC"}, ScreeningSettings())
     assert section.figures_for_verdict == {}
     assert set(section.data["left_out"]) == {"water", "broken"}
 
 
 def test_the_teacher_orders_conformers_as_itself() -> None:
     settings = ScreeningSettings(conformers=4, candidates=12, relax_steps=5)
-    potential = CalculatorPotential(teacher)
-    section = screening_section(teacher, potential, TEACHER, {"butanol": "CCCCO"}, settings)
+    section = screening_section(ITSELF, {"butanol": "CCCCO"}, settings)
     assert section.figures_for_verdict["conformer_pair_mae_kcal"] < 0.01
     assert section.figures_for_verdict["conformer_spearman"] > 0.99
 
@@ -254,10 +258,7 @@ def test_the_central_bond_divides_the_molecule_best() -> None:
 
 def test_ethane_has_three_equal_barriers_of_three_kcal() -> None:
     settings = TorsionSettings(molecules=1, angles=6)
-    section = torsion_section(
-        teacher, CalculatorPotential(teacher), TEACHER, {"benzene": "c1ccccc1", "ethane": "CC"},
-        settings,
-    )  # fmt: skip
+    section = torsion_section(ITSELF, {"benzene": "c1ccccc1", "ethane": "CC"}, settings)
     (profile,) = section.data["profiles"]
     assert profile["molecule"] == "ethane"
     energies = np.array(profile["teacher_kcal"])
@@ -279,9 +280,10 @@ def test_dimers_are_drawn_to_the_contacts_that_were_asked_for() -> None:
 
 def test_beyond_its_cutoff_a_student_feels_nothing_and_the_teacher_does(tmp_path: Path) -> None:
     card = write_fake_model(tmp_path)
-    potential = RuntimePotential(load_fake(tmp_path / card.name / card.version))
+    folder = tmp_path / card.name / card.version
+    toy = replace(served(folder, load_fake(folder), card), teacher=TEACHER)
     settings = DissociationSettings(dimers=("Water_dimer",), points=10)
-    section = dissociation_section(potential, TEACHER, card.cutoff, settings)
+    section = dissociation_section(toy, settings)
     (water,) = section.data["dimers"].values()
     assert water["student_largest_beyond_cutoff_kcal"] < 1e-9
     assert water["teacher_beyond_cutoff_kcal"] < -0.1

@@ -10,13 +10,14 @@ from ase.units import kcal, mol
 from scipy.spatial.distance import cdist
 
 from forcegate_client.structures import StructureBatch
-from forcegate_trainer.simulation.potential import CalculatorPotential, Evaluation
+from forcegate_trainer.simulation.potential import BatchPotential, CalculatorPotential, Evaluation
 from forcegate_trainer.teachers import make_teacher
 from forcegate_trainer.validation.interactions.water_clusters import (
     WaterSettings,
     water_cluster,
     water_section,
 )
+from forcegate_trainer.validation.subject import Subject
 
 TEACHER = "tblite:GFN2-xTB"
 SMALL = WaterSettings(sizes=(2, 3), copies=1, steps=15)
@@ -24,6 +25,11 @@ SMALL = WaterSettings(sizes=(2, 3), copies=1, steps=15)
 
 def gfn2() -> Calculator:
     return make_teacher(TEACHER)
+
+
+def student(potential: BatchPotential) -> Subject:
+    """It relaxes as the teacher does, and answers as ``potential``."""
+    return Subject("student", potential, gfn2, TEACHER)
 
 
 class TooWeak:
@@ -53,7 +59,7 @@ def test_a_cluster_is_whole_molecules_in_touch_and_the_same_at_every_call(size: 
 
 
 def test_the_teacher_as_its_own_student_has_no_error() -> None:
-    section = water_section(gfn2, CalculatorPotential(gfn2), TEACHER, SMALL)
+    section = water_section(student(CalculatorPotential(gfn2)), SMALL)
     assert section.figures_for_verdict["water_worst_kcal"] < 0.01
     pair, three = section.data["clusters"]
     # GFN2-xTB binds a pair by 5 kcal/mol, and three at three places.
@@ -62,13 +68,13 @@ def test_the_teacher_as_its_own_student_has_no_error() -> None:
 
 
 def test_what_binds_too_weakly_is_off_by_that_much_per_molecule() -> None:
-    section = water_section(gfn2, TooWeak(0.7), TEACHER, SMALL)
+    section = water_section(student(TooWeak(0.7)), SMALL)
     assert section.figures_for_verdict["water_worst_kcal"] == pytest.approx(0.7, abs=0.01)
     assert section.data["summary"]["mae_kcal_per_molecule"] == pytest.approx(0.7, abs=0.01)
 
 
 def test_a_cluster_without_an_answer_leaves_nothing_to_judge() -> None:
-    section = water_section(gfn2, TooWeak(np.nan), TEACHER, SMALL)
+    section = water_section(student(TooWeak(np.nan)), SMALL)
     assert section.figures_for_verdict == {}
     assert section.data["without_answer"] == ["2 molecules, copy 1", "3 molecules, copy 1"]
     assert "nothing is judged" in section.markdown

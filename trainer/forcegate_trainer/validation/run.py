@@ -109,30 +109,27 @@ def _static_sections(
     yield heldout_section(held_out, training, which, failed)
     yield uncertainty_section(held_out)
     yield force_uncertainty_section(subject, held_out, tell)
-    teacher, potential = subject.teacher, subject.potential
-    if suite.novelty is not None:
-        yield novelty_section(potential, teacher, held_out, suite.novelty, tell)
     smiles = {molecule.name: molecule.smiles for molecule in molecules}
-    make = subject.calculator
+
+    def with_flexible(count: int) -> dict[str, str]:
+        return smiles | {text: text for text in flexible_molecules(dataset, count)}
+
+    if suite.novelty is not None:
+        yield novelty_section(subject, held_out, suite.novelty, tell)
     if suite.relaxation is not None:
-        yield relaxation_section(make, teacher, smiles, suite.relaxation, tell)
+        yield relaxation_section(subject, smiles, suite.relaxation, tell)
     if suite.screening is not None:
-        more = flexible_molecules(dataset, suite.screening.test_molecules)
-        wanted = smiles | {text: text for text in more}
-        yield screening_section(make, potential, teacher, wanted, suite.screening, tell)
+        wanted = with_flexible(suite.screening.test_molecules)
+        yield screening_section(subject, wanted, suite.screening, tell)
     if suite.torsions is not None:
-        more = flexible_molecules(dataset, suite.torsions.molecules)
-        wanted = smiles | {text: text for text in more}
-        yield torsion_section(make, potential, teacher, wanted, suite.torsions, tell)
+        wanted = with_flexible(suite.torsions.molecules)
+        yield torsion_section(subject, wanted, suite.torsions, tell)
     if suite.dissociation is not None:
-        card = subject.card
-        # Charges and dispersion reach beyond the cutoff.
-        cutoff = None if card is None or card.charges else card.cutoff
-        yield dissociation_section(potential, teacher, cutoff, suite.dissociation, tell)
+        yield dissociation_section(subject, suite.dissociation, tell)
     if suite.binding is not None:
-        yield binding_section(potential, teacher, suite.binding, tell)
+        yield binding_section(subject, suite.binding, tell)
     if suite.water is not None:
-        yield water_section(make, potential, teacher, suite.water, tell)
+        yield water_section(subject, suite.water, tell)
     if suite.tail is not None:
         yield tail_section(subject, suite.tail, tell)
 

@@ -43,6 +43,11 @@ class Subject:
     card: ModelCard | None = None
     runtime: LoadedRuntime | None = None
 
+    @property
+    def cutoff(self) -> float | None:
+        """Beyond which it is blind, in Å; None with charges, and for a calculator."""
+        return None if self.card is None or self.card.charges else self.card.cutoff
+
     def knows(self, atoms: Atoms) -> bool:
         """Whether it was made for such elements and such a net charge; a calculator for all."""
         if self.card is None:

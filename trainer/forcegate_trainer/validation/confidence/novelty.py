@@ -14,10 +14,10 @@ from forcegate_client.checks.composition import composition_warnings
 from forcegate_client.structures import StructureBatch
 from forcegate_trainer.data.sampling.randomness import generator
 from forcegate_trainer.progress import Tell, tell_nobody
-from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.confidence.strange import make_strange
 from forcegate_trainer.validation.points import force_rmse, student_points, teacher_points
 from forcegate_trainer.validation.statistics import auroc
+from forcegate_trainer.validation.subject import Subject
 
 __all__ = ["NORMAL_QUANTILE", "NoveltySettings", "StrangePoint", "compare_kind", "measure_strange"]
 
@@ -52,8 +52,7 @@ class StrangePoint:
 
 
 def measure_strange(
-    potential: BatchPotential,
-    teacher: str,
+    subject: Subject,
     normal: Sequence[Atoms],
     settings: NoveltySettings,
     tell: Tell = tell_nobody,
@@ -71,8 +70,10 @@ def measure_strange(
     """
     strange = make_strange(normal, generator(settings.seed, "strange structures"), ions)
     structures = [entry.atoms for entry in strange]
-    mine = student_points(potential, structures)
-    references = teacher_points(teacher, structures, "strange structures by the teacher", tell)
+    mine = student_points(subject.potential, structures)
+    references = teacher_points(
+        subject.teacher, structures, "strange structures by the teacher", tell
+    )
     warned = composition_warnings(_charge_untold(structures))
     found = []
     for row, (point, reference) in enumerate(zip(mine, references, strict=True)):

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.reports import INK, clean, number, table
-from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.accuracy.heldout import HeldOut
 from forcegate_trainer.validation.confidence.novelty import (
     NORMAL_QUANTILE,
@@ -27,6 +26,7 @@ from forcegate_trainer.validation.confidence.novelty import (
 from forcegate_trainer.validation.confidence.strange import DESCRIPTIONS
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.statistics import rank_correlation
+from forcegate_trainer.validation.subject import Subject
 
 __all__ = ["novelty_section", "plot_novelty"]
 
@@ -36,10 +36,9 @@ _BINS = 40
 
 
 def novelty_section(
-    potential: BatchPotential,
-    teacher: str,
+    subject: Subject,
     held_out: HeldOut,
-    settings: NoveltySettings | None = None,
+    settings: NoveltySettings,
     tell: Tell = tell_nobody,
 ) -> Section:
     """AUROC of the largest novelty for each kind of strange structure against the test frames.
@@ -47,14 +46,13 @@ def novelty_section(
     Raises:
         TeacherError: if the teacher is not available.
     """
-    settings = settings or NoveltySettings()
     title = "Novelty of strange structures"
     if held_out.novelty is None:
         return Section(title, "This method tells no novelty.", data={"kinds": None})
     # What knows charges has learned from ions.
     ions = held_out.charges is None
     bases = _bases(held_out, settings)
-    points, silent = measure_strange(potential, teacher, bases, settings, tell, ions=ions)
+    points, silent = measure_strange(subject, bases, settings, tell, ions=ions)
     normal, error = held_out.max_novelty, held_out.frame_force_rmse()
     present = dict.fromkeys(point.kind for point in points)
     kinds = {
@@ -68,7 +66,7 @@ def novelty_section(
     )
     data = {
         "settings": asdict(settings),
-        "teacher": teacher,
+        "teacher": subject.teacher,
         "normal": {
             "frames": len(normal),
             "novelty_median": float(np.median(normal)),

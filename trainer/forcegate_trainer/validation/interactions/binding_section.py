@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.reports import INK, STUDENT, TEACHER, clean, number, table
-from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.teachers import parse_teacher
 from forcegate_trainer.validation.interactions.binding import (
     Binding,
@@ -21,6 +20,7 @@ from forcegate_trainer.validation.interactions.binding import (
 )
 from forcegate_trainer.validation.interactions.s66 import FACTORS, S66Dimer
 from forcegate_trainer.validation.section import Section, plain
+from forcegate_trainer.validation.subject import Subject
 
 __all__ = ["binding_section", "plot_binding"]
 
@@ -31,9 +31,8 @@ _FIGURE = "binding"
 
 
 def binding_section(
-    potential: BatchPotential,
-    teacher: str,
-    settings: BindingSettings | None = None,
+    subject: Subject,
+    settings: BindingSettings,
     tell: Tell = tell_nobody,
 ) -> Section:
     """S66 and S66x8, student beside teacher and reference.
@@ -41,8 +40,9 @@ def binding_section(
     Raises:
         TeacherError: if the teacher is not available.
     """
-    settings = settings or BindingSettings()
-    found = measure_binding(potential, parse_teacher(teacher).potential(), settings, tell)
+    found = measure_binding(
+        subject.potential, parse_teacher(subject.teacher).potential(), settings, tell
+    )
     summary = summarise_binding(found)
     # A pair without an answer binds nobody knows how: nothing is approved by the others.
     judged = (
@@ -59,7 +59,7 @@ def binding_section(
         figures={_FIGURE: plot_binding(found)},
         data=plain(
             {
-                "teacher": teacher,
+                "teacher": subject.teacher,
                 "summary": summary,
                 "pairs": {
                     pair.name: {

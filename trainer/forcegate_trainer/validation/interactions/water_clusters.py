@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
 from ase.units import kcal, mol
 from matplotlib.figure import Figure
 
@@ -17,10 +16,10 @@ from forcegate_trainer.data.sampling.clusters import put_together
 from forcegate_trainer.data.sampling.randomness import generator
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.reports import STUDENT, TEACHER, clean, number, table
-from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.minimum import relax
 from forcegate_trainer.validation.points import Point, student_points, teacher_points
 from forcegate_trainer.validation.section import Section
+from forcegate_trainer.validation.subject import Subject
 
 __all__ = ["WaterCluster", "WaterSettings", "measure_water", "water_cluster", "water_section"]
 
@@ -74,9 +73,7 @@ def water_cluster(size: int, copy: int, seed: int) -> Atoms:
 
 
 def measure_water(
-    make_calculator: Callable[[], BaseCalculator],
-    potential: BatchPotential,
-    teacher: str,
+    subject: Subject,
     settings: WaterSettings,
     tell: Tell = tell_nobody,
 ) -> tuple[list[WaterCluster], list[str]]:
@@ -92,10 +89,13 @@ def measure_water(
     ]
     relaxed = []
     for row, start in enumerate(starts):
-        relaxed.append(relax(start, make_calculator(), fmax=settings.fmax, steps=settings.steps))
+        relaxed.append(relax(start, subject.calculator(), fmax=settings.fmax, steps=settings.steps))
         tell("water clusters relaxed", row + 1, len(starts))
     structures = [run.atoms for run in relaxed]
-    mine, his = student_points(potential, structures), teacher_points(teacher, structures)
+    mine, his = (
+        student_points(subject.potential, structures),
+        teacher_points(subject.teacher, structures),
+    )
     found, silent = [], []
     for row, (size, copy) in enumerate(wanted, start=1):
         student, reference = _binding(mine, row, size), _binding(his, row, size)
@@ -107,10 +107,8 @@ def measure_water(
 
 
 def water_section(
-    make_calculator: Callable[[], BaseCalculator],
-    potential: BatchPotential,
-    teacher: str,
-    settings: WaterSettings | None = None,
+    subject: Subject,
+    settings: WaterSettings,
     tell: Tell = tell_nobody,
 ) -> Section:
     """Binding of water clusters per molecule, student beside teacher.
@@ -118,8 +116,7 @@ def water_section(
     Raises:
         TeacherError: if the teacher is not available.
     """
-    settings = settings or WaterSettings()
-    found, silent = measure_water(make_calculator, potential, teacher, settings, tell)
+    found, silent = measure_water(subject, settings, tell)
     errors = np.array([abs(cluster.error) for cluster in found])
     summary: dict[str, Any] = {
         "clusters": len(found),
@@ -132,7 +129,7 @@ def water_section(
         figures={_FIGURE: _plot(found)} if found else {},
         data={
             "settings": asdict(settings),
-            "teacher": teacher,
+            "teacher": subject.teacher,
             "summary": summary,
             "without_answer": silent,
             "clusters": [{**asdict(cluster), "error": cluster.error} for cluster in found],

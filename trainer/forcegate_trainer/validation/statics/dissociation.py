@@ -17,8 +17,8 @@ from ase.units import kcal, mol
 
 from forcegate_trainer.data.sampling.geometry import closest_contact
 from forcegate_trainer.progress import Tell, tell_nobody
-from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.points import student_points, teacher_points
+from forcegate_trainer.validation.subject import Subject
 
 __all__ = ["Dissociation", "DissociationSettings", "drawn_apart", "measure_dissociation"]
 
@@ -112,8 +112,7 @@ def drawn_apart(dimer: Atoms, atoms_of_first: int, contacts: Sequence[float]) ->
 
 
 def measure_dissociation(
-    potential: BatchPotential,
-    teacher: str,
+    subject: Subject,
     settings: DissociationSettings,
     tell: Tell = tell_nobody,
 ) -> tuple[list[Dissociation], list[str]]:
@@ -133,8 +132,8 @@ def measure_dissociation(
         contacts = np.geomspace(nearest, settings.farthest, settings.points)
         scan = drawn_apart(dimer, size, contacts.tolist())
         structures = [dimer[:size], dimer[size:], dimer, *scan]
-        mine = [point and point.energy for point in student_points(potential, structures)]
-        his = [point and point.energy for point in teacher_points(teacher, structures)]
+        mine = [point and point.energy for point in student_points(subject.potential, structures)]
+        his = [point and point.energy for point in teacher_points(subject.teacher, structures)]
         if None in mine or None in his:
             failed.append(name)
         else:

@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.reports import ACCENT, INK, STUDENT, TEACHER, clean, number, panels, table
-from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.statics.dissociation import (
     Dissociation,
     DissociationSettings,
     measure_dissociation,
 )
+from forcegate_trainer.validation.subject import Subject
 
 __all__ = ["dissociation_section", "plot_dissociation"]
 
@@ -26,26 +26,20 @@ Float = npt.NDArray[np.float64]
 
 
 def dissociation_section(
-    potential: BatchPotential,
-    teacher: str,
-    cutoff: float | None,
-    settings: DissociationSettings | None = None,
-    tell: Tell = tell_nobody,
+    subject: Subject, settings: DissociationSettings, tell: Tell = tell_nobody
 ) -> Section:
     """Interaction energy against closest contact, student beside teacher.
-
-    ``cutoff`` in Å is the student's; None for a method that has none.
 
     Raises:
         TeacherError: if the teacher is not available.
     """
-    settings = settings or DissociationSettings()
-    found, failed = measure_dissociation(potential, teacher, settings, tell)
+    found, failed = measure_dissociation(subject, settings, tell)
+    cutoff = subject.cutoff
     reach = np.inf if cutoff is None else cutoff
     summaries = {curve.dimer: curve.summary(reach) for curve in found}
     data: dict[str, Any] = {
         "settings": asdict(settings),
-        "teacher": teacher,
+        "teacher": subject.teacher,
         "cutoff": cutoff,
         "failed": failed,
         "dimers": {

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
 from ase.units import kcal, mol
 from rdkit import Chem
 
@@ -23,6 +22,7 @@ from forcegate_trainer.teachers.spec import TBLITE_ACCURACY
 from forcegate_trainer.validation.minimum import Minimum, relax
 from forcegate_trainer.validation.points import TIGHT_ACCURACY, teacher_points
 from forcegate_trainer.validation.statics.geometries import heavy_atom_rmsd
+from forcegate_trainer.validation.subject import Subject
 
 __all__ = ["Relaxation", "RelaxationSettings", "measure_relaxations"]
 
@@ -70,8 +70,7 @@ class Relaxation:
 
 
 def measure_relaxations(
-    make_calculator: Callable[[], BaseCalculator],
-    teacher: str,
+    subject: Subject,
     molecules: Mapping[str, str],
     settings: RelaxationSettings,
     tell: Tell = tell_nobody,
@@ -96,8 +95,10 @@ def measure_relaxations(
         for positions in starts:
             moved = positions + rng.normal(0.0, settings.displacement, positions.shape)
             start = structure_of(molecule, moved)
-            student = relax(start, make_calculator(), fmax=settings.fmax, steps=settings.steps)
-            found.append(_compare(name, molecule, positions, start, student, teacher, settings))
+            student = relax(start, subject.calculator(), fmax=settings.fmax, steps=settings.steps)
+            found.append(
+                _compare(name, molecule, positions, start, student, subject.teacher, settings)
+            )
         tell("relaxations by student and teacher", row + 1, len(molecules))
     return found, left_out
 

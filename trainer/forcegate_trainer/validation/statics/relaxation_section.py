@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from ase.calculators.calculator import BaseCalculator
 from matplotlib.figure import Figure
 
 from forcegate_trainer.progress import Tell, tell_nobody
@@ -20,6 +19,7 @@ from forcegate_trainer.validation.statics.relaxation import (
     measure_relaxations,
     summarise,
 )
+from forcegate_trainer.validation.subject import Subject
 
 __all__ = ["plot_relaxations", "relaxation_section"]
 
@@ -27,10 +27,9 @@ Float = npt.NDArray[np.float64]
 
 
 def relaxation_section(
-    make_calculator: Callable[[], BaseCalculator],
-    teacher: str,
+    subject: Subject,
     molecules: Mapping[str, str],
-    settings: RelaxationSettings | None = None,
+    settings: RelaxationSettings,
     tell: Tell = tell_nobody,
 ) -> Section:
     """Relax ``molecules`` (name to SMILES) with a student and its teacher, and compare the minima.
@@ -38,8 +37,7 @@ def relaxation_section(
     Raises:
         TeacherError: if the teacher is not available.
     """
-    settings = settings or RelaxationSettings()
-    found, left_out = measure_relaxations(make_calculator, teacher, molecules, settings, tell)
+    found, left_out = measure_relaxations(subject, molecules, settings, tell)
     summary = summarise(found)
     rmsd = [run.heavy_atom_rmsd for run in found if run.heavy_atom_rmsd is not None]
     verdict = {
@@ -53,7 +51,7 @@ def relaxation_section(
         figures={"relaxation": plot_relaxations(found)} if rmsd else {},
         data={
             "settings": asdict(settings),
-            "teacher": teacher,
+            "teacher": subject.teacher,
             "summary": summary,
             "relaxations": [asdict(run) for run in found],
             "without_geometry": left_out,

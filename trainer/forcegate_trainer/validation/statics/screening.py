@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
 from ase.units import kcal, mol
 
 from forcegate_trainer.data.molecules.structures import conformers, hydrogenated, structure_of
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.progress import Tell, tell_nobody
-from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.minimum import relax
 from forcegate_trainer.validation.points import student_points, teacher_points
 from forcegate_trainer.validation.statics.geometries import distinct
 from forcegate_trainer.validation.statistics import rank_correlation
+from forcegate_trainer.validation.subject import Subject
 
 __all__ = [
     "ConformerEnergies",
@@ -100,9 +99,7 @@ def relative_to_mean(energies: Sequence[float]) -> Float:
 
 
 def measure_conformers(
-    make_calculator: Callable[[], BaseCalculator],
-    potential: BatchPotential,
-    teacher: str,
+    subject: Subject,
     molecules: Mapping[str, str],
     settings: ScreeningSettings,
     tell: Tell = tell_nobody,
@@ -124,7 +121,7 @@ def measure_conformers(
             continue
         # A rigid molecule is not worth relaxing.
         relaxed = [
-            relax(start, make_calculator(), fmax=settings.relax_fmax, steps=settings.relax_steps)
+            relax(start, subject.calculator(), fmax=settings.relax_fmax, steps=settings.relax_steps)
             for start in (starts if len(starts) >= settings.fewest else [])
         ]
         usable = [run.atoms for run in relaxed if run.trouble is None]
@@ -133,8 +130,8 @@ def measure_conformers(
             left_out[name] = f"{len(structures or starts)} distinct conformers"
         else:
             pairs = zip(
-                student_points(potential, structures),
-                teacher_points(teacher, structures),
+                student_points(subject.potential, structures),
+                teacher_points(subject.teacher, structures),
                 strict=True,
             )
             both = [(mine.energy, his.energy) for mine, his in pairs if mine and his]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from ase.calculators.calculator import BaseCalculator
 from matplotlib.figure import Figure
 
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean, number, table
-from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.molecules import in_markdown
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.statics.screening import (
@@ -21,6 +19,7 @@ from forcegate_trainer.validation.statics.screening import (
     measure_conformers,
     summarise_screening,
 )
+from forcegate_trainer.validation.subject import Subject
 
 __all__ = ["plot_screening", "screening_section"]
 
@@ -28,11 +27,9 @@ _FIGURE = "conformers"
 
 
 def screening_section(
-    make_calculator: Callable[[], BaseCalculator],
-    potential: BatchPotential,
-    teacher: str,
+    subject: Subject,
     molecules: Mapping[str, str],
-    settings: ScreeningSettings | None = None,
+    settings: ScreeningSettings,
     tell: Tell = tell_nobody,
 ) -> Section:
     """Relative energies of conformers of ``molecules`` (name to SMILES), student and teacher.
@@ -40,10 +37,7 @@ def screening_section(
     Raises:
         TeacherError: if the teacher is not available.
     """
-    settings = settings or ScreeningSettings()
-    found, left_out = measure_conformers(
-        make_calculator, potential, teacher, molecules, settings, tell
-    )
+    found, left_out = measure_conformers(subject, molecules, settings, tell)
     summary = summarise_screening(found, settings.smallest_spread_kcal)
     agreed = {
         "conformer_pair_mae_kcal": summary["pair_mae_kcal_mean_of_molecules"],
@@ -55,7 +49,7 @@ def screening_section(
         figures={_FIGURE: plot_screening(found, settings.smallest_spread_kcal)} if found else {},
         data={
             "settings": asdict(settings),
-            "teacher": teacher,
+            "teacher": subject.teacher,
             "summary": summary,
             "molecules": [
                 {

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
 from ase.units import kcal, mol
 from rdkit import Chem
 
@@ -21,9 +20,9 @@ from forcegate_trainer.data.molecules.structures import (
 from forcegate_trainer.data.sampling.distortions import beyond, rotatable_bonds
 from forcegate_trainer.errors import MoleculeError
 from forcegate_trainer.progress import Tell, tell_nobody
-from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.minimum import relax
 from forcegate_trainer.validation.points import student_points, teacher_points
+from forcegate_trainer.validation.subject import Subject
 
 __all__ = [
     "TorsionProfile",
@@ -116,9 +115,7 @@ def rigid_scan(molecule: Chem.Mol, start: Atoms, bond: tuple[int, int], angles: 
 
 
 def measure_torsions(
-    make_calculator: Callable[[], BaseCalculator],
-    potential: BatchPotential,
-    teacher: str,
+    subject: Subject,
     molecules: Mapping[str, str],
     settings: TorsionSettings,
     tell: Tell = tell_nobody,
@@ -142,13 +139,13 @@ def measure_torsions(
             continue
         relaxed = relax(
             structure_of(molecule, start),
-            make_calculator(),
+            subject.calculator(),
             fmax=settings.relax_fmax,
             steps=settings.relax_steps,
         )
         if relaxed.trouble is None:
             scan = rigid_scan(molecule, relaxed.atoms, bond, settings.angles)
-            profile = _profile(name, molecule, bond, scan, potential, teacher, settings)
+            profile = _profile(name, molecule, bond, scan, subject, settings)
             found += [profile] if profile else []
         tell("torsion profiles", len(found), settings.molecules)
     return found
@@ -159,12 +156,13 @@ def _profile(
     molecule: Chem.Mol,
     bond: tuple[int, int],
     scan: Sequence[Atoms],
-    potential: BatchPotential,
-    teacher: str,
+    subject: Subject,
     settings: TorsionSettings,
 ) -> TorsionProfile | None:
     """None if fewer than half of the angles can be compared."""
-    answers = zip(student_points(potential, scan), teacher_points(teacher, scan), strict=True)
+    answers = zip(
+        student_points(subject.potential, scan), teacher_points(subject.teacher, scan), strict=True
+    )
     both = [
         (row, mine.energy, his.energy) for row, (mine, his) in enumerate(answers) if mine and his
     ]

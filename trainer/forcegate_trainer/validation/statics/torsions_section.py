@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from ase.calculators.calculator import BaseCalculator
 from matplotlib.figure import Figure
 
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.reports import STUDENT, TEACHER, clean, number, panels, table
-from forcegate_trainer.simulation.potential import BatchPotential
 from forcegate_trainer.validation.molecules import in_markdown
 from forcegate_trainer.validation.section import Section
 from forcegate_trainer.validation.statics.torsions import (
@@ -20,6 +18,7 @@ from forcegate_trainer.validation.statics.torsions import (
     TorsionSettings,
     measure_torsions,
 )
+from forcegate_trainer.validation.subject import Subject
 
 __all__ = ["MOST_PANELS", "plot_torsions", "summarise_torsions", "torsion_section"]
 
@@ -27,11 +26,9 @@ MOST_PANELS = 12
 
 
 def torsion_section(
-    make_calculator: Callable[[], BaseCalculator],
-    potential: BatchPotential,
-    teacher: str,
+    subject: Subject,
     molecules: Mapping[str, str],
-    settings: TorsionSettings | None = None,
+    settings: TorsionSettings,
     tell: Tell = tell_nobody,
 ) -> Section:
     """Torsion profiles of ``molecules`` (name to SMILES), student beside teacher.
@@ -39,12 +36,11 @@ def torsion_section(
     Raises:
         TeacherError: if the teacher is not available.
     """
-    settings = settings or TorsionSettings()
-    found = measure_torsions(make_calculator, potential, teacher, molecules, settings, tell)
+    found = measure_torsions(subject, molecules, settings, tell)
     summary = summarise_torsions(found)
     data: dict[str, Any] = {
         "settings": asdict(settings),
-        "teacher": teacher,
+        "teacher": subject.teacher,
         **summary,
         "profiles": [
             {
