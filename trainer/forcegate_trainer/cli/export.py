@@ -65,7 +65,7 @@ def export_histograms_command(
 
     console = Console()
     round_alike_in_every_batch()
-    dataset = load_all(tuple(map(str, data)))
+    dataset = load_all(data)
     # Before anything is evaluated.
     refuse_other_data(ModelCard.load(version), dataset)
     with serving(version) as runtime, progress_bars(console) as tell:
@@ -96,7 +96,7 @@ def calibrate_forces_command(
     from forcegate_trainer.validation.confidence.force_calibration import calibrate_forces
 
     console = Console()
-    dataset = load_all(tuple(map(str, data)))
+    dataset = load_all(data)
     chosen = dataset.frame_indices("validation")
     if not len(chosen):
         raise SettingsError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from forcegate_client.dataset import Dataset, concatenate, load_dataset
 from forcegate_client.structures import StructureBatch
@@ -12,7 +13,7 @@ from forcegate_trainer.errors import SettingsError
 __all__ = ["load_all", "structures_of"]
 
 
-def load_all(paths: Sequence[str]) -> Dataset:
+def load_all(paths: Sequence[str | Path]) -> Dataset:
     """All frames of several labelled files.
 
     Raises:

@@ -68,7 +68,7 @@ def validate(
     """
     # Long runs are saved there as they go; a validation that was stopped goes on with them.
     work = report.with_name(f"{report.name}.parts")
-    dataset = load_all(tuple(map(str, data)))
+    dataset = load_all(data)
     refuse_leaks(dataset, subject.teacher)
     molecules = suite_molecules(suite.molecules, suite.test_molecules, dataset)
     sections = [
@@ -175,9 +175,9 @@ def _introduction(subject: Subject, dataset: Dataset, data: Sequence[Path], suit
 def _contents(dataset: Dataset, data: Sequence[Path]) -> set[str]:
     """The hashes of all data, of each file, and of the files without test frames together."""
     files = {path: load_dataset(path) for path in data}
-    trained = [str(path) for path, file in files.items() if not len(file.frame_indices("test"))]
+    trained = [path for path, file in files.items() if not len(file.frame_indices("test"))]
     found = {dataset.content_hash(), *(file.content_hash() for file in files.values())}
-    return found | {load_all(tuple(trained)).content_hash()} if trained else found
+    return found | {load_all(trained).content_hash()} if trained else found
 
 
 def _write_card(
