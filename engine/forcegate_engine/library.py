@@ -48,7 +48,7 @@ __all__ = [
     "library",
 ]
 
-_ABI = 7
+_ABI = 8
 _PATH = Path(__file__).with_name("libforcegate.so")
 _TEXT_BYTES = 496
 
@@ -173,6 +173,7 @@ class Survey(Structure):
         ("closeness", c_void_p),
         ("distance", c_void_p),
         ("closest", c_void_p),
+        ("isolation", c_void_p),
     ]
 
 

@@ -25,6 +25,7 @@ class Survey:
     atom its nearest neighbor, infinite without any. Two atoms of each structure are closest for
     their elements: ``closeness`` [B] is their distance over the shortest one of such a pair,
     infinite without any, ``distance`` [B] in Å, ``closest`` [B, 2] which atoms they are.
+    ``isolation`` [N] is that ratio for each atom and the neighbor that is closest for its elements.
     """
 
     edges: Int
@@ -33,6 +34,7 @@ class Survey:
     closeness: Float
     distance: Float
     closest: Int
+    isolation: Float
 
 
 def survey(
@@ -68,11 +70,12 @@ def survey(
         closeness=np.empty(size),
         distance=np.empty(size),
         closest=np.empty((size, 2), dtype=np.int64),
+        isolation=np.empty(total),
     )
     asked = SurveyArrays(
         *(cutoff, pair_cutoff, len(table), address(table)),
         *map(address, (found.edges, found.pairs, found.nearest)),
-        *map(address, (found.closeness, found.distance, found.closest)),
+        *map(address, (found.closeness, found.distance, found.closest, found.isolation)),
     )
     structures = batch.structures()
     call("forcegate_survey", ctypes.byref(structures), ctypes.byref(asked))

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def look_at(batch: StructureBatch, card: ModelCard) -> tuple[Surveyed, Contacts]:
-    """``batch`` for the model of ``card``, and what of it is too close, or remarkably close.
+    """``batch`` for the model of ``card``, and what of it is too close, or remarked on.
 
     Raises:
         InvalidStructure: for one that has more neighbours or images than can be looked at;

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from ase.build import molecule
 
 from forcegate_service.card import ModelCard
 from forcegate_service.graph import Graph
@@ -87,3 +89,39 @@ async def test_each_pair_of_elements_has_a_distance_of_its_own(
     assert "C and Cl 1.2 Å" in answer[6]["problem"]["received"]
     remarked = [index for index, result in enumerate(answer) if "apart" in str(result["warnings"])]
     assert remarked == [0, 7, 12]
+
+
+async def test_an_atom_that_is_bound_to_none_is_remarked_on_unless_it_is_a_halide(
+    settings: Settings, repository: Path
+) -> None:
+    bohr = 1.8897
+    water: dict[str, Any] = {
+        "symbols": ["O", "H", "H"],
+        "positions": [[0, 0, 0], [0.76, 0.59, 0], [-0.76, 0.59, 0]],
+    }
+    chlorine = {
+        "symbols": ["Cl", *water["symbols"]],
+        "positions": [[0, 3.5, 0], *water["positions"]],
+    }
+    methane = molecule("CH4").positions
+
+    def as_bohr(structure: dict[str, Any]) -> dict[str, Any]:
+        return structure | {"positions": (bohr * np.array(structure["positions"])).tolist()}
+
+    crystal = {
+        "symbols": ["C", "H", "H", "H", "H"],
+        "positions": (methane + 3.0).tolist(),
+        "cell": (6.0 * np.eye(3)).tolist(),
+        "pbc": [True, True, True],
+    }
+    structures = [
+        *(water, as_bohr(water), {"symbols": ["C"], "positions": [[0, 0, 0]]}),
+        *({"symbols": ["O", "O"], "positions": [[0, 0, 0], [0, 0, 9.0]]}, crystal),
+        crystal | {"positions": (bohr * (methane + 3.0)).tolist()},
+        chlorine,
+    ]
+    async with gateway_client(settings) as client:
+        answer = (await post(client, *structures, on_error="partial")).json()["results"]
+    said = [[text for text in result["warnings"] if "bohr" in text] for result in answer]
+    assert [len(texts) for texts in said] == [0, 1, 0, 1, 0, 1, 0]
+    assert said[1][0].startswith("atom 0 (O) and 2 more have no neighbor within 1.5 times")

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, fcc100, fcc111, graphene, molecule
+from ase.build import bulk, diamond100, fcc111, graphene, molecule
 
 from forcegate_client.messages import PredictRequest, PredictResponse, rows_of
 from forcegate_client.structures import StructureBatch
@@ -220,7 +220,7 @@ async def test_an_organic_molecule_stripped_of_hydrogens_is_served_with_a_remark
 
 
 async def test_a_carbon_crystal_needs_no_hydrogen(client: httpx.AsyncClient) -> None:
-    answer = (await ask(client, [bulk("C"), fcc100("C", (2, 2, 2), a=3.6)])).predictions
+    answer = (await ask(client, [bulk("C"), diamond100("C", (2, 2, 3))])).predictions
     assert answer.warnings == {}
 
 

@@ -171,6 +171,7 @@ class Fuzzer {
     const size_t structures = n_atoms_.size(), atoms = numbers_.size();
     std::vector<int64_t> edges(structures), pairs(structures), closest(2 * structures);
     std::vector<double> nearest(atoms), closeness(structures), distance(structures);
+    std::vector<double> isolation(atoms);
     forcegate_survey_of asked{};
     asked.cutoff = seldom() ? strange() : 5.0;
     asked.pair_cutoff = below(2) ? 0.0 : seldom() ? strange() : 12.0;
@@ -182,6 +183,7 @@ class Fuzzer {
     asked.closeness = maybe(closeness);
     asked.distance = maybe(distance);
     asked.closest = maybe(closest);
+    asked.isolation = maybe(isolation);
     return forcegate_survey(&structures_, &asked, error);
   }
 

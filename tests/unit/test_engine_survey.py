@@ -49,6 +49,9 @@ def test_it_counts_and_measures_as_ase_does(seed: int, size: int) -> None:
         np.testing.assert_allclose(found.nearest[first : first + n], nearest, atol=1e-9)
         ratio = distance / SHORTEST[atoms.numbers[center], atoms.numbers[neighbor]]
         np.testing.assert_allclose(found.closeness[b], ratio.min(initial=np.inf), atol=1e-9)
+        isolation = np.full(n, np.inf)
+        np.minimum.at(isolation, center, ratio)
+        np.testing.assert_allclose(found.isolation[first : first + n], isolation, atol=1e-9)
         if len(ratio):
             of_both = SHORTEST[tuple(atoms.numbers[found.closest[b]])]
             assert found.distance[b] == pytest.approx(found.closeness[b] * of_both)

@@ -1,10 +1,13 @@
-"""How close two atoms may come: a distance for each pair of elements.
+"""How close two atoms may come, and how far apart they may be, by their elements.
 
 A student has seen no pair of atoms much closer than a bond, and what it answers there is no
 repulsion: chlorine pressed into carbon was pulled further in. So pairs closer than a share of the
 sum of their covalent radii are refused, unless the card says otherwise, and pairs that are hardly
 further apart are remarked on. Of 88,000 frames that teachers labelled, hot and stretched ones among
 them, none has a pair below the first share, and one in a thousand below the second.
+
+An atom with no other within half again that sum is bound to nothing. That is meant of a halide ion;
+of others it is what positions in bohr, read as Å, look like.
 """
 
 from __future__ import annotations
@@ -19,13 +22,15 @@ from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
 from forcegate_client.errors import InvalidStructure
 
-__all__ = ["Contact", "Contacts", "ShortestDistances", "too_close"]
+__all__ = ["Alone", "Contact", "Contacts", "ShortestDistances", "too_close"]
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 
 _REFUSED = 0.70
 _REMARKED = 0.75
+_UNBOUND = 1.5
+_HALOGENS = (9, 17, 35, 53)
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,32 @@ class Contact:
 
 
 @dataclass(frozen=True)
+class Alone:
+    """``atoms`` atoms of a structure are bound to no other; ``first`` is the first of them."""
+
+    atoms: int
+    first: int
+    element: int
+
+    @property
+    def remark(self) -> str:
+        """What is said of a structure that is answered all the same."""
+        others = f" and {self.atoms - 1} more" if self.atoms > 1 else ""
+        verb = "have" if self.atoms > 1 else "has"
+        return (
+            f"atom {self.first} ({chemical_symbols[self.element]}){others} {verb} no neighbor "
+            f"within {_UNBOUND:g} times the sum of their covalent radii, so that nothing is bound "
+            "there: check the unit of the positions, which is Å and not bohr"
+        )
+
+
+@dataclass(frozen=True)
 class Contacts:
-    """Structures with a pair that is too close, and those with one that is remarkably close."""
+    """Structures with a pair that is too close, and those that are remarked on: with a pair that is
+    remarkably close, or with an atom that is bound to none."""
 
     refused: dict[int, Contact]
-    remarked: dict[int, Contact]
+    remarked: dict[int, Contact | Alone]
 
 
 class ShortestDistances:
@@ -122,6 +148,30 @@ class ShortestDistances:
             pair = (int(min(first[k], second[k])), int(max(first[k], second[k])))
             contact = Contact(pair, float(distances[k]), float(self._shortest[pair]))
             (found.refused if ratios[k] < 1.0 else found.remarked)[b] = contact
+        return found
+
+    def alone(
+        self, atomic_numbers: Int, n_atoms: Int, isolation: Float
+    ) -> dict[int, Contact | Alone]:
+        """The structures, of ``n_atoms`` [B] each, with atoms bound to none, halogens excepted.
+
+        ``isolation`` [N] is, of each atom, the distance to the neighbor that is closest for its
+        elements over ``remarkable``. A single atom is what it was meant to be.
+        """
+        (unbound,) = (isolation > _UNBOUND / _REMARKED).nonzero()
+        if not len(unbound):
+            return {}
+        ends = np.cumsum(n_atoms)
+        owner = np.searchsorted(ends, unbound, side="right")
+        numbers = atomic_numbers.take(unbound)
+        meant = np.isin(numbers, _HALOGENS) | (n_atoms.take(owner) == 1)
+        unbound, owner, numbers = unbound[~meant], owner[~meant], numbers[~meant]
+        found: dict[int, Contact | Alone] = {}
+        for b, first, count in zip(
+            *np.unique(owner, return_index=True, return_counts=True), strict=True
+        ):
+            atom = int(unbound[first] - ends[b] + n_atoms[b])
+            found[int(b)] = Alone(int(count), atom, int(numbers[first]))
         return found
 
 

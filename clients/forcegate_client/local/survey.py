@@ -21,7 +21,7 @@ __all__ = ["survey_of"]
 def survey_of(
     batch: StructureBatch, shortest: ShortestDistances, cutoff: float, pair_cutoff: float = 0.0
 ) -> tuple[Survey, Contacts]:
-    """The engine's survey of ``batch``, and what of it is too close, or remarkably close.
+    """The engine's survey of ``batch``, and what of it is too close, or remarked on.
 
     ``cutoff`` and ``pair_cutoff`` in Å, as ``forcegate_engine.survey`` takes them.
 
@@ -49,12 +49,14 @@ def survey_of(
     except EngineError as error:
         raise _refused(error) from error
     # The table was that of remarkable distances.
+    alone = shortest.alone(batch.atomic_numbers, batch.n_atoms, found.isolation)
     (close,) = (found.closeness < 1.0).nonzero()
     if not len(close):
-        return found, Contacts({}, {})
+        return found, Contacts({}, dict(alone))
     atoms = batch.offsets[close] + found.closest[close].T
     numbers = batch.atomic_numbers.take(atoms)
-    return found, shortest.judged(numbers, found.distance[close], close)
+    near = shortest.judged(numbers, found.distance[close], close)
+    return found, Contacts(near.refused, alone | near.remarked)
 
 
 def _refused(error: EngineError) -> InvalidStructure:

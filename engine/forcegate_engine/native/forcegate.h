@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* Grows with every change of a structure or function below. */
-#define FORCEGATE_ABI 7
+#define FORCEGATE_ABI 8
 
 enum forcegate_code {
   FORCEGATE_OK = 0,
@@ -126,6 +126,9 @@ typedef struct {
   double* closeness;      /* [B] */
   double* distance;       /* [B] */
   int64_t* closest;       /* [B, 2] */
+  /* Of each atom the neighbor that is closest for its elements: their distance over `shortest`,
+   * infinity without any. */
+  double* isolation;      /* [N] */
 } forcegate_survey_of;
 
 FORCEGATE_API int32_t forcegate_abi(void);

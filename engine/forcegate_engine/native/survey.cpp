@@ -57,7 +57,7 @@ int64_t look(const forcegate_structures& s, const forcegate_survey_of& asked, in
     int64_t e = 0;
     for (int64_t i = begin; i < end; ++i) {
       const double* row = asked.shortest + s.atomic_numbers[first + i] * asked.n_numbers;
-      double nearest = kInfinity;
+      double nearest = kInfinity, isolation = kInfinity;
       for (const int64_t last = e + work.edges.count[i - begin]; e < last; ++e) {
         const double* d = &work.edges.vector[3 * e];
         const double squared = d[0] * d[0] + d[1] * d[1] + d[2] * d[2];
@@ -65,8 +65,10 @@ int64_t look(const forcegate_structures& s, const forcegate_survey_of& asked, in
         const int64_t j = work.edges.neighbor[e];
         const double shortest = row[s.atomic_numbers[first + j]];
         const double closeness = squared / (shortest * shortest);
+        isolation = std::min(isolation, closeness);
         if (closeness < closest.closeness) closest = {closeness, squared, {i, j}};
       }
+      if (asked.isolation) asked.isolation[first + i] = std::sqrt(isolation);
       if (asked.nearest) asked.nearest[first + i] = std::sqrt(nearest);
     }
   }
