@@ -19,12 +19,12 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # Everything by version and hash but torch, whose build is chosen by PIP_ARGS (docs/supply-chain.md).
-$(VENV)/.installed: pyproject.toml clients/pyproject.toml engine/pyproject.toml models/pyproject.toml constraints.txt requirements/dev.txt
+$(VENV)/.installed: pyproject.toml clients/pyproject.toml engine/pyproject.toml models/pyproject.toml benchmarks/pyproject.toml constraints.txt requirements/dev.txt
 	@$(PYTHON) -c 'import sys; (3, 11, 5) <= sys.version_info < (3, 15) or sys.exit("$(PYTHON) is Python %d.%d.%d, and 3.11 (from 3.11.5 on) to 3.14 are supported; name another one: make install PYTHON=/path/to/python" % sys.version_info[:3])'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
 	$(PIP_INSTALL) -c constraints.txt torch
-	$(PIP_INSTALL) --no-deps --no-build-isolation -e clients -e engine -e models -e .
+	$(PIP_INSTALL) --no-deps --no-build-isolation -e clients -e engine -e models -e . -e benchmarks
 	@touch $@
 
 # Without the library there is nothing to evaluate students with, and a change of its sources is one
@@ -55,31 +55,30 @@ triton: install ## a Triton server on 127.0.0.1 for the models of the repository
 sanitize: install ## random calls of the engine, and its tests, under the compiler's sanitizers
 	$(BIN)/python -m pytest -m system tests/e2e/test_engine_sanitized.py
 
-bench: install ## everything that is timed on a CPU (half an hour); results in benchmarks/results
-	$(BIN)/python benchmarks/full.py
-	$(BIN)/python benchmarks/latency.py
+bench: install ## everything that is timed of the engine (a quarter of an hour); results in benchmarks/results
+	$(BIN)/forcegate-bench full
 
 bench-quick: install ## every ratio asked of the engine (one to two minutes)
-	$(BIN)/python benchmarks/quick.py
+	$(BIN)/forcegate-bench quick
 
 bench-load: install ## the gateway under load, beside peers (half an hour; after bench-peers)
-	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/load.py
-	$(BIN)/python benchmarks/fairness.py
-	$(BIN)/python benchmarks/overload.py
-	$(BIN)/python benchmarks/serving_peers.py
+	$(BIN)/forcegate-bench overhead
+	$(BIN)/forcegate-bench load
+	$(BIN)/forcegate-bench fairness
+	$(BIN)/forcegate-bench overload
+	$(BIN)/forcegate-bench serving-peers
 
 bench-local: install ## students in their own process: ns a day, threads, first energy (two minutes)
-	$(BIN)/python benchmarks/own_process.py
+	$(BIN)/forcegate-bench local
 
 bench-soak: install ## ten minutes of mixed traffic, memory watched
-	$(BIN)/python benchmarks/soak.py
+	$(BIN)/forcegate-bench soak
 
 bench-peers: install ## environments for the networks measured beside the students (2 GB each)
-	PIP_ARGS="$(PIP_ARGS)" $(BIN)/python benchmarks/peers/install.py
+	PIP_ARGS="$(PIP_ARGS)" $(BIN)/forcegate-bench install-peers
 
 bench-gpu: install ## the students on a CUDA GPU (five minutes)
-	$(BIN)/python benchmarks/gpu.py
+	$(BIN)/forcegate-bench gpu
 
 docs: install ## the documentation site, in site/ (open site/index.html)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

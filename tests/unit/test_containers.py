@@ -340,5 +340,3 @@ def test_the_document_names_what_exists() -> None:
         assert service in services
     for folder in re.findall(r"kubectl apply -k (\S+)", text):
         assert (ROOT / folder / "kustomization.yaml").is_file()
-    for benchmark in re.findall(r"`(benchmarks/\w+\.py)`", document("scale.md")):
-        assert (ROOT / benchmark).is_file(), benchmark

@@ -30,11 +30,11 @@ def programs(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("mkdir", "cp", "touch", "find"):
         (folder / name).symlink_to(shutil.which(name) or name)
-    for name in ("clients", "engine", "models"):
+    for name in ("clients", "engine", "models", "benchmarks"):
         (tmp_path / name).mkdir()
     (tmp_path / "requirements").mkdir()
     names = ["Makefile", "pyproject.toml"]
-    names += [f"{name}/pyproject.toml" for name in ("clients", "engine", "models")]
+    names += [f"{name}/pyproject.toml" for name in ("clients", "engine", "models", "benchmarks")]
     for name in (*names, "constraints.txt", "requirements/dev.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
     return folder

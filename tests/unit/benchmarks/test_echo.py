@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from forcegate_bench.echo import Echo, EchoUnusable
+from forcegate_bench.servers.echo import Echo, EchoUnusable
 
 
 class Impatient(BaseHTTPRequestHandler):

@@ -1,6 +1,7 @@
 """The GPU's benchmark runs the same code on a CPU, where there is no clock to trust."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-SCRIPT = Path(__file__).resolve().parents[3] / "benchmarks" / "gpu.py"
+BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "forcegate_bench", "gpu", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(BENCHMARKS)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def test_a_dry_run_agrees_with_the_cpu_and_writes_its_table(tmp_path: Path) -> None:

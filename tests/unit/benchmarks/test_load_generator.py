@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forcegate_bench.closed_loop import ClosedLoop
-from forcegate_bench.http1 import Address, AnswerReader, Unreadable, advised_s, post
-from forcegate_bench.open_loop import arrivals
-from forcegate_bench.record import LOST, Outcomes, Record, waits
+from forcegate_bench.load.closed_loop import ClosedLoop
+from forcegate_bench.load.http1 import Address, AnswerReader, Unreadable, advised_s, post
+from forcegate_bench.load.open_loop import arrivals
+from forcegate_bench.load.record import LOST, Outcomes, Record, waits
 from forcegate_client.errors import TooManyRequests
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from forcegate_bench.in_process import InProcess
-from forcegate_bench.minima import beside_ase
-from forcegate_bench.relaxation import shaken_molecules
+from forcegate_bench.serving.minima import beside_ase
+from forcegate_bench.serving.relaxation import shaken_molecules
+from forcegate_bench.subjects.in_process import InProcess
 from forcegate_client.messages import Predictions
 from forcegate_client.relaxation import Relaxed, relax_batched
 from forcegate_client.structures import StructureBatch

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from forcegate_bench.plots import draw
-from forcegate_bench.rows import Findings, absent, at_least, at_most, plain, read, write
-from forcegate_bench.timing import Local, Timing, ratio, take_turns
+from forcegate_bench.report.plots import draw
+from forcegate_bench.report.rows import Findings, absent, at_least, at_most, plain, read, write
+from forcegate_bench.report.timing import Local, Timing, ratio, take_turns
 
 MACHINE = {"cpu": "an abacus", "cores": 2}
 
@@ -93,7 +93,7 @@ def test_a_ratio_is_taken_turn_by_turn() -> None:
 
 def test_the_readme_shows_the_nanoseconds_that_were_measured() -> None:
     root = Path(__file__).resolve().parents[3]
-    measured = (root / "benchmarks/results/own_process.md").read_text(encoding="utf-8")
+    measured = (root / "benchmarks/results/local.md").read_text(encoding="utf-8")
     table = measured[measured.index("| student |") :].rstrip()
     assert table.count("\n") >= 3
     assert table in (root / "README.md").read_text(encoding="utf-8")

@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forcegate_bench import procfs
-from forcegate_bench.calm import if_calm
-from forcegate_bench.cores import layouts, on_core
-from forcegate_bench.dialects import forcegate_json, forcegate_msgpack, peer_json, peer_raw
-from forcegate_bench.growth import growth
-from forcegate_bench.record import Outcomes
-from forcegate_bench.rows import at_least, plain
-from forcegate_bench.serving_peers import Columns, comparisons
-from forcegate_bench.traffic import Traffic
+from forcegate_bench.load.dialects import forcegate_json, forcegate_msgpack, peer_json, peer_raw
+from forcegate_bench.load.record import Outcomes
+from forcegate_bench.load.traffic import Traffic
+from forcegate_bench.machine import procfs
+from forcegate_bench.machine.cores import layouts, on_core
+from forcegate_bench.machine.procfs import growth
+from forcegate_bench.report.rows import at_least, if_calm, plain
+from forcegate_bench.serving.serving_peers import Columns, comparisons
 from forcegate_client.messages import Predictions, PredictResponse
 from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import decode_request, encode_response

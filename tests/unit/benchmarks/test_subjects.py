@@ -5,10 +5,9 @@ import pytest
 import torch
 from ase.units import _amu
 
-from forcegate_bench.arithmetic import flops
-from forcegate_bench.eager import EagerPotential
-from forcegate_bench.models import inputs_of, potential_of
-from forcegate_bench.structures import BOXES, ORGANIC, Shaken, structure, water_box
+from forcegate_bench.subjects.eager import EagerPotential
+from forcegate_bench.subjects.models import flops, inputs_of, potential_of
+from forcegate_bench.subjects.structures import BOXES, ORGANIC, Shaken, structure, water_box
 from forcegate_trainer.network.config import PaiNNConfig
 
 CUTOFF = 5.0

@@ -1,0 +1,1 @@
+"""What is measured of students in this process."""

@@ -1,0 +1,1 @@
+"""The load generator: requests made beforehand, closed and open loops, and what became of each."""

@@ -1,0 +1,1 @@
+"""The machine: its cores, processes and processor."""

@@ -1,0 +1,1 @@
+"""Clocks, rows of one form, and plots."""

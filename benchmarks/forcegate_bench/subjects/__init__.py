@@ -1,0 +1,1 @@
+"""What is evaluated: structures, and models with their baselines in process."""
