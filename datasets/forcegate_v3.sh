@@ -106,3 +106,12 @@ forcegate-train sample molecules.csv --out more_frames.h5 --splits train \
 forcegate-train label more_frames.h5 --teacher aimnet2 --out more_frames_labelled.h5
 forcegate-train merge more_frames_labelled.h5 \
     --out forcegate_v3_4.h5 --likely-only --most 17000 --round-forces
+
+# Three frames each of further molecules, ions more often than before.
+forcegate-train molecules --mutate 5000 --ionise 8000 --only-made --seed 111 --out ions.csv
+forcegate-train sample ions.csv --out ion_frames.h5 --splits train \
+    --temperatures 300,500,1000 --frames-per-molecule 3 --conformers 3 \
+    --equilibration-steps 100 --decorrelation-steps 20 \
+    --distorted-share 0.25 --dimer-share 0 --seed 112
+forcegate-train label ion_frames.h5 --teacher aimnet2 --out ion_frames_labelled.h5
+forcegate-train merge ion_frames_labelled.h5 --out forcegate_v3_6.h5 --likely-only --round-forces

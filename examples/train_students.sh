@@ -18,10 +18,9 @@ student() {
     # name, learning rate, steps on a GPU, steps on a processor
     if [ "$device" = cuda ]; then size=${batch:-256} length=${steps:-$3}; else
         size=${batch:-16} length=${steps:-$4}; fi
-    $train fit ${data}_1.h5 ${data}_2.h5 ${data}_3.h5 ${data}_4.h5 ${data}_5.h5 \
-        ${data}_validation.h5 --charges --model "$1" --out "$out/$1" --device "$device" \
+    $train fit ${data}_[1-6].h5 ${data}_validation.h5 --charges --model "$1" --out "$out/$1" --device "$device" \
         --batch-size "$size" --steps "$length" --learning-rate "$2" --warmup-steps 300 \
-        --validate-steps 2000 --late-energy-weight 25
+        --validate-steps 2000 --late-energy-weight 12
     [ -d "$out/models/$1/1" ] || $train export "$out/$1" --out "$out/models" --version 1
 }
 
