@@ -21,8 +21,8 @@ from forcegate_service.card import ModelCard
 from forcegate_service.promotion import promote
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
-from support.engine import CHARGED
-from support.local_models import NEUTRAL, STRICT, write_repository
+from support.engine import CHARGED, NEUTRAL
+from support.local_models import STRICT, STUDENT, write_repository
 
 # Both are the engine; a gateway sorts structures into batches of its own.
 ATOL = 1e-9
@@ -109,7 +109,7 @@ def assert_same_columns(one: Predictions, other: Predictions) -> None:
             np.testing.assert_allclose(mine, theirs, rtol=0.0, atol=ATOL * size, err_msg=name)
 
 
-@pytest.mark.parametrize("model", [NEUTRAL, CHARGED, STRICT])
+@pytest.mark.parametrize("model", [STUDENT, CHARGED, NEUTRAL, STRICT])
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_each_structure_has_the_answer_or_the_refusal_of_the_gateway(
     client: Client, local: LocalModels, model: str, name: str
@@ -129,7 +129,7 @@ def test_each_structure_has_the_answer_or_the_refusal_of_the_gateway(
     assert_same_columns(mine.predictions, theirs.predictions)
 
 
-@pytest.mark.parametrize("model", [NEUTRAL, CHARGED, STRICT])
+@pytest.mark.parametrize("model", [STUDENT, CHARGED, NEUTRAL, STRICT])
 def test_among_many_each_bad_structure_fails_alone(
     client: Client, local: LocalModels, model: str
 ) -> None:
@@ -154,11 +154,12 @@ def _codes(found: Predictions) -> dict[int, tuple[str, int]]:
 @pytest.mark.parametrize(
     ("model", "properties"),
     [
-        (NEUTRAL, ["energy", "stress"]),
+        (STUDENT, ["energy", "stress"]),
+        (STUDENT, ["charges"]),
         (NEUTRAL, ["charges"]),
-        (NEUTRAL, ["polarizability"]),
-        (NEUTRAL, []),
-        (NEUTRAL, ["force_uncertainty"]),
+        (STUDENT, ["polarizability"]),
+        (STUDENT, []),
+        (STUDENT, ["force_uncertainty"]),
         (STRICT, ["forces", "force_uncertainty"]),
         (CHARGED, ["charges", "dipole"]),
         (CHARGED, ["energy", "forces", "stress", "uncertainty", "charges"]),
@@ -202,37 +203,37 @@ def test_models_and_cards_are_those_that_the_gateway_shows(
 
 def test_the_version_that_was_promoted_answers(repository: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
-    shutil.copytree(repository / NEUTRAL, models / NEUTRAL)
-    first = next((models / NEUTRAL).glob("[1-9]*"))
+    shutil.copytree(repository / STUDENT, models / STUDENT)
+    first = next((models / STUDENT).glob("[1-9]*"))
     card = ModelCard.load(first)
     newer = str(int(card.version) + 1)
-    shutil.copytree(first, models / NEUTRAL / newer)
-    card.model_copy(update={"version": newer}).save(models / NEUTRAL / newer)
-    assert LocalModels(models).predict(WATER, NEUTRAL).version == newer
-    promote(models, NEUTRAL, card.version)
-    assert LocalModels(models).predict(WATER, NEUTRAL).version == card.version
+    shutil.copytree(first, models / STUDENT / newer)
+    card.model_copy(update={"version": newer}).save(models / STUDENT / newer)
+    assert LocalModels(models).predict(WATER, STUDENT).version == newer
+    promote(models, STUDENT, card.version)
+    assert LocalModels(models).predict(WATER, STUDENT).version == card.version
     unfit = dict.fromkeys(card.status, "not_validated")
     for version in (card.version, newer):
-        folder = models / NEUTRAL / version
+        folder = models / STUDENT / version
         ModelCard.load(folder).model_copy(update={"status": unfit}).save(folder)
-    (models / NEUTRAL / "default.json").unlink()
-    refused = outcome(LocalModels(models), WATER, NEUTRAL)
+    (models / STUDENT / "default.json").unlink()
+    refused = outcome(LocalModels(models), WATER, STUDENT)
     assert refused.code == "no_default_version"
-    assert LocalModels(models).predict(WATER, NEUTRAL, newer).version == newer
+    assert LocalModels(models).predict(WATER, STUDENT, newer).version == newer
 
 
 def test_a_model_is_named_by_its_folder_too(repository: Path) -> None:
-    folder = next((repository / NEUTRAL).glob("[1-9]*"))
+    folder = next((repository / STUDENT).glob("[1-9]*"))
     by_path = LocalModels("/nowhere")
     answer = by_path.predict(WATER, str(folder))
-    assert answer.model == NEUTRAL
-    assert by_path.model(answer.model, answer.version)["name"] == NEUTRAL
+    assert answer.model == STUDENT
+    assert by_path.model(answer.model, answer.version)["name"] == STUDENT
     assert outcome(by_path, WATER, str(folder), "77").code == "version_not_found"
-    assert outcome(by_path, WATER, str(repository / NEUTRAL)).code == "model_refused"
+    assert outcome(by_path, WATER, str(repository / STUDENT)).code == "model_refused"
     assert outcome(by_path, WATER, "anything").code == "model_refused"
 
 
-@pytest.mark.parametrize("model", [NEUTRAL, CHARGED])
+@pytest.mark.parametrize("model", [STUDENT, CHARGED])
 def test_the_calculator_has_what_that_of_a_server_has(
     client: Client, local: LocalModels, model: str
 ) -> None:
@@ -259,7 +260,7 @@ def test_weights_that_are_not_those_of_the_card_are_refused(
     repository: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "1"
-    shutil.copytree(next((repository / NEUTRAL).glob("[1-9]*")), folder)
+    shutil.copytree(next((repository / STUDENT).glob("[1-9]*")), folder)
     content = bytearray((folder / "model.safetensors").read_bytes())
     content[-1] ^= 1
     (folder / "model.safetensors").write_bytes(bytes(content))

@@ -23,7 +23,7 @@ from typer.testing import CliRunner, Result
 from forcegate_client.cli.app import app
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
-from support.local_models import NEUTRAL, write_repository
+from support.local_models import STUDENT, write_repository
 
 # Files round to eight digits.
 ATOL = 1e-7
@@ -76,7 +76,7 @@ def both(repository: Path, url: str, *command: str) -> tuple[Result, Result]:
         ("there", ("--url", url)),
     ):
         words = [word.format(out=out) for word in command]
-        results.append(forcegate(*words, *place, "--model", NEUTRAL))
+        results.append(forcegate(*words, *place, "--model", STUDENT))
     here, there = results
     assert here.exit_code == there.exit_code, here.output + there.output
     return here, there
@@ -162,7 +162,7 @@ def test_a_run_in_two_pieces_is_the_run_in_one(repository: Path, ensemble: str) 
         "--repository",
         repository,
     )
-    start = (*start, "--model", NEUTRAL)
+    start = (*start, "--model", STUDENT)
     assert forcegate(*start, "--time-ps", 0.1, "--out", "whole").exit_code == 0
     # Neither a line of the log nor a frame is due where it ends.
     assert forcegate(*start, "--time-ps", 0.0435, "--out", "pieces").exit_code == 0
@@ -174,7 +174,7 @@ def test_a_run_in_two_pieces_is_the_run_in_one(repository: Path, ensemble: str) 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_was_stopped_goes_on(repository: Path, number: signal.Signals) -> None:
-    here = ("--local", "--repository", str(repository), "--model", NEUTRAL)
+    here = ("--local", "--repository", str(repository), "--model", STUDENT)
     settings = ("md", "one.extxyz", *NOW, *here, "--frame-every", "7", "--log-every", "3")
     command = [Path(sys.executable).with_name("forcegate"), *settings, "--time-ps", "1000"]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -209,7 +209,7 @@ def test_atoms_that_are_held_stay_and_the_run_is_that_of_ase(repository: Path) -
     atoms = read("one.extxyz")
     atoms.set_constraint(FixAtoms([0, 1]))
     write("held.extxyz", atoms)
-    here = ("--local", "--repository", repository, "--model", NEUTRAL, "--time-ps", 0.01)
+    here = ("--local", "--repository", repository, "--model", STUDENT, "--time-ps", 0.01)
     assert forcegate("md", "held.extxyz", *NOW, *here).exit_code == 0
     end = read("held_md/final.extxyz")
     assert np.array_equal(end.positions[:2], atoms.positions[:2])
@@ -232,7 +232,7 @@ def test_a_screening_has_the_same_results(repository: Path, url: str, task: str)
             assert np.array_equal(mine["failures"][name][()], theirs["failures"][name][()]), name
     # What began here goes on at a gateway, and the other way round: the weights are the same.
     again = forcegate("screen", "mixed.extxyz", "--out", "here", "--task", task, "--part-size", 3,
-                      "--url", url, "--model", NEUTRAL)  # fmt: skip
+                      "--url", url, "--model", STUDENT)  # fmt: skip
     assert "nothing to do" in again.output
 
 
@@ -242,13 +242,13 @@ def test_places_that_exclude_each_other_are_refused_in_words(repository: Path) -
     assert "goes with --local" in forcegate(*one, "--repository", repository).output
     refused = forcegate(*one, "--local", "--repository", repository, "--model", "huge")
     assert refused.exit_code == 1
-    assert f"expected one of charged, {NEUTRAL}, strict" in refused.output
+    assert f"expected one of charged, neutral, {STUDENT}, strict" in refused.output
     nowhere = forcegate(*one, "--local", "--repository", "nowhere")
     assert "nowhere: no such folder" in nowhere.output
 
 
 def test_a_model_that_validation_rejected_is_told_of(repository: Path) -> None:
-    here = ("--local", "--repository", repository, "--model", NEUTRAL)
+    here = ("--local", "--repository", repository, "--model", STUDENT)
     assert (
         "rejected for screening" in forcegate("screen", "good.extxyz", "--out", "s", *here).output
     )
@@ -256,11 +256,16 @@ def test_a_model_that_validation_rejected_is_told_of(repository: Path) -> None:
 
 def test_models_are_listed(repository: Path) -> None:
     listed = json.loads(forcegate("models", "--local", "--repository", repository, "--json").stdout)
-    assert [entry["name"] for entry in listed["models"]] == ["charged", NEUTRAL, "strict"]
+    assert [entry["name"] for entry in listed["models"]] == [
+        "charged",
+        "neutral",
+        STUDENT,
+        "strict",
+    ]
 
 
 def test_an_atom_without_a_server_is_an_atom(repository: Path) -> None:
     write("atom.extxyz", Atoms("O"))
-    here = ("--local", "--repository", repository, "--model", NEUTRAL)
+    here = ("--local", "--repository", repository, "--model", STUDENT)
     assert forcegate("predict", "atom.extxyz", *here).exit_code == 0
     assert "nothing to simulate" in forcegate("md", "atom.extxyz", *here).output

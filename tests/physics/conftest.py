@@ -6,21 +6,21 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from support.models import REPOSITORY, random_potential, trained_models
+from support.models import random_potential, trained, trained_models
 
 
 def _identifiers() -> list[str]:
     random = [f"random:{name}" for name in ("painn_base", "painn_ultra_tiny")]
-    return random + [f"trained:{path.parts[-3]}/{path.parts[-2]}" for path in trained_models()]
+    return random + [f"trained:{version}" for version in trained_models(charges=False)]
 
 
 @pytest.fixture(scope="session", params=_identifiers())
 def model(request: pytest.FixtureRequest) -> torch.nn.Module:
-    """A model in float64: random weights, then the trained ones."""
+    """A model in float64 that ends at its cutoff: random weights, then the trained ones."""
     kind, name = request.param.split(":")
     if kind == "random":
         return random_potential(name)
-    return torch.jit.load(str(REPOSITORY / name / "model.pt")).double()
+    return trained(name)
 
 
 @pytest.fixture

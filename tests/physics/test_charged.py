@@ -21,7 +21,7 @@ from forcegate_trainer.network.pair_physics import COULOMB, PairPhysics
 from forcegate_trainer.teachers.aimnet2_file import load
 from forcegate_trainer.teachers.aimnet2_parts import dispersion_of
 from support.evaluation import moved, random_rotation
-from support.models import random_weights
+from support.models import random_weights, trained, trained_models
 from support.teachers import aimnet2_file
 
 KCAL = kcal / mol
@@ -35,8 +35,13 @@ CEILINGS = {
 }
 
 
-@pytest.fixture(scope="module", params=["painn_base", "painn_ultra_tiny"])
-def model(request: pytest.FixtureRequest) -> ChargedPotential:
+@pytest.fixture(
+    scope="module", params=["painn_base", "painn_ultra_tiny", *trained_models(charges=True)]
+)
+def model(request: pytest.FixtureRequest) -> torch.nn.Module:
+    """Random weights, then the published students."""
+    if "/" in request.param:
+        return trained(request.param)
     torch.manual_seed(0)
     return random_weights(ChargedPotential(CHARGED_PRESETS[request.param]).double())
 
@@ -47,7 +52,7 @@ def inputs_of(*structures: Atoms) -> list[torch.Tensor]:
 
 
 def evaluate(model: torch.nn.Module, *structures: Atoms) -> ModelOutput:
-    with torch.inference_mode():
+    with torch.no_grad():
         return ModelOutput(*(out.numpy() for out in model(*inputs_of(*structures))))
 
 
@@ -76,7 +81,7 @@ def crystal() -> Atoms:
 
 
 def test_forces_are_the_gradient_of_the_energy_the_charges_share_included(
-    model: ChargedPotential, molecules: list[Atoms], crystal: Atoms
+    model: torch.nn.Module, molecules: list[Atoms], crystal: Atoms
 ) -> None:
     pair = molecules[0] + moved(molecules[7], molecules[7].positions + 4.0)
     inputs = inputs_of(pair, crystal)
@@ -86,7 +91,7 @@ def test_forces_are_the_gradient_of_the_energy_the_charges_share_included(
     assert (forces + gradient).abs().max() < 1e-10 * gradient.abs().max()
 
 
-def test_the_virial_is_the_derivative_by_strain(model: ChargedPotential, crystal: Atoms) -> None:
+def test_the_virial_is_the_derivative_by_strain(model: torch.nn.Module, crystal: Atoms) -> None:
     virial = evaluate(model, crystal).virial[0]
     step = 1e-5
     for row, column in ((0, 0), (1, 2)):
@@ -103,7 +108,7 @@ def test_the_virial_is_the_derivative_by_strain(model: ChargedPotential, crystal
 
 
 def test_nothing_knows_where_a_molecule_is_how_it_is_turned_or_numbered(
-    model: ChargedPotential, molecules: list[Atoms]
+    model: torch.nn.Module, molecules: list[Atoms]
 ) -> None:
     rng = np.random.default_rng(0)
     for trial, atoms in enumerate(molecules):
@@ -118,7 +123,7 @@ def test_nothing_knows_where_a_molecule_is_how_it_is_turned_or_numbered(
 
 
 def test_a_batch_gives_each_structure_what_it_gets_alone(
-    model: ChargedPotential, molecules: list[Atoms], crystal: Atoms
+    model: torch.nn.Module, molecules: list[Atoms], crystal: Atoms
 ) -> None:
     structures = [*molecules, crystal, Atoms("C")]
     batch = evaluate(model, *structures)
@@ -130,7 +135,7 @@ def test_a_batch_gives_each_structure_what_it_gets_alone(
         assert abs(batch.charges[where] - alone.charges).max() < 1e-11
 
 
-def test_a_supercell_has_eight_times_the_energy(model: ChargedPotential, crystal: Atoms) -> None:
+def test_a_supercell_has_eight_times_the_energy(model: torch.nn.Module, crystal: Atoms) -> None:
     one, eight = evaluate(model, crystal), evaluate(model, crystal.repeat((2, 2, 2)))
     assert abs(eight.energy[0] - 8 * one.energy[0]) < 1e-7
     assert abs(eight.forces - np.tile(one.forces, (8, 1))).max() < 1e-8
@@ -138,7 +143,7 @@ def test_a_supercell_has_eight_times_the_energy(model: ChargedPotential, crystal
 
 
 def test_molecules_far_apart_know_of_each_other_by_charges_and_dispersion_alone(
-    model: ChargedPotential, molecules: list[Atoms]
+    model: torch.nn.Module, molecules: list[Atoms]
 ) -> None:
     first = molecules[0]
     second = moved(molecules[7], molecules[7].positions + np.array([20.0, 3.0, 0.0]))
@@ -151,7 +156,7 @@ def test_molecules_far_apart_know_of_each_other_by_charges_and_dispersion_alone(
     assert gained == pytest.approx(coulomb, abs=2e-4)
 
 
-def test_energy_and_forces_are_smooth_where_edges_and_pairs_end(model: ChargedPotential) -> None:
+def test_energy_and_forces_are_smooth_where_edges_and_pairs_end(model: torch.nn.Module) -> None:
     for end, box in ((5.0, None), (PAIR_CUTOFF, 40.0)):
         found = []
         for offset in (-1e-6, 1e-6):

@@ -25,11 +25,12 @@ from forcegate_trainer.network.storage import architecture_of, load_exported
 from forcegate_trainer.network.student import Student
 from support.evaluation import random_rotation
 from support.models import newest_version
-from support.versions import SMALL_CHARGED, random_small_potential
+from support.versions import SMALL, SMALL_CHARGED, random_small_potential
 
 PUBLISHED = ("painn_ultra_tiny", "painn_tiny", "painn_compact", "painn_base")
-# A student of interface 2 with random weights, whose charges are of the size that atoms have.
-CHARGED = "charged"
+# A student of interface 2 with random weights, whose charges are of the size that atoms have, and
+# one of interface 1.
+CHARGED, NEUTRAL = "charged", "neutral"
 # Far more pairs of nuclei than one kernel takes at a time: three kinds of blocks.
 _MOLECULES = ("H2O", "CH4", "NH3", "CH3OH", "HCF3", "CH3SH", "CH3Cl", "C2H4", "HCN", "H2CO")
 
@@ -44,6 +45,8 @@ def potential(name: str) -> tuple[Student, PaiNNConfig]:
         with torch.no_grad():
             last.weight *= 0.1
         return model, config
+    if name == NEUTRAL:
+        return random_small_potential(SMALL), SMALL
     model, card = load_exported(newest_version(name))
     return model, architecture_of(card)
 

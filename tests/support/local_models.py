@@ -20,32 +20,33 @@ from forcegate_service.card import (
 )
 from forcegate_service.fake import write_fake_model
 from forcegate_service.force_uncertainty import ForcePartner
-from support.engine import CHARGED, potential, weights
+from support.engine import CHARGED, NEUTRAL, potential, weights
 from support.models import newest_version
-from support.versions import ACETAMIDE_LIKE
+from support.versions import ACETAMIDE_LIKE, write_random_version
 
-__all__ = ["NEUTRAL", "STRICT", "write_repository"]
+__all__ = ["STRICT", "STUDENT", "write_repository"]
 
-NEUTRAL, STRICT = "painn_ultra_tiny", "strict"
+STUDENT, STRICT = "painn_ultra_tiny", "strict"
 
 
 def write_repository(models: Path) -> Path:
-    """``NEUTRAL``, which is published, ``CHARGED`` of interface 2 with random weights, and
-    ``STRICT``, whose card allows next to nothing and names a partner.
+    """``STUDENT``, which is published, ``CHARGED`` and ``NEUTRAL`` of both interfaces with random
+    weights, and ``STRICT``, whose card allows next to nothing and names a partner.
     """
-    folder = models / NEUTRAL / newest_version(NEUTRAL).name
-    shutil.copytree(newest_version(NEUTRAL), folder, ignore=shutil.ignore_patterns("report"))
+    folder = models / STUDENT / newest_version(STUDENT).name
+    shutil.copytree(newest_version(STUDENT), folder, ignore=shutil.ignore_patterns("report"))
     card = ModelCard.load(folder)
     shutil.copytree(folder, models / STRICT / card.version)
     update = {
         "name": STRICT,
         "limits": Limits(energy_per_atom=6.0, force=20.0, minimum_distances={"C-H": 1.05}),
         "force_partner": ForcePartner(
-            name=NEUTRAL, version=card.version, digest=card.digest, scale=2.0, floor=0.01
+            name=STUDENT, version=card.version, digest=card.digest, scale=2.0, floor=0.01
         ),
     }
     card.model_copy(update=update).save(models / STRICT / card.version)
     _write_charged(models)
+    write_random_version(models, NEUTRAL)
     return models
 
 

@@ -39,11 +39,14 @@ def newest_version(model: str) -> Path:
     return max((REPOSITORY / model).glob("[1-9]*"), key=lambda folder: int(folder.name))
 
 
-def trained_models() -> list[Path]:
-    """The exported models of the repository that end at their cutoff.
+def trained_models(charges: bool) -> list[str]:
+    """``NAME/VERSION`` of the published students, with charges, or of those that end at their
+    cutoff."""
+    found = sorted(path.parent for path in REPOSITORY.glob("*/[1-9]*/model.pt"))
+    chosen = [folder for folder in found if ModelCard.load(folder).charges == charges]
+    return [f"{folder.parent.name}/{folder.name}" for folder in chosen]
 
-    What holds for those with charges is told of random ones (``test_charged``), and of what is
-    served of them.
-    """
-    found = sorted(REPOSITORY.glob("*/[1-9]*/model.pt"))
-    return [path for path in found if not ModelCard.load(path.parent).charges]
+
+def trained(version: str) -> torch.nn.Module:
+    """What is published as ``NAME/VERSION``, in float64."""
+    return torch.jit.load(str(REPOSITORY / version / "model.pt")).double()

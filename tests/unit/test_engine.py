@@ -15,6 +15,7 @@ from forcegate_engine import Evaluation, Model
 from forcegate_service.runtime import ModelOutput
 from support.engine import (
     CHARGED,
+    NEUTRAL,
     PUBLISHED,
     engine,
     evaluated,
@@ -28,7 +29,7 @@ from support.engine import (
 from support.random_structures import mixed_batch
 
 KERNELS = forcegate_engine.kernels()
-STUDENTS = (*PUBLISHED, CHARGED)
+STUDENTS = (*PUBLISHED, CHARGED, NEUTRAL)
 
 
 def assert_close(
@@ -147,7 +148,7 @@ def test_what_it_says_of_itself_is_what_was_written() -> None:
     model = engine(CHARGED)
     assert (model.interface, model.cutoff, model.pair_cutoff) == (2, config.cutoff, 12.0)
     assert model.elements == config.elements
-    neutral = engine("painn_compact")
+    neutral = engine(NEUTRAL)
     assert (neutral.interface, neutral.pair_cutoff) == (1, 0.0)
 
 

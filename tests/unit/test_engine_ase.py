@@ -14,7 +14,7 @@ from forcegate_engine import EngineError, integrate
 from forcegate_engine.ase import Calculator
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_trainer.simulation.exported import RuntimeCalculator
-from support.engine import CHARGED, engine, liquid
+from support.engine import CHARGED, NEUTRAL, engine, liquid
 from support.models import newest_version
 
 
@@ -39,7 +39,7 @@ def test_it_answers_as_the_gateways_runtime_does(kind: str) -> None:
 
 def test_a_structure_that_has_not_changed_is_not_evaluated_again() -> None:
     atoms = molecule("CH3OH")
-    atoms.calc = Calculator(engine("painn_compact"))
+    atoms.calc = Calculator(engine(NEUTRAL))
     assert atoms.get_forces() is not None
     assert not atoms.calc.calculation_required(atoms, ["forces"])
     atoms.positions[0] += 0.01

@@ -20,7 +20,7 @@ from forcegate_engine.errors import (
     UnknownElement,
     WeightsRefused,
 )
-from support.engine import CHARGED, engine, weights
+from support.engine import CHARGED, NEUTRAL, engine, weights
 
 WATER = np.array([[0.0, 0.0, 0.1], [0.0, 0.8, -0.5], [0.0, -0.8, -0.5]])
 NAN = float("nan")
@@ -83,7 +83,7 @@ def test_an_error_names_the_structure_to_blame() -> None:
 
 
 def test_a_student_of_neutral_structures_takes_no_ion() -> None:
-    model = engine("painn_compact")
+    model = engine(NEUTRAL)
     with pytest.raises(NoCharges, match="net charge of 1"):
         model.evaluate([8, 1, 1], WATER, charges=[1])
     assert model.evaluate([8, 1, 1], WATER, charges=[0]).charges is None
