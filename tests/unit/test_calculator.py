@@ -104,6 +104,7 @@ def test_every_step_sends_what_a_new_calculator_would_send() -> None:
         lambda: atoms.set_cell(atoms.cell * 1.01, scale_atoms=True),
         lambda: atoms.append("Zn"),
         lambda: atoms.rattle(0.01, seed=2),
+        lambda: (atoms.rattle(0.01, seed=3), atoms.info.update(charge=1)),
     ]
     for change in changes:
         change()

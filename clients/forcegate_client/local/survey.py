@@ -6,6 +6,8 @@ process does.
 
 from __future__ import annotations
 
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from forcegate_client.checks.contacts import Contacts, ShortestDistances
@@ -30,11 +32,9 @@ def survey_of(
             ``structure`` is its index.
         LibraryMissing: if the engine is not compiled for this machine.
     """
-    from forcegate_engine import EngineError, survey
-    from forcegate_engine.errors import LibraryMissing
-
+    engine = _engine()
     try:
-        found = survey(
+        found = engine.survey(
             batch.atomic_numbers,
             batch.positions,
             cutoff=cutoff,
@@ -44,9 +44,9 @@ def survey_of(
             cells=batch.cells,
             pbc=batch.pbc,
         )
-    except LibraryMissing:
+    except engine.errors.LibraryMissing:
         raise
-    except EngineError as error:
+    except engine.EngineError as error:
         raise _refused(error) from error
     # The table was that of remarkable distances.
     alone = shortest.alone(batch.atomic_numbers, batch.n_atoms, found.isolation)
@@ -59,10 +59,16 @@ def survey_of(
     return found, Contacts(near.refused, alone | near.remarked)
 
 
-def _refused(error: EngineError) -> InvalidStructure:
-    from forcegate_engine.errors import BadStructure
+@cache
+def _engine() -> ModuleType:
+    """The engine, which is not everywhere; looked up once, because a step asks each time."""
+    import forcegate_engine
 
-    flat = isinstance(error, BadStructure)
+    return forcegate_engine
+
+
+def _refused(error: EngineError) -> InvalidStructure:
+    flat = isinstance(error, _engine().errors.BadStructure)
     return InvalidStructure(
         str(error),
         expected="a cell with a volume" if flat else "atoms that keep their distance",
