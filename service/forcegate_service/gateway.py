@@ -53,7 +53,7 @@ class Gateway:
         )
         self.bodies = BodyBuffer(settings.max_buffered_bytes)
         self._runtimes = runtimes
-        self._dispatcher = Dispatcher(self.metrics)
+        self._dispatcher = Dispatcher(self.metrics, runtimes.apart)
         self._serving = Serving(settings, runtimes.load, self._dispatcher, metrics, self._unloaded)
         self._flow = PredictFlow(
             *(settings, metrics, observers, self.models, self.budget),

@@ -21,15 +21,18 @@ logger = logging.getLogger(__name__)
 Faults = dict[int, ForcegateError]
 
 
-def evaluate_isolated(runtime: LoadedRuntime, structures: Structures) -> tuple[ModelOutput, Faults]:
+def evaluate_isolated(
+    runtime: LoadedRuntime, structures: Structures, failed: bool = False
+) -> tuple[ModelOutput, Faults]:
     """Evaluate ``structures``; where that fails, halve it until only the offenders fail.
 
-    The rows of structures that failed are NaN.
+    The rows of structures that failed are NaN. All together may have ``failed`` already; a single
+    one is tried again then, because it may be innocent.
 
     Raises:
         RuntimeUnavailable: if nobody is there to evaluate anything.
     """
-    output, faulty = _bisect(runtime, structures)
+    output, faulty = (_halved if failed else _bisect)(runtime, structures)
     return output, _blame(runtime, faulty) if faulty else {}
 
 
@@ -45,7 +48,14 @@ def _bisect(runtime: LoadedRuntime, structures: Structures) -> tuple[ModelOutput
         if size == 1:
             logger.exception("the runtime failed on a structure of %d atoms", structures.n_atoms[0])
             return _nothing(structures, runtime.card.charges), [0]
+    return _halved(runtime, structures)
+
+
+def _halved(runtime: LoadedRuntime, structures: Structures) -> tuple[ModelOutput, list[int]]:
+    size = len(structures.n_atoms)
     middle = size // 2
+    if not middle:
+        return _bisect(runtime, structures)
     left, left_faults = _bisect(runtime, slice_structures(structures, 0, middle))
     right, right_faults = _bisect(runtime, slice_structures(structures, middle, size))
     return ModelOutput.joined([left, right]), left_faults + [

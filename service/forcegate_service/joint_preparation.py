@@ -20,6 +20,7 @@ from forcegate_client.checks.structures import check_structures
 from forcegate_client.errors import InvalidStructure
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
+from forcegate_service.graph import Structures, of_batch
 from forcegate_service.preparation import Prepared
 from forcegate_service.scheduling.version import ServedVersion
 from forcegate_service.settings import Settings
@@ -32,6 +33,8 @@ _MOST_ATOMS = 2048
 # So many that wait are enough for inference that has nothing to do. Without this, clients that are
 # answered together ask together, and inference and event loop only ever wait for each other.
 _ENOUGH = 8
+# However close they are to each other, they are computed within milliseconds.
+_MOST_EARLY_ATOMS = 100
 _PLAIN_PROPERTIES = frozenset({"energy", "forces", "uncertainty"})
 
 
@@ -47,7 +50,9 @@ class _Waiting:
 class JointPreparation:
     """Collects what arrives in one turn of the event loop; belongs to that loop.
 
-    While ``idle()``, a few that wait are prepared at once, and ``hand_over()`` is called after.
+    While ``idle()``, a few that wait are prepared at once, and ``hand_over()`` is called after; and
+    ``begin_early()`` is told of a small structure before it is checked, which takes as long as a
+    part of its evaluation.
     """
 
     def __init__(
@@ -55,9 +60,10 @@ class JointPreparation:
         settings: Settings,
         idle: Callable[[], bool] = lambda: False,
         hand_over: Callable[[], None] = lambda: None,
+        begin_early: Callable[[ServedVersion, Structures], None] = lambda version, structures: None,
     ) -> None:
         self._settings = settings
-        self._idle, self._hand_over = idle, hand_over
+        self._idle, self._hand_over, self._begin_early = idle, hand_over, begin_early
         self._waiting: list[_Waiting] = []
         self._loop = asyncio.get_running_loop()
 
@@ -96,6 +102,9 @@ class JointPreparation:
         """The same of one that nobody comes with."""
         found = None
         if _plain(request, self._settings):
+            batch = request.structures
+            if len(batch) == 1 and batch.total_atoms <= _MOST_EARLY_ATOMS and self._idle():
+                self._begin_early(version, of_batch(batch))
             found = _prepare_all([request], version, self._settings.max_edges)
         return _ready(alone() if found is None else found[0], ready)
 

@@ -13,7 +13,15 @@ from forcegate_service.card import ModelCard
 from forcegate_service.graph import Structures
 from forcegate_service.memory_need import MemoryNeed
 
-__all__ = ["OUTPUT_NAMES", "LoadedRuntime", "ModelOutput", "Runtime", "RuntimeLoader"]
+__all__ = [
+    "OUTPUT_NAMES",
+    "Done",
+    "LoadedRuntime",
+    "ModelOutput",
+    "Runtime",
+    "RuntimeLoader",
+    "Start",
+]
 
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
@@ -67,6 +75,16 @@ class ModelOutput(NamedTuple):
 
 OUTPUT_NAMES = ModelOutput._fields
 """In the order in which models answer; the last from those of interface 2 alone."""
+
+
+Done = Callable[[ModelOutput | Exception, float], None]
+"""Takes an answer, or what ``evaluate`` would have raised, and the seconds that it was computed."""
+
+Start = Callable[[Structures, Done], bool]
+"""What a runtime may have beside ``evaluate``: ``start`` lets the running event loop call ``done``
+with the outcome, and no thread waits. False, and nothing happens, if that cannot be at this moment:
+``evaluate`` waits until it can.
+"""
 
 
 class Runtime(Protocol):

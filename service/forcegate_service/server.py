@@ -37,8 +37,8 @@ _KEEP_ALIVE_S = 120
 _CLOSING_S = 8.0
 # New objects between two looks for garbage; Python's own is 700.
 _GARBAGE_THRESHOLD = 50_000
-# How long the event loop may keep the interpreter while the thread that feeds inference waits for
-# it, and inference for that thread; Python's own is 25 times as long, as long as a batch takes.
+# How long the event loop may keep the interpreter while a thread that asks a runtime, or prepares a
+# large request, waits for it; Python's own is 25 times as long, as long as a batch takes.
 _SWITCH_INTERVAL_S = 0.0002
 
 

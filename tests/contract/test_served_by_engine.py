@@ -166,6 +166,25 @@ def test_a_gateway_on_the_engine_needs_no_torch_and_outlives_its_inference_proce
         assert process.wait(120) == 0
 
 
+def test_an_answer_belongs_to_its_question_whatever_was_refused_before(
+    version: Path, tmp_path: Path
+) -> None:
+    close = WATER | {"positions": [[0.0, 0.0, 0.0], [0.3, 0.0, 0.0], [-0.24, 0.93, 0.0]]}
+    unknown = WATER | {"atomic_numbers": [92, 1, 1]}
+    turned = WATER | {"positions": [[y, x, z] for x, y, z in WATER["positions"]]}
+    with serving(version, tmp_path / "log") as (_, client):
+        # In company each is computed after all of them are checked.
+        wanted = predicted(client, BODY | {"structures": [WATER, turned, WATER, turned]})
+        for _ in range(10):
+            for structure, code in ((close, "atoms_too_close"), (unknown, "element_unsupported")):
+                response = client.post("/v1/predict", json=BODY | {"structures": [structure]})
+                assert response.json()["code"] == code
+                for asked, answer in ((WATER, wanted[0]), (turned, wanted[1])):
+                    (alone,) = predicted(client, BODY | {"structures": [asked]})
+                    assert alone["forces"] == answer["forces"]
+                    assert alone["energy"] == answer["energy"]
+
+
 def test_torchscript_serves_what_the_engine_cannot_and_the_log_says_why(
     version: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ import httpx
 
 from forcegate_bench.load.http1 import Address
 from forcegate_bench.machine import procfs
-from forcegate_bench.machine.cores import Layout, on_core
+from forcegate_bench.machine.cores import Layout
 from forcegate_bench.subjects.subject import Subject
 from forcegate_service.allocator import keeping_memory
 from forcegate_trainer.demo.gateway import running_gateway
@@ -61,10 +61,12 @@ def start_gateway(
     """
     with ExitStack() as running:
         wanted = {"FORCEGATE_TORCH_THREADS": "1", **subject.settings, **(settings or {})}
-        with on_core(layout.event_loop), _environment(wanted):
+        with _environment(wanted):
             known = procfs.children(os.getpid())
             url = running.enter_context(running_gateway(subject.repository, log))
             (pid,) = procfs.children(os.getpid()) - known
+        # Now, so that its settings are those of a machine with all the cores that there are.
+        procfs.pin(pid, layout.event_loop)
         inference = _inference_process(pid)
         if inference is not None:
             procfs.pin(inference, layout.inference)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 
 import msgpack
@@ -26,6 +27,12 @@ class Channel:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        # The beginning of a message whose end has not come.
+        self._begun = b""
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when something has arrived."""
+        return self._connection.fileno()
 
     def send(self, *message: Any) -> None:
         """Send one message.
@@ -39,6 +46,18 @@ class Channel:
         except OSError as error:
             raise EOFError from error
 
+    def take(self) -> list[Any] | None:
+        """One message if it is there, None if it is not; nothing is waited for.
+
+        Raises:
+            EOFError: if the other side is gone.
+        """
+        # With a time to wait, the system would be asked to wait before anything is read.
+        self._wait(0.0)
+        with suppress(BlockingIOError):
+            self._begun += self._receive(socket.MSG_DONTWAIT)
+        return self._next()
+
     def receive(self, awake_s: float = 0.0, within_s: float | None = None) -> list[Any]:
         """Wait for one message, for ``awake_s`` without going to sleep, and no longer than told.
 
@@ -46,14 +65,30 @@ class Channel:
             EOFError: if the other side is gone.
             TimeoutError: if it says nothing for ``within_s``; nothing can be asked any more then.
         """
-        self._connection.settimeout(within_s)
-        received = self._receive_awake(awake_s) if awake_s else b""
-        while len(received) < _LENGTH_BYTES:
-            received += self._receive(0)
+        message = self._next()
+        if message is None:
+            self._wait(within_s)
+            if awake_s:
+                self._begun += self._receive_awake(awake_s)
+            while (message := self._next()) is None:
+                self._begun += self._receive(0)
+        return message
+
+    def _wait(self, seconds: float | None) -> None:
+        """Let the next call wait for so long."""
+        if self._connection.gettimeout() != seconds:
+            self._connection.settimeout(seconds)
+
+    def _next(self) -> list[Any] | None:
+        """The message that has arrived whole, cut off from what follows it."""
+        received = self._begun
+        if len(received) < _LENGTH_BYTES:
+            return None
         end = _LENGTH_BYTES + int.from_bytes(received[:_LENGTH_BYTES], "little")
-        while len(received) < end:
-            received += self._receive(0)
-        message: list[Any] = msgpack.unpackb(received[_LENGTH_BYTES:])
+        if len(received) < end:
+            return None
+        self._begun = received[end:]
+        message: list[Any] = msgpack.unpackb(received[_LENGTH_BYTES:end])
         return message
 
     def _receive_awake(self, seconds: float) -> bytes:

@@ -8,11 +8,14 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Protocol
 
+from forcegate_client.errors import RuntimeUnavailable
 from forcegate_service.card import ModelCard
+from forcegate_service.cores import two_cores_with
 from forcegate_service.errors import RuntimeFault, nobody_evaluates
 from forcegate_service.graph import Structures
 from forcegate_service.inference.process import (
@@ -22,7 +25,7 @@ from forcegate_service.inference.process import (
     ProcessHung,
 )
 from forcegate_service.memory_need import MemoryNeed
-from forcegate_service.runtime import ModelOutput
+from forcegate_service.runtime import Done, ModelOutput
 
 __all__ = ["HostedRuntime", "InferenceEvents", "InferenceHost"]
 
@@ -77,6 +80,7 @@ class InferenceHost:
         timeout_s: float = _TIMEOUT_S,
         start_s: float = _TIMEOUT_S,
     ) -> None:
+        self._awake_s = awake_s
         self._options = (command, threads, device, awake_s, timeout_s, start_s)
         self._events = events
         self._lock = threading.RLock()
@@ -136,20 +140,61 @@ class InferenceHost:
                         raise RuntimeFault(f"{held.folder} cannot be opened again")
                     output = self._process.evaluate(number, structures, held.card.charges)
                 except ProcessDied as death:
-                    logger.error(
-                        "the inference process was lost: %s, with %d structures of %s version %s; "
-                        "it is started again",
-                        *(death, len(structures.n_atoms), held.card.name, held.card.version),
-                    )
-                    if isinstance(death, ProcessHung):
-                        self._down()
-                        raise nobody_evaluates("inference hangs and is started again") from death
-                    if not again:
-                        raise RuntimeFault(f"the inference process was lost: {death}") from death
+                    told = self._lost(death, held, len(structures.n_atoms))
+                    if isinstance(told, RuntimeUnavailable) or not again:
+                        raise told from death
                     again = False
                 else:
                     self._deaths = 0
                     return output
+
+    def start(self, number: int, structures: Structures, done: Done) -> bool:
+        """The same on the running event loop, which calls ``done`` with the outcome.
+
+        False if the process does not run with this model, or is being asked something: who calls
+        ``evaluate`` waits for that. Until ``done`` is called everybody else waits.
+        """
+        if not self._lock.acquire(blocking=False):
+            return False
+        started = False
+        try:
+            held = self._models.get(number)
+            if held is not None and held.opened and self._runs():
+                # A step of dynamics, whose answer is there before a core would be asleep.
+                lone = len(structures.n_atoms) == 1
+                awake_s = self._awake_s if lone and two_cores_with(self.pid) else 0.0
+                ended = partial(self._ended, held, len(structures.n_atoms), done)
+                self._process.start(number, structures, held.card.charges, ended, awake_s)
+                started = True
+        except ProcessDied as death:
+            logger.warning("the inference process cannot be asked: %s", death)
+        finally:
+            if not started:
+                self._lock.release()
+        return started
+
+    def _ended(
+        self, held: _Held, n: int, done: Done, outcome: ModelOutput | Exception, seconds: float
+    ) -> None:
+        """The process has answered what the event loop asked, or is lost."""
+        if isinstance(outcome, ProcessDied):
+            outcome = self._lost(outcome, held, n)
+        else:
+            self._deaths = 0
+        self._lock.release()
+        done(outcome, seconds)
+
+    def _lost(self, death: ProcessDied, held: _Held, n: int) -> Exception:
+        """What those hear who asked for ``n`` structures."""
+        logger.error(
+            "the inference process was lost: %s, with %d structures of %s version %s; "
+            "it is started again",
+            *(death, n, held.card.name, held.card.version),
+        )
+        if not isinstance(death, ProcessHung):
+            return RuntimeFault(f"the inference process was lost: {death}")
+        self._down()
+        return nobody_evaluates("inference hangs and is started again")
 
     def memory(self, number: int) -> MemoryNeed:
         """What the code takes that evaluates a model."""
@@ -185,6 +230,9 @@ class InferenceHost:
                 self._ensure_running()
             if not self._up.is_set():
                 time.sleep(_PAUSES_S[-1])
+
+    def _runs(self) -> bool:
+        return self._greeted and not self._closed and self._up.is_set()
 
     def _ensure_running(self) -> None:
         if self._closed:
@@ -265,6 +313,10 @@ class HostedRuntime:
             RuntimeUnavailable: if the process hung, or does not start.
         """
         return self._host.evaluate(self._number, structures)
+
+    def start(self, structures: Structures, done: Done) -> bool:
+        """The same without a thread that waits; see ``Start``."""
+        return self._host.start(self._number, structures, done)
 
     @property
     def memory(self) -> MemoryNeed:

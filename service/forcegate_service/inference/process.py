@@ -15,8 +15,9 @@ from forcegate_service.errors import RuntimeFault
 from forcegate_service.graph import Structures
 from forcegate_service.inference.channel import FAILED, Channel
 from forcegate_service.inference.memory import StructureMemory
+from forcegate_service.inference.watch import Watch
 from forcegate_service.rounding import rounding_alike
-from forcegate_service.runtime import ModelOutput
+from forcegate_service.runtime import Done, ModelOutput
 
 __all__ = ["COMMAND", "InferenceProcess", "ProcessDied", "ProcessHung"]
 
@@ -53,7 +54,8 @@ class InferenceProcess:
         ``start_s`` its start or the opening of a model, for which torch may have to be read.
         """
         self._timeout_s, self._start_s = timeout_s, start_s
-        self._hung = False
+        # Nothing can be asked any more, whether or not it has ended yet.
+        self._lost = False
         self._memory = StructureMemory.create()
         ours, theirs = socket.socketpair()
         with theirs:
@@ -81,7 +83,7 @@ class InferenceProcess:
 
     def alive(self) -> bool:
         """Whether it can be asked: it has not ended yet, and was not given up."""
-        return not self._hung and self._process.poll() is None
+        return not self._lost and self._process.poll() is None
 
     def greeting(self) -> None:
         """Wait until it is ready.
@@ -91,8 +93,8 @@ class InferenceProcess:
         """
         self._receive(self._start_s)
 
-    def ask(self, *message: Any, within_s: float | None = None) -> list[Any]:
-        """Send one message and wait for its answer, as long as for a start unless told otherwise.
+    def ask(self, *message: Any) -> list[Any]:
+        """Send one message and wait for its answer, as long as for a start.
 
         Raises:
             ProcessHung: if there is none in time; the process was killed.
@@ -103,7 +105,7 @@ class InferenceProcess:
             self._channel.send(*message)
         except EOFError:
             raise self._died() from None
-        return self._receive(self._start_s if within_s is None else within_s)
+        return self._receive(self._start_s)
 
     def evaluate(self, model: int, structures: Structures, charges: bool) -> ModelOutput:
         """The answer of a model that was opened before, with ``charges`` if it knows them.
@@ -113,18 +115,49 @@ class InferenceProcess:
             ProcessDied: if the process ended meanwhile.
             RuntimeFault: if the model failed.
         """
-        size = len(structures.atomic_numbers), len(structures.n_atoms)
-        capacity = self._memory.fit(*size)
-        inputs, outputs = self._memory.arrays(*size)
-        given = (
-            *(structures.positions, structures.atomic_numbers, structures.n_atoms),
-            *(structures.cells, structures.pbc),
-        )
-        for place, array in zip(inputs, given, strict=True):
-            place[...] = array
-        self.ask("evaluate", model, *size, capacity, within_s=self._timeout_s)
-        answered = outputs if charges else outputs[:-1]
-        return ModelOutput(*(array.copy() for array in answered))
+        try:
+            self._send_question(model, structures)
+        except EOFError:
+            raise self._died() from None
+        self._receive(self._timeout_s)
+        return self._output(structures, charges)
+
+    def start(
+        self, model: int, structures: Structures, charges: bool, done: Done, awake_s: float
+    ) -> None:
+        """The same without a thread that waits: the running event loop calls ``done`` with what
+        ``evaluate`` would answer or raise. Until then nothing else may be asked. For ``awake_s``
+        the loop does not sleep.
+
+        Raises:
+            ProcessDied: if it cannot be asked.
+        """
+        try:
+            self._send_question(model, structures)
+        except EOFError:
+            raise self._hung_up() from None
+        watch = Watch(self._channel.fileno(), awake_s)
+
+        def end(outcome: ModelOutput | Exception, seconds: float = 0.0) -> None:
+            watch.end()
+            done(outcome, seconds)
+
+        def look() -> bool:
+            try:
+                message = self._channel.take()
+                if message is None:
+                    return False
+                (seconds,) = _answer_in(message)
+                outcome = self._output(structures, charges)
+            except EOFError:
+                end(self._hung_up())
+            except Exception as error:
+                end(error)
+            else:
+                end(outcome, seconds)
+            return True
+
+        watch.begin(look, self._timeout_s, lambda: end(self._give_up(self._timeout_s)))
 
     def kill(self) -> None:
         """End it at once, whatever it is doing; any thread may call."""
@@ -140,19 +173,44 @@ class InferenceProcess:
             self._process.wait()
         self._memory.close()
 
+    def _send_question(self, model: int, structures: Structures) -> None:
+        size = len(structures.atomic_numbers), len(structures.n_atoms)
+        capacity = self._memory.fit(*size)
+        inputs, _ = self._memory.arrays(*size)
+        given = (
+            *(structures.positions, structures.atomic_numbers, structures.n_atoms),
+            *(structures.cells, structures.pbc),
+        )
+        for place, array in zip(inputs, given, strict=True):
+            place[...] = array
+        self._channel.send("evaluate", model, *size, capacity)
+
+    def _output(self, structures: Structures, charges: bool) -> ModelOutput:
+        """A copy of the answer, whose place is the next one's."""
+        size = len(structures.atomic_numbers), len(structures.n_atoms)
+        _, outputs = self._memory.arrays(*size)
+        answered = outputs if charges else outputs[:-1]
+        return ModelOutput(*[array.copy() for array in answered])
+
     def _receive(self, within_s: float) -> list[Any]:
         try:
-            outcome, *rest = self._channel.receive(within_s=within_s)
+            message = self._channel.receive(within_s=within_s)
         except TimeoutError:
-            # What it may say later belongs to no question any more.
-            self._hung = True
-            self._process.kill()
-            raise ProcessHung(f"it said nothing for {within_s:g} s") from None
+            raise self._give_up(within_s) from None
         except EOFError:
             raise self._died() from None
-        if outcome == FAILED:
-            raise RuntimeFault(f"the model failed: {rest[0]}")
-        return rest
+        return _answer_in(message)
+
+    def _give_up(self, waited_s: float) -> ProcessHung:
+        # What it may say later belongs to no question any more.
+        self._lost = True
+        self._process.kill()
+        return ProcessHung(f"it said nothing for {waited_s:g} s")
+
+    def _hung_up(self) -> ProcessDied:
+        # Without waiting for its end, which is looked at when another one is started.
+        self._lost = True
+        return ProcessDied("it hung up")
 
     def _died(self) -> ProcessDied:
         # Its end of the channel is closed, so it is about to end if it has not yet.
@@ -164,3 +222,10 @@ class InferenceProcess:
         if code < 0:
             return ProcessDied(f"killed by {signal.Signals(-code).name}")
         return ProcessDied(f"ended with code {code}")
+
+
+def _answer_in(message: list[Any]) -> list[Any]:
+    outcome, *rest = message
+    if outcome == FAILED:
+        raise RuntimeFault(f"the model failed: {rest[0]}")
+    return rest

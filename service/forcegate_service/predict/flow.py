@@ -71,7 +71,10 @@ class PredictFlow:
         self._guess = LengthGuess()
         # On one core, fewer and larger batches take less of it.
         self._jointly = JointPreparation(
-            settings, lambda: dispatcher.idle and apart(), dispatcher.hand_over
+            settings,
+            lambda: dispatcher.idle and apart(),
+            dispatcher.hand_over,
+            dispatcher.begin_early,
         )
         self._in_flight = 0
         self._pool = ThreadPoolExecutor(_PREPARING_THREADS, "forcegate-prepare")
@@ -120,8 +123,11 @@ class PredictFlow:
                 outcome = version.card, prepared, answers, second, failed, answer_form
                 try:
                     if small:
-                        return self._respond(*outcome)
-                    return await self._aside(partial(self._respond, *outcome))
+                        encoded, counted = self._respond(*outcome)
+                    else:
+                        encoded, counted = await self._aside(partial(self._respond, *outcome))
+                    self._loop.call_soon(counted)
+                    return encoded
                 finally:
                     if self._observers:
                         seen = Served(version.card, prepared, answers, failed, flow.key)
@@ -182,6 +188,9 @@ class PredictFlow:
         def ready(prepared: Prepared) -> None:
             reservation.change_to(prepared.seconds)
             asked.submit(prepared.pieces)
+            if self._in_flight == 1:
+                # Nobody comes with it.
+                self._dispatcher.hand_over()
 
         # A few atoms in a small cell may have many thousand images.
         if not small or np.count_nonzero(request.structures.pbc):
@@ -244,8 +253,8 @@ class PredictFlow:
         second: list[Answer],
         failed: dict[int, ForcegateError],
         form: Form,
-    ) -> bytes:
-        """The encoded answer; what is counted of it is counted in the next turn of the loop."""
+    ) -> tuple[bytes, Callable[[], None]]:
+        """The encoded answer, and what counts it, which can wait until it has left."""
         started = time.perf_counter()
         self._metrics.rejected(card, [*prepared.problems.values(), *failed.values()])
         away = [index for index, error in failed.items() if isinstance(error, RuntimeUnavailable)]
@@ -261,8 +270,7 @@ class PredictFlow:
         phases = {**response.timing, "serialise_s": time.perf_counter() - started}
         size = len(request.structures)
         counted = partial(self._count, card, len(response.predictions.index), phases, size)
-        self._loop.call_soon_threadsafe(counted)
-        return body
+        return body, counted
 
     def _count(self, card: ModelCard, answered: int, phases: dict[str, float], size: int) -> None:
         self._metrics.served(card, answered)

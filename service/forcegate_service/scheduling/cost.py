@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
@@ -30,14 +29,14 @@ class CostModel:
     """``base + per atom · N + per edge · E + per pair · P`` seconds for a batch of N atoms, E edges
     and P pairs.
 
-    Predicted on the event loop, corrected by the thread that evaluates: what they share is one
-    number, replaced as a whole.
+    Predicted on the event loop, corrected by whoever evaluates: what they share is one number,
+    replaced as a whole.
     """
 
     def __init__(self, base_s: float, atom_s: float, edge_s: float, pair_s: float = 0.0) -> None:
         self._base_s = base_s
         self._atom_s, self._edge_s, self._pair_s = atom_s, edge_s, pair_s
-        self._log_scale = 0.0
+        self._scale = 1.0
 
     @classmethod
     def fitted(cls, timings: Sequence[Timing]) -> CostModel:
@@ -49,21 +48,20 @@ class CostModel:
     @property
     def base_s(self) -> float:
         """What a batch costs however small it is."""
-        return self._base_s * math.exp(self._log_scale)
+        return self._base_s * self._scale
 
     def marginal(self, size: GraphSize[Number]) -> Number:
         """Seconds that ``size`` adds to a batch, or each of its structures."""
         seconds = self._atom_s * size.atoms + self._edge_s * size.edges + self._pair_s * size.pairs
-        return seconds * math.exp(self._log_scale)
+        return seconds * self._scale
 
     def observe(self, timing: Timing) -> None:
         """Learn from a batch."""
         predicted = self.base_s + self.marginal(timing.size)
         if predicted <= 0.0 or timing.seconds <= 0.0:
             return
-        moved = self._log_scale + _LEARNING_RATE * math.log(timing.seconds / predicted)
-        limit = math.log(_FARTHEST)
-        self._log_scale = min(max(moved, -limit), limit)
+        moved = self._scale * (timing.seconds / predicted) ** _LEARNING_RATE
+        self._scale = min(max(moved, 1.0 / _FARTHEST), _FARTHEST)
 
 
 def _non_negative(terms: Float) -> Float:

@@ -1,4 +1,4 @@
-"""The one place where inference starts: a single thread and the queues before it.
+"""The one place where inference starts: the queues before it, and whose turn it is.
 
 Work-conserving: when a version can take a batch, whatever waits for it is packed into one at once;
 meanwhile the next one collects. Nothing ever waits on a timer. Versions take turns, batch by batch;
@@ -8,28 +8,23 @@ within a version callers do.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Any, TypeVar
 
-import numpy as np
-
-from forcegate_client.checks.plausible import implausible
-from forcegate_client.columns import finite as finite_rows
-from forcegate_client.columns import not_finite
+from forcegate_client.errors import RuntimeUnavailable
 from forcegate_service.graph import Structures
-from forcegate_service.graph_size import size_of
-from forcegate_service.isolation import Faults, evaluate_isolated
+from forcegate_service.isolation import evaluate_isolated
 from forcegate_service.metrics import Metrics
-from forcegate_service.runtime import ModelOutput
+from forcegate_service.runtime import ModelOutput, Start
+from forcegate_service.scheduling.batch import Answer, Batch, Work, answers_of
 from forcegate_service.scheduling.batch_limit import Piece
-from forcegate_service.scheduling.cost import Timing
 from forcegate_service.scheduling.fair_queue import FairQueue
 from forcegate_service.scheduling.flow import Flow
 from forcegate_service.scheduling.version import ServedVersion
@@ -37,34 +32,16 @@ from forcegate_service.subgraph import merge
 
 __all__ = ["Answer", "Dispatcher"]
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 # Threads that only wait; as many as batches that are being evaluated at the same time.
 _LARGEST_POOL = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The outcome for one submitted piece, and the seconds it waited and was computed.
-
-    ``faults`` are the structures whose row of ``output`` is no answer; ``finite``: every number of
-    it is.
-    """
-
-    output: ModelOutput
-    faults: Faults
-    finite: bool
-    queue_s: float
-    inference_s: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Work:
-    version: ServedVersion
-    piece: Piece
-    flow: Flow
-    future: asyncio.Future[Answer]
-    queued_at: float
+# What a small request costs the event loop, about.
+_REQUEST_S = 150e-6
+# Turns of the loop for which more is waited for: at least, on one core, and at most.
+_TURNS_TOGETHER, _MOST_TURNS = 6, 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,36 +50,36 @@ class _Call:
     future: asyncio.Future[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """A batch of ``version`` that was evaluated elsewhere has come to its end."""
-
-    version: ServedVersion
-
-
 class Dispatcher:
-    """Evaluates structures in batches on its own thread.
+    """Evaluates structures in batches; belongs to the event loop on which it is made.
 
-    Always the same thread, because every thread that calls torch gets an OpenMP pool of its own;
-    but batches of a runtime that takes several at a time only wait, on threads of a pool.
+    Where a runtime has a process of its own the loop asks it; other runtimes are asked on one
+    thread, always the same, because every thread that calls torch gets an OpenMP pool of its own.
+    Batches of a runtime that takes several at a time only wait, on threads of a pool.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, apart: Callable[[], bool] = lambda: False) -> None:
+        """``apart`` tells whether batches are computed on other cores than this process's."""
         self._metrics = metrics
-        self._inbox: SimpleQueue[list[_Work] | _Call | _Done | None] = SimpleQueue()
-        self._submitted: list[_Work] = []
+        self._apart = apart
         self._calls: deque[_Call] = deque()
         # In the order of their turns; each has work.
-        self._queues: dict[ServedVersion, FairQueue[_Work]] = {}
-        # Batches that are evaluated on the pool.
+        self._queues: dict[ServedVersion, FairQueue[Work]] = {}
         self._running: Counter[ServedVersion] = Counter()
+        # Whether runtimes that take one batch at a time, and calls, have to wait.
+        self._busy = self._called = False
+        # Pieces of work in the queues, and whether they are to wait for more.
+        self._waiting = 0
+        self._held = False
+        self._woken = False
         self._pool = ThreadPoolExecutor(_LARGEST_POOL, "forcegate-batch")
-        # Predicted seconds by batch; touched by whichever thread evaluates it.
-        self._evaluating: dict[int, float] = {}
-        self._closing = False
+        self._thread = ThreadPoolExecutor(1, "forcegate-inference")
+        self._batches: set[Batch] = set()
+        # Evaluated while it is still being checked.
+        self._early: Batch | None = None
         self._loop = asyncio.get_running_loop()
-        self._thread = Thread(target=self._run, name="forcegate-inference", daemon=True)
-        self._thread.start()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._closing = False
 
     def submit(self, version: ServedVersion, piece: Piece, flow: Flow) -> asyncio.Future[Answer]:
         """Queue ``piece`` behind what else ``flow`` asked for.
@@ -110,215 +87,231 @@ class Dispatcher:
         Cancelling the future takes it out of the queue.
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
-        if not self._submitted:
-            # Once for a turn of the loop: woken for each, the thread would fight for the
-            # interpreter with the loop that has more to submit.
+        work = Work(piece, future, time.perf_counter())
+        early, self._early = self._early, None
+        same = early is not None and early.version is version
+        if early is not None and same and early.structures.positions is piece.structures.positions:
+            early.work, early.structures, early.seconds = [work], piece.structures, piece.seconds
+            return future
+        queue = self._queues.get(version)
+        if queue is None:
+            queue = self._queues[version] = FairQueue()
+        queue.push(flow, piece.share, work)
+        self._waiting += 1
+        if not self._woken:
+            # At the end of this turn of the loop, which may have more to submit.
+            self._woken = True
             self._loop.call_soon(self.hand_over)
-        self._submitted.append(_Work(version, piece, flow, future, time.perf_counter()))
         return future
+
+    def begin_early(self, version: ServedVersion, structures: Structures) -> None:
+        """Evaluate what is about to be submitted while it is being checked, if nothing is to do and
+        the runtime needs no thread.
+
+        The answer is thrown away unless ``submit`` comes next, with the same positions.
+        """
+        self._early = None
+        if self._calls or not self.idle:
+            return
+        batch = Batch(version, [], structures, 0.0, time.perf_counter(), True)
+        self._occupy(batch)
+        if self._started(batch):
+            self._early = batch
+        else:
+            self._end(batch)
 
     def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
         """Run ``function`` on the inference thread between two batches, e.g. to load a model."""
         future: asyncio.Future[T] = self._loop.create_future()
-        # In the order in which all was asked for.
+        self._calls.append(_Call(function, future))
         self.hand_over()
-        self._inbox.put(_Call(function, future))
         return future
 
     @property
     def running_s(self) -> float:
         """Predicted time of the work in batches that are being evaluated."""
-        # A copy in one step, because other threads change it.
-        return sum(list(self._evaluating.values()))
+        return sum(batch.seconds for batch in self._batches)
 
     async def close(self) -> None:
-        """Finish what is queued, then end the thread."""
+        """Finish what is queued, then end the threads."""
+        self._closing = True
         self.hand_over()
-        self._inbox.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await self._ended
+        for threads in (self._thread, self._pool):
+            await asyncio.to_thread(threads.shutdown)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is being evaluated, nor about to be."""
-        return not (self._submitted or self._evaluating) and self._inbox.empty()
+        return not (self._busy or self._batches or self._queues)
 
     def hand_over(self) -> None:
-        """Let the thread have what was submitted, without waiting for the end of this turn."""
-        submitted, self._submitted = self._submitted, []
-        if submitted:
-            self._inbox.put(submitted)
+        """Start what can be started, without waiting for the end of this turn."""
+        self._woken = False
+        while not self._held and self._step():
+            pass
+        if self._closing and not self._ended.done() and self.idle and not self._calls:
+            self._ended.set_result(None)
 
-    def _run(self) -> None:
-        while not (self._closing and self._idle()):
-            self._collect()
-            # One call at a time: whoever loads a model must not stop the others for long.
-            if self._calls:
-                self._execute(self._calls.popleft())
-            version = self._next()
-            if version is not None:
-                self._start(version)
-        self._pool.shutdown()
-
-    def _idle(self) -> bool:
-        return not (self._calls or self._queues or self._running)
+    def _step(self) -> bool:
+        """Start one call or batch; False if nothing can be started now."""
+        version = self._next()
+        # One call between two batches: whoever loads a model must not stop the others for long.
+        if self._calls and not self._busy and not (self._called and version is not None):
+            self._execute(self._calls.popleft())
+            return True
+        if version is None:
+            return False
+        self._start(version)
+        return True
 
     def _next(self) -> ServedVersion | None:
         """The version whose turn it is, of those that can take another batch."""
         for version in self._queues:
-            if self._running[version] < version.runtime.concurrency:
+            lanes = version.runtime.concurrency
+            if self._running[version] < lanes and not (lanes == 1 and self._busy):
                 return version
         return None
 
-    def _collect(self) -> None:
-        """Take in all that has arrived; wait only if there is nothing to do."""
-        try:
-            while True:
-                busy = self._calls or self._next() or (self._closing and self._idle())
-                arrived = self._inbox.get(block=not busy)
-                if arrived is None:
-                    self._closing = True
-                elif isinstance(arrived, _Done):
-                    self._running[arrived.version] -= 1
-                    if not self._running[arrived.version]:
-                        del self._running[arrived.version]
-                elif isinstance(arrived, _Call):
-                    self._calls.append(arrived)
-                else:
-                    for work in arrived:
-                        queue = self._queues.setdefault(work.version, FairQueue())
-                        queue.push(work.flow, work.piece.share, work)
-        except Empty:
-            pass
-
     def _start(self, version: ServedVersion) -> None:
         queue = self._queues.pop(version)
-        batch = queue.pack(_is_wanted)
+        work = queue.pack(_is_wanted)
         if queue:
             self._queues[version] = queue
-        if not batch:
+        self._waiting = max(0, self._waiting - len(work)) if self._queues else 0
+        if not work:
             return
-        if version.runtime.concurrency == 1 and not self._running[version]:
-            self._evaluate(version, batch)
-        else:
-            self._running[version] += 1
-            self._pool.submit(self._evaluate_aside, version, batch)
+        alone = version.runtime.concurrency == 1
+        batch = Batch(
+            version,
+            work,
+            merge([one.piece.structures for one in work]),
+            sum([one.piece.seconds for one in work]),
+            time.perf_counter(),
+            alone,
+        )
+        self._occupy(batch)
+        if not self._started(batch):
+            self._evaluate_aside(batch)
 
-    def _evaluate_aside(self, version: ServedVersion, batch: Sequence[_Work]) -> None:
+    def _started(self, batch: Batch) -> bool:
+        """Whether its runtime needs no thread to wait for it, and has begun."""
+        start: Start | None = getattr(batch.version.runtime, "start", None)
+        if start is None:
+            return False
         try:
-            self._evaluate(version, batch)
-        finally:
-            self._inbox.put(_Done(version))
+            return start(batch.structures, partial(self._computed, batch))
+        except Exception:
+            # Told, and perhaps mended, by whoever evaluates it on a thread.
+            logger.exception("a batch of %s was not started", batch.version.name)
+            return False
 
-    def _evaluate(self, version: ServedVersion, batch: Sequence[_Work]) -> None:
+    def _hold_back(self, done: int, seconds: float) -> None:
+        """Start nothing yet if what waits, at the speed of the ``done`` before, would be computed
+        before the loop is through with those: more will have come by then, and a batch costs the
+        loop as much as several requests. On one core nothing is lost by it.
+        """
+        if done < 2:
+            return
+        apart = self._apart()
+        if not apart or self._waiting * seconds / done < _REQUEST_S * done:
+            self._held = True
+            least = 0 if apart else _TURNS_TOGETHER
+            self._loop.call_soon(self._look_again, -1, least, _MOST_TURNS)
+
+    def _look_again(self, waiting: int, least: int, most: int) -> None:
+        """Go on holding back as long as every turn of the loop brings more, for so many turns."""
+        if most and (least or self._waiting > waiting):
+            if least:
+                # There may be clients on this core, too.
+                os.sched_yield()
+            self._loop.call_soon(self._look_again, self._waiting, max(0, least - 1), most - 1)
+        else:
+            self._held = False
+            self.hand_over()
+
+    def _occupy(self, batch: Batch) -> None:
+        self._running[batch.version] += 1
+        self._batches.add(batch)
+        if batch.alone:
+            self._busy, self._called = True, False
+
+    def _computed(self, batch: Batch, outcome: ModelOutput | Exception, seconds: float) -> None:
+        """The runtime has told the loop what became of ``batch``."""
+        if not batch.work:
+            # It was refused.
+            self._end(batch)
+        elif isinstance(outcome, ModelOutput):
+            self._hold_back(len(batch.work), seconds)
+            # The next one first: its runtime waits, and whoever asked for this one can.
+            self._end(batch)
+            try:
+                answers = answers_of(batch, outcome, {}, seconds)
+            except Exception as error:
+                self._settle(batch, error)
+            else:
+                self._settle(batch, answers)
+        elif isinstance(outcome, RuntimeUnavailable):
+            self._end(batch)
+            self._settle(batch, outcome)
+        else:
+            # Who is to blame is found on a thread.
+            self._evaluate_aside(batch, failed=True)
+
+    def _evaluate_aside(self, batch: Batch, failed: bool = False) -> None:
+        threads = self._thread if batch.alone else self._pool
+        running = self._loop.run_in_executor(threads, self._evaluate, batch, failed)
+        running.add_done_callback(partial(self._evaluated, batch))
+
+    def _evaluate(self, batch: Batch, failed: bool) -> list[Answer]:
         started = time.perf_counter()
-        self._evaluating[id(batch)] = sum(work.piece.seconds for work in batch)
-        try:
-            structures = merge([work.piece.structures for work in batch])
-            output, faults = evaluate_isolated(version.runtime, structures)
-            inference_s = time.perf_counter() - started
-            counted = partial(
-                self._metrics.batch, len(output.energy), structures.n_edges, inference_s
-            )
-            if not faults:
-                version.limit.cost.observe(Timing(size_of(structures), inference_s))
-            # Of the whole batch at once: the checks of one molecule take as long as those of ten.
-            finite = _all_finite(output)
-            faults = _judged(output, structures, version, finite) | faults
-            answers = _divide(batch, output, faults, finite, started, inference_s)
-        except Exception as error:
-            # Nobody is there to evaluate it, or a defect of ours; the thread must outlive it and
-            # every caller must hear of it.
-            self._post([work.future for work in batch], [error] * len(batch))
-        else:
-            self._post([work.future for work in batch], answers, counted)
-        finally:
-            del self._evaluating[id(batch)]
+        output, faults = evaluate_isolated(batch.version.runtime, batch.structures, failed)
+        return answers_of(batch, output, faults, time.perf_counter() - started)
+
+    def _evaluated(self, batch: Batch, running: asyncio.Future[list[Answer]]) -> None:
+        self._end(batch)
+        # Nobody is there to evaluate it, or a defect of ours; every caller must hear of it.
+        self._settle(batch, running.exception() or running.result())
+
+    def _end(self, batch: Batch) -> None:
+        self._batches.remove(batch)
+        self._running[batch.version] -= 1
+        if not self._running[batch.version]:
+            del self._running[batch.version]
+        if batch.alone:
+            self._busy = False
+        self.hand_over()
+
+    def _settle(self, batch: Batch, outcome: list[Answer] | BaseException) -> None:
+        if isinstance(outcome, BaseException):
+            for work in batch.work:
+                if not work.future.done():
+                    work.future.set_exception(outcome)
+            return
+        for work, answer in zip(batch.work, outcome, strict=True):
+            if not work.future.done():
+                work.future.set_result(answer)
+        # When whoever waited has gone on.
+        self._loop.call_soon(self._count, batch, outcome[0].inference_s)
+
+    def _count(self, batch: Batch, seconds: float) -> None:
+        self._metrics.batch(len(batch.structures.n_atoms), batch.structures.n_edges, seconds)
 
     def _execute(self, call: _Call) -> None:
-        try:
-            outcome = call.function()
-        except Exception as error:
-            outcome = error
-        self._post([call.future], [outcome])
+        self._busy = self._called = True
+        running = self._loop.run_in_executor(self._thread, call.function)
+        running.add_done_callback(partial(self._executed, call))
 
-    def _post(
-        self,
-        futures: Sequence[asyncio.Future[Any]],
-        outcomes: Sequence[object],
-        then: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Let the loop settle ``futures``, and do ``then`` when whoever waited has gone on."""
-        self._loop.call_soon_threadsafe(self._settle, futures, outcomes, then)
-
-    def _settle(
-        self,
-        futures: Sequence[asyncio.Future[Any]],
-        outcomes: Sequence[object],
-        then: Callable[[], None],
-    ) -> None:
-        for future, outcome in zip(futures, outcomes, strict=True):
-            if future.done():
-                continue
-            if isinstance(outcome, Exception):
-                future.set_exception(outcome)
+    def _executed(self, call: _Call, running: asyncio.Future[Any]) -> None:
+        self._busy = False
+        if not call.future.done():
+            error = running.exception()
+            if error is None:
+                call.future.set_result(running.result())
             else:
-                future.set_result(outcome)
-        self._loop.call_soon(then)
+                call.future.set_exception(error)
+        self.hand_over()
 
 
-def _is_wanted(work: _Work) -> bool:
+def _is_wanted(work: Work) -> bool:
     return not work.future.cancelled()
-
-
-def _divide(
-    batch: Sequence[_Work],
-    output: ModelOutput,
-    faults: Faults,
-    finite: bool,
-    started: float,
-    inference_s: float,
-) -> list[Answer]:
-    answers = []
-    structure = atom = 0
-    for work in batch:
-        last_structure = structure + len(work.piece.structures.n_atoms)
-        last_atom = atom + len(work.piece.structures.atomic_numbers)
-        structures, atoms = slice(structure, last_structure), slice(atom, last_atom)
-        own = output.part(structures, atoms)
-        answers.append(
-            Answer(
-                output=own,
-                faults={
-                    index - structure: error
-                    for index, error in faults.items()
-                    if structure <= index < last_structure
-                }
-                if faults
-                else faults,
-                finite=finite or _all_finite(own),
-                queue_s=started - work.queued_at,
-                inference_s=inference_s,
-            )
-        )
-        structure, atom = last_structure, last_atom
-    return answers
-
-
-def _judged(
-    output: ModelOutput, structures: Structures, version: ServedVersion, finite: bool
-) -> Faults:
-    """The structures whose answer is none that could be true, or no number at all."""
-    limits = version.card.limits
-    found: Faults = {**implausible(output, structures, version.atoms_alone, limits)}
-    if not finite:
-        bad = np.flatnonzero(~finite_rows(output, structures.n_atoms))
-        found |= {b: not_finite() for b in bad.tolist()}
-    return found
-
-
-def _all_finite(output: ModelOutput) -> bool:
-    return all(
-        np.count_nonzero(np.isfinite(column)) == column.size
-        for column in output
-        if column is not None
-    )
