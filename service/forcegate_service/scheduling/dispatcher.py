@@ -304,8 +304,9 @@ class Dispatcher:
 
     def _executed(self, call: _Call, running: asyncio.Future[Any]) -> None:
         self._busy = False
+        # Asked for in any case: whoever gave up waiting does not.
+        error = running.exception()
         if not call.future.done():
-            error = running.exception()
             if error is None:
                 call.future.set_result(running.result())
             else:
