@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from forcegate_client.structures import StructureBatch
+from forcegate_service.contract.graph import build_graph
+from forcegate_service.contract.runtime import LoadedRuntime
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.fake import load_fake
-from forcegate_service.graph import build_graph
-from forcegate_service.runtime import LoadedRuntime
 
 __all__ = ["Answer", "ServedModel", "Structure", "open_runtime"]
 

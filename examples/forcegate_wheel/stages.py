@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from forcegate_client.dataset import Dataset, load_dataset
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_trainer.simulation.exported import serving
 from forcegate_trainer.validation.accuracy.heldout import predict_held_out
 from forcegate_wheel.division import (

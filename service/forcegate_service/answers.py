@@ -11,9 +11,9 @@ from forcegate_client.checks.charges import mismatched
 from forcegate_client.columns import columns_of
 from forcegate_client.errors import ForcegateError, PredictionNotFinite, RuntimeUnavailable
 from forcegate_client.messages import Predictions, PredictResponse
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.preparation import Prepared
-from forcegate_service.runtime import ModelOutput
 from forcegate_service.scheduling.dispatcher import Answer
 
 __all__ = ["failures", "respond"]

@@ -20,6 +20,7 @@ from forcegate_service.access.caller import Access
 from forcegate_service.api.connections import Connections
 from forcegate_service.api.hosts import Hosts
 from forcegate_service.context import REQUEST_DIGEST, REQUEST_ID, RequestContext
+from forcegate_service.contract.runtime import RuntimeLoader
 from forcegate_service.dependencies import State
 from forcegate_service.gateway import Gateway
 from forcegate_service.handlers import (
@@ -38,7 +39,6 @@ from forcegate_service.monitoring.md_reports import MDReports
 from forcegate_service.openapi import describe_bodies
 from forcegate_service.patience import TIMEOUT_HEADER
 from forcegate_service.problems import install_handlers
-from forcegate_service.runtime import RuntimeLoader
 from forcegate_service.runtimes.choose import Runtimes, open_runtimes
 from forcegate_service.settings import Settings
 

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.graph import of_batch
+from forcegate_service.contract.graph import of_batch
+from forcegate_service.contract.runtime import LoadedRuntime
 from forcegate_service.isolation import evaluate_isolated
-from forcegate_service.runtime import LoadedRuntime
 
 __all__ = ["atomic_energies"]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from forcegate_service.card import ModelCard
-from forcegate_service.errors import DeviceLost, RuntimeFault
-from forcegate_service.graph import Graph, Structures, listed
-from forcegate_service.memory_need import torchscript_need
-from forcegate_service.runtime import ModelOutput
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.errors import DeviceLost, RuntimeFault
+from forcegate_service.contract.graph import Graph, Structures, listed
+from forcegate_service.contract.memory_need import torchscript_need
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.torchscript import load_script
 
 __all__ = ["EmbeddedRuntime", "tensors_of"]

@@ -17,11 +17,11 @@ from typing import Literal
 import numpy as np
 
 from forcegate_client.messages import UNITS
-from forcegate_service.card import MODEL_NAME, ModelCard, Reference
-from forcegate_service.errors import ModelRefused
-from forcegate_service.graph import Graph, Structures, build_graph, edge_vectors, listed
-from forcegate_service.memory_need import MemoryNeed
-from forcegate_service.runtime import ModelOutput
+from forcegate_service.contract.card import MODEL_NAME, ModelCard, Reference
+from forcegate_service.contract.errors import ModelRefused
+from forcegate_service.contract.graph import Graph, Structures, build_graph, edge_vectors, listed
+from forcegate_service.contract.memory_need import MemoryNeed
+from forcegate_service.contract.runtime import ModelOutput
 
 __all__ = ["FakeRuntime", "load_fake", "write_fake_model"]
 

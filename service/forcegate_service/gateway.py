@@ -9,8 +9,8 @@ from contextlib import suppress
 
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
 from forcegate_service.buffered import BodyBuffer
-from forcegate_service.card import ModelCard
-from forcegate_service.errors import ModelAbsent, nobody_evaluates
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.errors import ModelAbsent, nobody_evaluates
 from forcegate_service.metrics import Metrics
 from forcegate_service.monitoring.observer import HearsOfUnloading, Observer
 from forcegate_service.negotiation import Form

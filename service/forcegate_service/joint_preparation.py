@@ -24,7 +24,6 @@ from forcegate_service.graph import Structures, of_batch
 from forcegate_service.preparation import Prepared
 from forcegate_service.scheduling.version import ServedVersion
 from forcegate_service.settings import Settings
-from forcegate_service.survey import look_at
 
 __all__ = ["JointPreparation"]
 

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from forcegate_client.errors import UnprocessableRequest
-from forcegate_service.json_body import shown
+from forcegate_service.contract.json_body import shown
 
 __all__ = ["explain"]
 

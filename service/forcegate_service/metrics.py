@@ -14,7 +14,7 @@ from prometheus_client import (
 )
 
 from forcegate_client.errors import ForcegateError, PredictionNotFinite
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_service.instruments.bulk_histogram import BulkHistogram
 from forcegate_service.instruments.connections import ConnectionMetrics
 from forcegate_service.instruments.models import ModelMetrics

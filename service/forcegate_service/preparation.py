@@ -19,14 +19,14 @@ from forcegate_client.checks.structures import (
 from forcegate_client.errors import InvalidStructure, PayloadTooLarge
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.graph import Surveyed
+from forcegate_service.contract.neighbors.pairs import count_open_pairs
+from forcegate_service.contract.subgraph import keep_structures
+from forcegate_service.contract.survey import look_at
 from forcegate_service.crowding import crowded, estimate_edges
-from forcegate_service.graph import Surveyed
-from forcegate_service.pairs import count_open_pairs
 from forcegate_service.scheduling.batch_limit import BatchLimit, Demand, Piece
 from forcegate_service.settings import MIB, Settings
-from forcegate_service.subgraph import keep_structures
-from forcegate_service.survey import look_at
 
 __all__ = ["Preparation", "Prepared", "check_size", "prepare"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from operator import is_
 
 from forcegate_client.errors import Forbidden, ModelNotFound, UnprocessableRequest
-from forcegate_service.card import ModelCard
-from forcegate_service.errors import ModelRefused
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.promotion import Default, Promotion, PromotionRefused, choose_default
 from forcegate_service.scheduling.version import ServedVersion
 

@@ -13,8 +13,9 @@ from pydantic import BaseModel
 
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
 from forcegate_service.atoms_alone import atomic_energies
-from forcegate_service.card import MEASURED, ModelCard
-from forcegate_service.errors import ModelAbsent, ModelRefused
+from forcegate_service.contract.card import MEASURED, ModelCard
+from forcegate_service.contract.errors import ModelAbsent, ModelRefused
+from forcegate_service.contract.runtime import RuntimeLoader
 from forcegate_service.loading import (
     open_version,
     recognise,
@@ -25,7 +26,6 @@ from forcegate_service.loading import (
 from forcegate_service.metrics import Metrics
 from forcegate_service.promotion import Default, Promotion, PromotionRefused, read_promotion
 from forcegate_service.registry import Policy, Refusal, Registry
-from forcegate_service.runtime import RuntimeLoader
 from forcegate_service.scheduling.batch_limit import BatchLimit
 from forcegate_service.scheduling.cost import CostModel
 from forcegate_service.scheduling.dispatcher import Dispatcher

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from forcegate_service.card import VERDICTS, Judged
+from forcegate_service.contract.card import VERDICTS, Judged
 from forcegate_service.cores import usable_cores
 
 __all__ = ["Settings", "is_loopback"]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forcegate_service.errors import RuntimeFault
-from forcegate_service.graph import Graph
-from forcegate_service.runtime import ModelOutput
+from forcegate_service.contract.errors import RuntimeFault
+from forcegate_service.contract.graph import Graph
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.settings import Settings
 from support.staged import Gate, post, settled, staged, stretched
 

@@ -10,11 +10,11 @@ import torch
 from ase.build import molecule
 
 from forcegate_client.structures import StructureBatch
+from forcegate_service.contract.graph import Graph, build_graph
+from forcegate_service.contract.runtime import ModelOutput
+from forcegate_service.contract.subgraph import keep_structures, merge, slice_structures
 from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_service.graph import Graph, build_graph
 from forcegate_service.inference.host import InferenceHost
-from forcegate_service.runtime import ModelOutput
-from forcegate_service.subgraph import keep_structures, merge, slice_structures
 from support.versions import write_random_version
 
 # Networks are float32, and round in other ways in batches of other sizes, and in the engine.

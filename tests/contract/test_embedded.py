@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import MODEL_NAME, ModelCard, Reference, file_digest
+from forcegate_service.contract.card import MODEL_NAME, ModelCard, Reference, file_digest
+from forcegate_service.contract.errors import ModelRefused, RuntimeFault
+from forcegate_service.contract.graph import Graph, build_graph
 from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_service.errors import ModelRefused, RuntimeFault
 from forcegate_service.fake import write_fake_model
-from forcegate_service.graph import Graph, build_graph
 from forcegate_service.loading import load_version
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client

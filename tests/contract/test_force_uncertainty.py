@@ -10,11 +10,11 @@ import pytest
 
 from forcegate_client.force_uncertainty import disagreement
 from forcegate_service.app import create_app
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.force_uncertainty import ForcePartner
+from forcegate_service.contract.graph import Graph
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.fake import write_fake_model
-from forcegate_service.force_uncertainty import ForcePartner
-from forcegate_service.graph import Graph
-from forcegate_service.runtime import ModelOutput
 from forcegate_service.settings import Settings
 from forcegate_service.testing import in_process
 from support.staged import StagedRuntime, post, stretched

@@ -24,8 +24,8 @@ from forcegate_client.wire import (
     decode_response,
     encode_request,
 )
+from forcegate_service.contract.force_uncertainty import ForcePartner
 from forcegate_service.fake import write_fake_model
-from forcegate_service.force_uncertainty import ForcePartner
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 from support.broken_messages import DOUBLES, broken, repeated, sensible_requests

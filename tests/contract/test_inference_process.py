@@ -19,10 +19,10 @@ import pytest
 
 from forcegate_client.errors import InvalidStructure, RuntimeUnavailable
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import MODEL_NAME, ModelCard
-from forcegate_service.errors import ModelRefused, RuntimeFault
+from forcegate_service.contract.card import MODEL_NAME, ModelCard
+from forcegate_service.contract.errors import ModelRefused, RuntimeFault
+from forcegate_service.contract.graph import Graph, build_graph
 from forcegate_service.fake import FakeRuntime, write_fake_model
-from forcegate_service.graph import Graph, build_graph
 from forcegate_service.inference.host import HostedRuntime, InferenceHost
 from forcegate_service.isolation import evaluate_isolated
 from forcegate_service.settings import Settings

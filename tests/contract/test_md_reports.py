@@ -18,7 +18,7 @@ from forcegate_client.errors import TooManyRequests
 from forcegate_client.testing import FakeClock
 from forcegate_service.access.keyfile import create_key
 from forcegate_service.app import create_app
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_service.fake import write_fake_model
 from forcegate_service.monitoring import md_runs
 from forcegate_service.monitoring.md_report import MDReportBody

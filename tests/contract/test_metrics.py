@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from forcegate_service.app import create_app
-from forcegate_service.card import CARD_NAME
+from forcegate_service.contract.card import CARD_NAME
 from forcegate_service.instruments.catalogue import catalogue
 from forcegate_service.instruments.document import document
 from forcegate_service.instruments.problem_codes import PROBLEM_CODES, counted_code

@@ -14,16 +14,16 @@ from ase import Atoms
 from ase.build import molecule
 from prometheus_client import CollectorRegistry
 
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.graph import Graph
+from forcegate_service.contract.histograms import FEATURES
+from forcegate_service.contract.runtime import ModelOutput, RuntimeLoader
 from forcegate_service.fake import load_fake, write_fake_model
 from forcegate_service.gateway import Gateway
-from forcegate_service.graph import Graph
 from forcegate_service.metrics import Metrics
-from forcegate_service.monitoring.histograms import FEATURES
 from forcegate_service.monitoring.novelty_watch import NoveltyWatch
 from forcegate_service.monitoring.observer import Served
 from forcegate_service.negotiation import JSON
-from forcegate_service.runtime import ModelOutput, RuntimeLoader
 from forcegate_service.runtimes.choose import Runtimes
 from forcegate_service.scheduling.flow import Flow
 from forcegate_service.settings import Settings

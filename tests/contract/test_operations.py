@@ -11,11 +11,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from forcegate_service.app import create_app
-from forcegate_service.card import CARD_NAME, MODEL_NAME
-from forcegate_service.errors import ModelRefused
+from forcegate_service.contract.card import CARD_NAME, MODEL_NAME
+from forcegate_service.contract.errors import ModelRefused
+from forcegate_service.contract.graph import Graph
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.fake import FakeRuntime, load_fake, write_fake_model
-from forcegate_service.graph import Graph
-from forcegate_service.runtime import ModelOutput
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client, in_process
 

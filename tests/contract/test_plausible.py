@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from forcegate_service.card import ModelCard
-from forcegate_service.graph import Graph
-from forcegate_service.runtime import ModelOutput
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.graph import Graph
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 from support.staged import post, staged

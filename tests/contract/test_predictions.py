@@ -15,7 +15,7 @@ from ase.build import bulk, diamond100, fcc111, graphene, molecule
 from forcegate_client.messages import PredictRequest, PredictResponse, rows_of
 from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import MEDIA_TYPE, decode_response, encode_request
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 

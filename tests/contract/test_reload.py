@@ -15,12 +15,12 @@ import pytest
 from forcegate_client.errors import ModelNotFound
 from forcegate_service.access.keyfile import create_key
 from forcegate_service.app import create_app
-from forcegate_service.card import MODEL_NAME, ModelCard
-from forcegate_service.errors import ModelRefused
+from forcegate_service.contract.card import MODEL_NAME, ModelCard
+from forcegate_service.contract.errors import ModelRefused
+from forcegate_service.contract.graph import Graph
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.fake import write_fake_model
 from forcegate_service.gateway import Gateway
-from forcegate_service.graph import Graph
-from forcegate_service.runtime import ModelOutput
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client, in_process
 from support.staged import Gate, StagedRuntime, post

@@ -19,10 +19,10 @@ import pytest
 
 import forcegate_engine
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import ENGINE_NAME, ModelCard, content_digest
+from forcegate_service.contract.card import ENGINE_NAME, ModelCard, content_digest
+from forcegate_service.contract.errors import ModelRefused
+from forcegate_service.contract.graph import build_graph
 from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_service.errors import ModelRefused
-from forcegate_service.graph import build_graph
 from forcegate_service.loading import load_version
 from forcegate_service.runtimes.engine import EngineRuntime
 from forcegate_service.runtimes.here import open_here
@@ -214,7 +214,7 @@ def test_what_the_engine_cannot_serve_is_refused_without_torch(
 ) -> None:
     bare = version.parents[1] / "bare" / "1"
     code = f"from pathlib import Path; from forcegate_service.runtimes.here import open_here;\n\
-from forcegate_service.errors import ModelRefused\n\
+from forcegate_service.contract.errors import ModelRefused\n\
 try: open_here(Path({str(bare)!r}))\n\
 except ModelRefused as error: print(error)"
     environment = os.environ | {"PYTHONPATH": without_torch(tmp_path / "bare")[0]}

@@ -10,7 +10,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from forcegate_client.dataset import Dataset, write_dataset
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_trainer.export.version import export
 from forcegate_trainer.fit.batch import FrameBatch, frame_batch
 from forcegate_trainer.fit.config import Distillation, FitConfig

@@ -17,7 +17,7 @@ from forcegate_client import Client
 from forcegate_client.errors import UnprocessableRequest
 from forcegate_client.messages import Predictions, rows_of
 from forcegate_client.wire import decode_response
-from forcegate_service.card import MODEL_NAME, ModelCard, file_digest
+from forcegate_service.contract.card import MODEL_NAME, ModelCard, file_digest
 from support.killable import KillableGateway, killable
 from support.models import newest_version
 

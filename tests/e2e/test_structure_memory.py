@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.graph import build_graph
-from forcegate_service.graph_size import size_of
+from forcegate_service.contract.graph import build_graph
+from forcegate_service.contract.graph_size import size_of
+from forcegate_service.contract.reference import reference_graph
 from forcegate_service.inference.host import InferenceHost
-from forcegate_service.reference import reference_graph
 from support.models import REPOSITORY
 
 

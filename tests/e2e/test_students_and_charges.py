@@ -12,7 +12,7 @@ from rdkit.Chem import AllChem
 
 from forcegate_client import Client, RemoteCalculator
 from forcegate_client.errors import ForcegateError
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 from support.models import REPOSITORY, newest_version

@@ -24,9 +24,9 @@ from forcegate_client import RemoteCalculator
 from forcegate_client.nve import draw_velocities
 from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import decode_response
-from forcegate_service.card import CARD_NAME, MODEL_NAME, ModelCard, content_digest
+from forcegate_service.contract.card import CARD_NAME, MODEL_NAME, ModelCard, content_digest
+from forcegate_service.contract.graph import build_graph
 from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_service.graph import build_graph
 from forcegate_service.triton.servers import TritonServers
 from support.killable import HANG_S, KillableGateway, killable
 from support.models import REPOSITORY, newest_version

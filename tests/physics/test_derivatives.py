@@ -6,7 +6,7 @@ import torch
 from ase import Atoms
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.graph import build_graph
+from forcegate_service.contract.graph import build_graph
 from forcegate_trainer.network.config import PRESETS
 from support.evaluation import energy, evaluate, moved, rms
 from support.models import random_potential

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from forcegate_service.card import MODEL_NAME, ModelCard, Reference, file_digest
-from forcegate_service.reference import reference_graph
+from forcegate_service.contract.card import MODEL_NAME, ModelCard, Reference, file_digest
+from forcegate_service.contract.reference import reference_graph
 
 __all__ = ["write_damaged"]
 

@@ -15,10 +15,10 @@ from ase.build import molecule
 
 from forcegate_client.structures import StructureBatch
 from forcegate_engine import Evaluation, Model
+from forcegate_service.contract.graph import build_graph
+from forcegate_service.contract.neighbors.pairs import PAIR_CUTOFF
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.embedded import EmbeddedRuntime, tensors_of
-from forcegate_service.graph import build_graph
-from forcegate_service.pairs import PAIR_CUTOFF
-from forcegate_service.runtime import ModelOutput
 from forcegate_trainer.export.engine_weights import engine_weights
 from forcegate_trainer.network.config import PaiNNConfig
 from forcegate_trainer.network.storage import architecture_of, load_exported

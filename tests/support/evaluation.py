@@ -7,8 +7,8 @@ import torch
 from ase import Atoms
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.graph import build_graph
-from forcegate_service.runtime import ModelOutput
+from forcegate_service.contract.graph import build_graph
+from forcegate_service.contract.runtime import ModelOutput
 
 CUTOFF = 5.0
 

@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
+from forcegate_service.contract.graph import Graph
+from forcegate_service.contract.neighbors.pairs import PairList
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.fake import FakeRuntime, load_fake
-from forcegate_service.graph import Graph
-from forcegate_service.pairs import PairList
-from forcegate_service.runtime import ModelOutput
 from forcegate_service.triton.interface import Tensor, input_tensors, output_tensors
 
 __all__ = ["WAIT_S", "Asked", "FakeTriton", "fake_triton", "free_port", "until"]

@@ -9,12 +9,12 @@ import numpy as np
 from ase import Atoms
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.graph import Graph, build_graph
+from forcegate_service.contract.histograms import TrainingHistograms, training_bins
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.fake import load_fake
-from forcegate_service.graph import Graph, build_graph
 from forcegate_service.monitoring.features import features_of
-from forcegate_service.monitoring.histograms import TrainingHistograms, training_bins
-from forcegate_service.runtime import ModelOutput
 
 __all__ = ["give_histograms", "histograms_of"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from forcegate_engine import Model
-from forcegate_service.card import (
+from forcegate_service.contract.card import (
     ENGINE_NAME,
     MODEL_NAME,
     Limits,
@@ -18,6 +18,7 @@ from forcegate_service.card import (
     content_digest,
     file_digest,
 )
+from forcegate_service.contract.force_uncertainty import ForcePartner
 from forcegate_service.fake import write_fake_model
 from forcegate_service.force_uncertainty import ForcePartner
 from support.engine import CHARGED, NEUTRAL, potential, weights

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import torch
 
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_trainer.network.config import PRESETS
 from forcegate_trainer.network.potential import Potential
 from forcegate_trainer.network.sums import PotentialSums

@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 
 from forcegate_service.app import create_app
+from forcegate_service.contract.graph import Graph
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.fake import FakeRuntime, load_fake
-from forcegate_service.graph import Graph
-from forcegate_service.runtime import ModelOutput
 from forcegate_service.settings import Settings
 from forcegate_service.testing import in_process
 

@@ -17,13 +17,13 @@ import sys
 import time
 from pathlib import Path
 
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.graph import Structures
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.fake import FakeRuntime
-from forcegate_service.graph import Structures
 from forcegate_service.inference.channel import Channel
 from forcegate_service.inference.child import serve
 from forcegate_service.inference.memory import StructureMemory
-from forcegate_service.runtime import ModelOutput
 from forcegate_service.runtimes.here import Opened
 
 COMMAND = (sys.executable, str(Path(__file__)))

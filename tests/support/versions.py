@@ -6,11 +6,17 @@ from pathlib import Path
 
 import torch
 
-from forcegate_service.card import ENGINE_NAME, MODEL_NAME, ModelCard, Reference, file_digest
+from forcegate_service.contract.card import (
+    ENGINE_NAME,
+    MODEL_NAME,
+    ModelCard,
+    Reference,
+    file_digest,
+)
+from forcegate_service.contract.graph import build_graph
+from forcegate_service.contract.neighbors.pairs import PAIR_CUTOFF
 from forcegate_service.embedded import tensors_of
 from forcegate_service.fake import write_fake_model
-from forcegate_service.graph import build_graph
-from forcegate_service.pairs import PAIR_CUTOFF
 from forcegate_trainer.export.engine_weights import engine_weights
 from forcegate_trainer.network.config import CHARGED_PRESETS, PRESETS, PaiNNConfig
 from forcegate_trainer.network.student import Student, student

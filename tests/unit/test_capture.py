@@ -19,14 +19,14 @@ from scipy.spatial.transform import Rotation
 
 from forcegate_client.dataset import Source, Split, load_dataset
 from forcegate_service.access.keyfile import create_key
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.graph import Graph
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.fake import FakeRuntime, load_fake
-from forcegate_service.graph import Graph
 from forcegate_service.monitoring.capture import Thresholds, training_novelty
 from forcegate_service.monitoring.capture_store import UNIDENTIFIED, Captured, CaptureStore
 from forcegate_service.monitoring.fingerprint import composition, fingerprint
 from forcegate_service.monitoring.spool import Spool
-from forcegate_service.runtime import ModelOutput
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 from forcegate_trainer.shadow.gateway import HttpGateway

@@ -14,10 +14,10 @@ from ase.build import molecule
 from prometheus_client import CollectorRegistry
 
 from forcegate_client.structures import StructureBatch
+from forcegate_service.contract.graph import Graph, build_graph
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.fake import FakeRuntime, load_fake, write_fake_model
-from forcegate_service.graph import Graph, build_graph
 from forcegate_service.metrics import Metrics
-from forcegate_service.runtime import ModelOutput
 from forcegate_service.scheduling.batch_limit import BatchLimit, Piece
 from forcegate_service.scheduling.cost import CostModel
 from forcegate_service.scheduling.dispatcher import Dispatcher

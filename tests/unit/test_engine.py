@@ -12,7 +12,7 @@ from ase import Atoms
 import forcegate_engine
 from forcegate_client.structures import StructureBatch
 from forcegate_engine import Evaluation, Model
-from forcegate_service.runtime import ModelOutput
+from forcegate_service.contract.runtime import ModelOutput
 from support.engine import (
     CHARGED,
     NEUTRAL,

@@ -15,10 +15,10 @@ from forcegate_client.checks.cells import check_cells
 from forcegate_client.checks.composition import composition_warnings
 from forcegate_client.checks.structures import check_structures
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.graph import build_graph, edge_vectors
 from forcegate_service.crowding import crowded, estimate_edges
 from forcegate_service.fake import write_fake_model
-from forcegate_service.graph import build_graph, edge_vectors
 
 CUTOFF, MINIMUM_DISTANCE = 5.0, 0.4
 

@@ -12,10 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.graph import Graph, Structures, Surveyed, build_graph, edge_vectors, listed
+from forcegate_service.contract.graph import (
+    Graph,
+    Structures,
+    Surveyed,
+    build_graph,
+    edge_vectors,
+    listed,
+)
+from forcegate_service.contract.subgraph import keep_structures, merge, slice_structures
 from forcegate_service.scheduling.batch_limit import BatchLimit
 from forcegate_service.scheduling.cost import CostModel
-from forcegate_service.subgraph import keep_structures, merge, slice_structures
 from support.random_structures import KINDS, mixed_batch, open_molecule
 
 CUTOFF = 5.0

@@ -11,13 +11,13 @@ from ase.build import bulk, molecule
 from pydantic import ValidationError
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import CARD_NAME, ModelCard
-from forcegate_service.errors import ModelRefused
+from forcegate_service.contract.card import CARD_NAME, ModelCard
+from forcegate_service.contract.errors import ModelRefused
+from forcegate_service.contract.graph import Graph, build_graph
+from forcegate_service.contract.histograms import FEATURES, TrainingHistograms, training_bins
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.fake import FakeRuntime, write_fake_model
-from forcegate_service.graph import Graph, build_graph
 from forcegate_service.monitoring.features import evenly, features_of, features_of_some
-from forcegate_service.monitoring.histograms import FEATURES, TrainingHistograms, training_bins
-from forcegate_service.runtime import ModelOutput
 from support.histograms import give_histograms, histograms_of
 
 CUTOFF = 5.0

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from forcegate_client.errors import ForcegateError, TooManyRequests
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_service.fake import FakeRuntime, load_fake, write_fake_model
 from forcegate_service.joint_preparation import JointPreparation
 from forcegate_service.preparation import Prepared, prepare

@@ -19,8 +19,8 @@ import forcegate_service.gateway as gateway_module
 from forcegate_client.structures import StructureBatch
 from forcegate_service.access.keyfile import create_key
 from forcegate_service.app import create_app
+from forcegate_service.contract.graph import build_graph
 from forcegate_service.fake import load_fake, write_fake_model
-from forcegate_service.graph import build_graph
 from forcegate_service.settings import Settings
 from forcegate_service.testing import in_process
 from forcegate_service.triton import link

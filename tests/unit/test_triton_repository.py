@@ -25,12 +25,12 @@ from tritonclient.grpc.model_config_pb2 import (
 
 import forcegate_service.triton
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import MODEL_NAME, ModelCard
 from forcegate_service.cli import main
-from forcegate_service.errors import ModelRefused
+from forcegate_service.contract.card import MODEL_NAME, ModelCard
+from forcegate_service.contract.errors import ModelRefused
+from forcegate_service.contract.graph import build_graph
+from forcegate_service.contract.reference import reference_graph
 from forcegate_service.fake import write_fake_model
-from forcegate_service.graph import build_graph
-from forcegate_service.reference import reference_graph
 from forcegate_service.triton.interface import input_tensors, output_tensors
 from forcegate_service.triton.repository import triton_files, update_triton_files
 from support.models import REPOSITORY

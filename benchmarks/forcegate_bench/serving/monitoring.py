@@ -29,7 +29,7 @@ from forcegate_bench.subjects.structures import Shaken
 from forcegate_bench.subjects.subject import MOLECULE, Subject
 from forcegate_client.messages import PredictRequest
 from forcegate_client.wire import encode_request
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_service.gateway import Gateway
 from forcegate_service.handlers.predict import PATH
 from forcegate_service.instruments.requests import RequestMetrics

@@ -14,9 +14,9 @@ from forcegate_bench.report.timing import Candidate, Local, Timing, take_turns
 from forcegate_bench.subjects.models import Model
 from forcegate_bench.subjects.structures import Shaken
 from forcegate_client.structures import StructureBatch
+from forcegate_service.contract.graph import build_graph
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.fake import load_fake
-from forcegate_service.graph import build_graph
 
 __all__ = ["A_FEW", "InProcess", "Rates", "measure_rates"]
 

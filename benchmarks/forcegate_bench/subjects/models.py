@@ -16,9 +16,9 @@ from forcegate_bench.report.timing import Local
 from forcegate_bench.subjects.structures import Shaken
 from forcegate_client.structures import StructureBatch
 from forcegate_engine import Model as EngineModel
-from forcegate_service.card import ModelCard
-from forcegate_service.graph import build_graph
-from forcegate_service.pairs import PAIR_CUTOFF
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.graph import build_graph
+from forcegate_service.contract.neighbors.pairs import PAIR_CUTOFF
 from forcegate_trainer.export.engine_weights import engine_weights
 from forcegate_trainer.network.config import PRESETS, PaiNNConfig
 from forcegate_trainer.network.potential import Potential

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forcegate_service.card import MODEL_NAME, ModelCard
+from forcegate_service.contract.card import MODEL_NAME, ModelCard
 from forcegate_service.fake import write_fake_model
 from forcegate_service.loading import newest_version
 

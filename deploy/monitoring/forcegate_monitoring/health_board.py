@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from forcegate_monitoring.panels import Board, Panel, Query, Section
-from forcegate_service.card import VERDICTS
+from forcegate_service.contract.card import VERDICTS
 
 __all__ = ["HEALTH"]
 

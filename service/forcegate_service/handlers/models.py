@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from forcegate_service.card import Approval, ModelCard
+from forcegate_service.contract.card import Approval, ModelCard
 from forcegate_service.dependencies import GatewayDependency, caller
 from forcegate_service.openapi import NOT_FOUND, NOT_READY, UNAUTHORIZED, UNREADABLE
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from forcegate_service.card import VERDICTS, ModelCard
+from forcegate_service.contract.card import VERDICTS, ModelCard
 
 __all__ = ["ModelMetrics"]
 

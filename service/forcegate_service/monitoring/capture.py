@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forcegate_client.errors import PredictionImplausible, PredictionNotFinite
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_service.monitoring.background import Background
 from forcegate_service.monitoring.capture_metrics import (
     CaptureDropReason,

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from forcegate_client.blow_up import BlowUp
 from forcegate_client.errors import UnprocessableRequest
-from forcegate_service.json_body import JSONBounds, read_object, shown
+from forcegate_service.contract.json_body import JSONBounds, read_object, shown
 
 __all__ = ["EnsembleName", "MDReportBody", "read_report"]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry
 
 from forcegate_client.errors import DocumentedError, TooManyRequests, UnprocessableRequest
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_service.monitoring.md_metrics import MDMetrics
 from forcegate_service.monitoring.md_report import MDReportBody, read_report
 from forcegate_service.monitoring.md_runs import MDRuns, Run, RunIdentity

@@ -9,14 +9,14 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from forcegate_client.structures import segments
-from forcegate_service.card import ModelCard
-from forcegate_service.graph import Structures
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.graph import Structures
+from forcegate_service.contract.runtime import ModelOutput
+from forcegate_service.contract.subgraph import merge
 from forcegate_service.monitoring.features import evenly, features_of, features_of_some
 from forcegate_service.monitoring.model_health import ModelHealth, VersionHealth
 from forcegate_service.monitoring.observer import Served
-from forcegate_service.runtime import ModelOutput
 from forcegate_service.settings import Settings
-from forcegate_service.subgraph import merge
 
 __all__ = ["NoveltyWatch"]
 

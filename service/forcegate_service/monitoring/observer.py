@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from forcegate_client.errors import ForcegateError
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_service.preparation import Prepared
 from forcegate_service.scheduling.dispatcher import Answer
 

@@ -13,7 +13,7 @@ from itertools import groupby
 
 import numpy as np
 
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_service.monitoring.background import Background
 from forcegate_service.monitoring.complaints import Complaints
 from forcegate_service.monitoring.observer import Served

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_service.monitoring.shadow_results import LabelledStructure, SkipReason
 
 __all__ = ["WINDOW", "DropReason", "ShadowMetrics"]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forcegate_client.errors import UnprocessableRequest
-from forcegate_service.json_body import JSONBounds, read_object
+from forcegate_service.contract.json_body import JSONBounds, read_object
 
 __all__ = [
     "MOST_RESULTS",

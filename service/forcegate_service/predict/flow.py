@@ -19,7 +19,7 @@ from forcegate_client.errors import ForcegateError, RuntimeUnavailable
 from forcegate_client.messages import PredictRequest
 from forcegate_client.wire import decode_request, encode_response
 from forcegate_service.answers import failures, respond
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_service.joint_preparation import JointPreparation
 from forcegate_service.json_answer import write_json
 from forcegate_service.json_request import read_json

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.runtime import LoadedRuntime, RuntimeLoader
 from forcegate_service.cores import two_cores_with
-from forcegate_service.runtime import LoadedRuntime, RuntimeLoader
 from forcegate_service.settings import Settings
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from forcegate_engine import EngineError, Evaluation, Model
 from forcegate_engine.errors import LibraryMissing
-from forcegate_service.card import ENGINE_NAME, ModelCard
-from forcegate_service.errors import ModelRefused, RuntimeFault
-from forcegate_service.graph import Structures
-from forcegate_service.memory_need import engine_need
-from forcegate_service.runtime import ModelOutput
+from forcegate_service.contract.card import ENGINE_NAME, ModelCard
+from forcegate_service.contract.errors import ModelRefused, RuntimeFault
+from forcegate_service.contract.graph import Structures
+from forcegate_service.contract.memory_need import engine_need
+from forcegate_service.contract.runtime import ModelOutput
 
 __all__ = ["EngineRuntime"]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from forcegate_engine.errors import LibraryMissing
-from forcegate_service.card import ENGINE_NAME, ModelCard
-from forcegate_service.errors import ModelRefused
-from forcegate_service.runtime import LoadedRuntime
+from forcegate_service.contract.card import ENGINE_NAME, ModelCard
+from forcegate_service.contract.errors import ModelRefused
+from forcegate_service.contract.runtime import LoadedRuntime
 from forcegate_service.runtimes.engine import EngineRuntime
 
 __all__ = ["Opened", "open_here", "resolve_device"]

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forcegate_service.graph import Structures
-from forcegate_service.graph_size import Float, GraphSize, size_of, sizes_of
-from forcegate_service.memory_need import MemoryNeed
+from forcegate_service.contract.graph import Structures
+from forcegate_service.contract.graph_size import Float, GraphSize, size_of, sizes_of
+from forcegate_service.contract.memory_need import MemoryNeed
+from forcegate_service.contract.subgraph import cut, slice_structures
 from forcegate_service.scheduling.cost import CostModel
-from forcegate_service.subgraph import cut, slice_structures
 
 __all__ = ["BatchLimit", "Demand", "Piece"]
 

@@ -28,7 +28,6 @@ from forcegate_service.scheduling.batch_limit import Piece
 from forcegate_service.scheduling.fair_queue import FairQueue
 from forcegate_service.scheduling.flow import Flow
 from forcegate_service.scheduling.version import ServedVersion
-from forcegate_service.subgraph import merge
 
 __all__ = ["Answer", "Dispatcher"]
 

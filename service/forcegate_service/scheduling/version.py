@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_service.card import ModelCard
-from forcegate_service.runtime import LoadedRuntime
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.runtime import LoadedRuntime
 from forcegate_service.scheduling.batch_limit import BatchLimit
 
 __all__ = ["ServedVersion"]

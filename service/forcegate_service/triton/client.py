@@ -16,10 +16,10 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from forcegate_service.card import ModelCard
-from forcegate_service.errors import RuntimeFault
-from forcegate_service.graph import Graph
-from forcegate_service.runtime import ModelOutput
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.errors import RuntimeFault
+from forcegate_service.contract.graph import Graph
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.triton.interface import inputs_of, output_from, output_tensors
 
 __all__ = ["Connection", "ConnectionLost", "NotServed"]

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_service.graph import Graph
-from forcegate_service.runtime import OUTPUT_NAMES, ModelOutput
+from forcegate_service.contract.graph import Graph
+from forcegate_service.contract.runtime import OUTPUT_NAMES, ModelOutput
 
 __all__ = ["Tensor", "input_tensors", "inputs_of", "output_from", "output_tensors"]
 

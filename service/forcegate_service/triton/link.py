@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 
-from forcegate_service.card import ModelCard
-from forcegate_service.errors import ModelRefused, RuntimeFault
-from forcegate_service.graph import Graph
-from forcegate_service.runtime import ModelOutput
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.errors import ModelRefused, RuntimeFault
+from forcegate_service.contract.graph import Graph
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.triton.client import Connection, ConnectionLost, NotServed
 from forcegate_service.triton.recognition import recognised
 

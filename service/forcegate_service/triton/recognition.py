@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from forcegate_service.card import ModelCard
-from forcegate_service.errors import ModelRefused
-from forcegate_service.reference import compare_with_card, reference_graph
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.errors import ModelRefused
+from forcegate_service.contract.reference import compare_with_card, reference_graph
 from forcegate_service.triton.client import Connection
 from forcegate_service.triton.interface import Tensor, input_tensors, output_tensors
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
-from forcegate_service.card import ModelCard
-from forcegate_service.reference import reference_graph
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.reference import reference_graph
 from forcegate_service.triton.interface import (
     Tensor,
     input_tensors,

@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from forcegate_service.card import ModelCard
-from forcegate_service.errors import ModelAbsent, nobody_evaluates
-from forcegate_service.graph import Graph, Structures, listed
-from forcegate_service.memory_need import torchscript_need
-from forcegate_service.reference import reference_graph
-from forcegate_service.runtime import ModelOutput
-from forcegate_service.subgraph import merge
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.errors import ModelAbsent, nobody_evaluates
+from forcegate_service.contract.graph import Graph, Structures, listed
+from forcegate_service.contract.memory_need import torchscript_need
+from forcegate_service.contract.reference import reference_graph
+from forcegate_service.contract.runtime import ModelOutput
+from forcegate_service.contract.subgraph import merge
 from forcegate_service.triton.client import ConnectionLost, NotServed
 from forcegate_service.triton.link import Link
 

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from forcegate_engine import Model
 from forcegate_engine.errors import WeightsRefused
-from forcegate_service.card import ENGINE_NAME, ModelCard, file_digest
+from forcegate_service.contract.card import ENGINE_NAME, ModelCard, file_digest
+from forcegate_service.contract.errors import ModelRefused
+from forcegate_service.contract.graph import build_graph
 from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_service.errors import ModelRefused
-from forcegate_service.graph import build_graph
 from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.export.engine_weights import add_weights, check_weights
 from support.engine import PUBLISHED, evaluated, mixed

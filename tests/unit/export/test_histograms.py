@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from forcegate_client.dataset import TeacherRecord, load_dataset
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.errors import SettingsError

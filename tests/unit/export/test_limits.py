@@ -9,11 +9,11 @@ import pytest
 from forcegate_client.checks.plausible import implausible
 from forcegate_client.dataset import Dataset, load_dataset
 from forcegate_service.atoms_alone import atomic_energies
-from forcegate_service.card import ModelCard
-from forcegate_service.contacts import contacts
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.contacts import contacts
+from forcegate_service.contract.graph import build_graph
+from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_service.graph import build_graph
-from forcegate_service.runtime import ModelOutput
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.export.limits import limits_of
 

@@ -14,10 +14,10 @@ from ase.build import molecule
 
 import forcegate_trainer as training_package
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import ENGINE_NAME, MODEL_NAME, ModelCard
+from forcegate_service.contract.card import ENGINE_NAME, MODEL_NAME, ModelCard
+from forcegate_service.contract.errors import ModelRefused
+from forcegate_service.contract.graph import build_graph
 from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_service.errors import ModelRefused
-from forcegate_service.graph import build_graph
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.export.version import export
 from forcegate_trainer.network.storage import load_student

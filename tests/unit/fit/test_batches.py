@@ -7,7 +7,7 @@ from ase.build import bulk, fcc111, molecule
 
 from forcegate_client.dataset import Dataset, MoleculeTable, Split, TeacherRecord
 from forcegate_client.structures import StructureBatch
-from forcegate_service.graph import build_graph
+from forcegate_service.contract.graph import build_graph
 from forcegate_trainer.fit.batch import FrameBatch, frame_batch, shares
 from forcegate_trainer.fit.batch_source import BatchesAhead
 from forcegate_trainer.fit.graphs import FrameGraphs

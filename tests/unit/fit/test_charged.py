@@ -23,8 +23,8 @@ from forcegate_client.dataset import (
     with_labels,
     write_dataset,
 )
+from forcegate_service.contract.graph import build_graph
 from forcegate_service.embedded import EmbeddedRuntime, tensors_of
-from forcegate_service.graph import build_graph
 from forcegate_service.loading import recognise
 from forcegate_service.runtimes.engine import EngineRuntime
 from forcegate_trainer.data.datasets import structures_of

@@ -16,8 +16,8 @@ from forcegate_client.dataset import (
     load_dataset,
     write_dataset,
 )
+from forcegate_service.contract.graph import build_graph
 from forcegate_service.fake import write_fake_model
-from forcegate_service.graph import build_graph
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.fit.config import Distillation, FitConfig

@@ -14,7 +14,7 @@ import pytest
 from ase import Atoms
 
 from forcegate_client.errors import ModelNotFound
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_service.monitoring.shadow_record import ShadowRecord, ShadowStructure, encode
 from forcegate_service.monitoring.shadow_results import ShadowReceipt, ShadowResults
 from forcegate_service.monitoring.spool import Spool

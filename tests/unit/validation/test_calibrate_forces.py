@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from forcegate_service.app import create_app as create_gateway
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.settings import Settings
 from forcegate_service.testing import in_process

@@ -22,7 +22,7 @@ from forcegate_client.dataset import (
     with_labels,
     write_dataset,
 )
-from forcegate_service.card import ModelCard, file_digest
+from forcegate_service.contract.card import ModelCard, file_digest
 from forcegate_service.fake import FakeRuntime, write_fake_model
 from forcegate_trainer.errors import SettingsError, TeacherError
 from forcegate_trainer.progress import tell_nobody

@@ -57,7 +57,7 @@ def export_histograms_command(
 ) -> None:
     """Count what the training frames look like to a version, for its card; model.pt stays."""
     # Importing torch takes seconds, which the other commands need not wait for.
-    from forcegate_service.card import ModelCard
+    from forcegate_service.contract.card import ModelCard
     from forcegate_service.rounding import round_alike_in_every_batch
     from forcegate_trainer.data.datasets import load_all
     from forcegate_trainer.export.histograms import add_histograms, refuse_other_data
@@ -88,8 +88,8 @@ def calibrate_forces_command(
 ) -> None:
     """Calibrate the uncertainty of forces, before a version is published: its card changes."""
     # Importing torch takes seconds, which the other commands need not wait for.
-    from forcegate_service.card import ModelCard
-    from forcegate_service.force_uncertainty import ForcePartner
+    from forcegate_service.contract.card import ModelCard
+    from forcegate_service.contract.force_uncertainty import ForcePartner
     from forcegate_trainer.data.datasets import load_all
     from forcegate_trainer.errors import SettingsError
     from forcegate_trainer.simulation.exported import serving

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from forcegate_client import RemoteCalculator
 from forcegate_client.cli.outspoken import run
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_trainer.data.molecules.exclusion import PUBLIC_TEST_MOLECULES
 from forcegate_trainer.demo.gateway import running_gateway
 from forcegate_trainer.demo.run import DURATION_PS, TIMESTEP_FS, DemoResult, run_molecule

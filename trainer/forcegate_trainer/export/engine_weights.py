@@ -17,10 +17,10 @@ import torch
 from forcegate_client.atomic_write import write_atomically
 from forcegate_engine import EngineError, Model
 from forcegate_engine.errors import LibraryMissing
-from forcegate_service.card import ENGINE_NAME, ModelCard, content_digest
+from forcegate_service.contract.card import ENGINE_NAME, ModelCard, content_digest
+from forcegate_service.contract.errors import ModelRefused
+from forcegate_service.contract.graph import build_graph
 from forcegate_service.embedded import tensors_of
-from forcegate_service.errors import ModelRefused
-from forcegate_service.graph import build_graph
 from forcegate_service.torchscript import load_script
 from forcegate_trainer.network.charged_potential import ChargedPotential
 from forcegate_trainer.network.config import PaiNNConfig

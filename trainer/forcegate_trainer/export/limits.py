@@ -10,8 +10,8 @@ from ase.data import chemical_symbols
 
 from forcegate_client.checks.contacts import ShortestDistances
 from forcegate_client.dataset import Dataset
-from forcegate_service.card import Limits
-from forcegate_service.graph import build_graph, edge_vectors
+from forcegate_service.contract.card import Limits
+from forcegate_service.contract.graph import build_graph, edge_vectors
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.progress import Tell, tell_nobody
 

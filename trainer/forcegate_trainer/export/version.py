@@ -17,7 +17,7 @@ import torch
 from forcegate_client.dataset import Dataset
 from forcegate_client.messages import UNITS
 from forcegate_service.atoms_alone import atomic_energies
-from forcegate_service.card import (
+from forcegate_service.contract.card import (
     ENGINE_NAME,
     MODEL_NAME,
     VERDICTS,
@@ -25,9 +25,9 @@ from forcegate_service.card import (
     Reference,
     file_digest,
 )
+from forcegate_service.contract.graph import build_graph
+from forcegate_service.contract.neighbors.pairs import PAIR_CUTOFF
 from forcegate_service.embedded import EmbeddedRuntime, tensors_of
-from forcegate_service.graph import build_graph
-from forcegate_service.pairs import PAIR_CUTOFF
 from forcegate_service.triton.repository import update_triton_files
 from forcegate_trainer.data.datasets import load_all, structures_of
 from forcegate_trainer.errors import SettingsError

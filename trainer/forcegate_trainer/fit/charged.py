@@ -17,7 +17,7 @@ from torch import Tensor
 from forcegate_client.checks.charges import MOST_MISSING
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import segments
-from forcegate_service.pairs import PairList, find_pairs
+from forcegate_service.contract.neighbors.pairs import PairList, find_pairs
 from forcegate_trainer.fit.batch import ChargeTargets, FrameBatch
 from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.fit.loss import energy_errors, mean_norm, robust

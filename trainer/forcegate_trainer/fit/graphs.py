@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import StructureBatch, segments
-from forcegate_service.graph import Graph, build_graph
+from forcegate_service.contract.graph import Graph, build_graph
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.progress import Tell, tell_nobody
 

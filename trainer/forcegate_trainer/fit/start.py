@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forcegate_client.dataset import Dataset, concatenate
-from forcegate_service.card import CARD_NAME, ModelCard, file_digest
+from forcegate_service.contract.card import CARD_NAME, ModelCard, file_digest
 from forcegate_trainer.data.datasets import load_all
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.fit.config import FitConfig, Start

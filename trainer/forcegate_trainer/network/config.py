@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from forcegate_service.pairs import PAIR_CUTOFF
+from forcegate_service.contract.neighbors.pairs import PAIR_CUTOFF
 
 __all__ = ["CHARGED_PRESETS", "PRESETS", "PaiNNConfig"]
 

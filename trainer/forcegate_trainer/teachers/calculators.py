@@ -12,8 +12,8 @@ from ase.calculators.calculator import BaseCalculator, CalculatorError
 
 from forcegate_client.dataset import TeacherRecord
 from forcegate_client.structures import StructureBatch
-from forcegate_service.card import ModelCard
-from forcegate_service.runtime import LoadedRuntime
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.runtime import LoadedRuntime
 from forcegate_trainer.errors import LabelError
 from forcegate_trainer.simulation.potential import BatchPotential, atoms_of
 from forcegate_trainer.teachers.interface import Answer, Reply, Teacher

@@ -11,8 +11,8 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from forcegate_client.electrons import electrons_of
-from forcegate_service.card import CARD_NAME, ModelCard
-from forcegate_service.runtime import LoadedRuntime
+from forcegate_service.contract.card import CARD_NAME, ModelCard
+from forcegate_service.contract.runtime import LoadedRuntime
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.simulation.exported import RuntimeCalculator, RuntimePotential
 from forcegate_trainer.simulation.potential import BatchPotential, CalculatorPotential

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from forcegate_client.drift import DRIFT_LIMIT_MEV_PER_ATOM_PER_PS
-from forcegate_service.card import VERDICTS, Approval
+from forcegate_service.contract.card import VERDICTS, Approval
 
 __all__ = [
     "CRITERIA",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from forcegate_client.dataset import Dataset
-from forcegate_service.card import ModelCard
+from forcegate_service.contract.card import ModelCard
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.fit.config import Distillation
 from forcegate_trainer.network.config import PaiNNConfig

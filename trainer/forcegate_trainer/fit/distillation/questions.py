@@ -18,8 +18,8 @@ from numpy.lib.format import open_memmap
 
 from forcegate_client.dataset import Dataset
 from forcegate_client.structures import segments
-from forcegate_service.graph import Graph
-from forcegate_service.runtime import Runtime
+from forcegate_service.contract.graph import Graph
+from forcegate_service.contract.runtime import Runtime
 from forcegate_trainer.fit.graphs import FrameGraphs
 from forcegate_trainer.network.potential import Potential, last_layer
 from forcegate_trainer.progress import Tell

@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 
 from forcegate_client.checks.charges import MOST_MISSING, net_charges
 from forcegate_client.dataset import NOT_THERMAL, Dataset, Source
-from forcegate_service.runtime import LoadedRuntime
+from forcegate_service.contract.runtime import LoadedRuntime
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.metrics import energy_metrics, force_metrics

@@ -1,8 +1,8 @@
 """What the disagreement of two students says of an error of theirs, found on held-out frames.
 
-σ = √(scale² d² + floor²) with d of :func:`forcegate_service.force_uncertainty.disagreement`. For
-each floor the scale is the one under which nine of ten errors are within 1.645 σ; the floor is the
-one under which that is most nearly so for small σ and for large. Every molecule counts alike, and
+σ = √(scale² d² + floor²) with d of ``disagreement`` in ``contract/force_uncertainty.py``. For each
+floor the scale is the one under which nine of ten errors are within 1.645 σ; the floor is the one
+under which that is most nearly so for small σ and for large. Every molecule counts alike, and
 quantiles are taken: one molecule that both students get wrong moves nothing.
 """
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from forcegate_client.dataset import Dataset
 from forcegate_client.force_uncertainty import disagreement
-from forcegate_service.runtime import LoadedRuntime
+from forcegate_service.contract.runtime import LoadedRuntime
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.validation.accuracy.heldout import forces_of_partner, predict_held_out

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from forcegate_service.card import ModelCard
-from forcegate_service.force_uncertainty import ForcePartner
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.force_uncertainty import ForcePartner
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.progress import Tell
 from forcegate_trainer.reports import ACCENT, INK, STUDENT, clean, number, table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from forcegate_client.checks.contacts import Contacts, ShortestDistances
-from forcegate_service.graph import Graph, edge_vectors
+from forcegate_service.contract.graph import Graph, edge_vectors
 
 __all__ = ["contacts"]
 

@@ -29,9 +29,9 @@ from forcegate_client.card import (
 from forcegate_client.checks.contacts import ShortestDistances
 from forcegate_client.checks.plausible import MOST_ENERGY_PER_ATOM, MOST_FORCE
 from forcegate_client.structures import StructureBatch
-from forcegate_service.errors import ModelRefused
-from forcegate_service.force_uncertainty import ForcePartner
-from forcegate_service.monitoring.histograms import TrainingHistograms
+from forcegate_service.contract.errors import ModelRefused
+from forcegate_service.contract.force_uncertainty import ForcePartner
+from forcegate_service.contract.histograms import TrainingHistograms
 
 __all__ = [
     "CARD_NAME",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from forcegate_service.card import ModelCard
-from forcegate_service.errors import ModelRefused
-from forcegate_service.graph import Graph, build_graph
-from forcegate_service.runtime import ModelOutput
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.errors import ModelRefused
+from forcegate_service.contract.graph import Graph, build_graph
+from forcegate_service.contract.runtime import ModelOutput
 
 __all__ = ["compare_with_card", "reference_graph"]
 

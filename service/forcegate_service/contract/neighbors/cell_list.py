@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_service.lattice import grid, lattice_vectors
+from forcegate_service.contract.neighbors.lattice import grid, lattice_vectors
 
 __all__ = ["cell_list_pairs"]
 

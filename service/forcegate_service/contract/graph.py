@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.dense_neighbors import open_pairs
-from forcegate_service.pairs import PairList, find_pairs
-from forcegate_service.search import search_pairs
+from forcegate_service.contract.neighbors.dense import open_pairs
+from forcegate_service.contract.neighbors.pairs import PairList, find_pairs
+from forcegate_service.contract.neighbors.search import search_pairs
 
 __all__ = [
     "Graph",

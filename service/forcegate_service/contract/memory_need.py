@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from forcegate_service.graph_size import GraphSize, Number
+from forcegate_service.contract.graph_size import GraphSize, Number
 
 __all__ = ["MemoryNeed", "engine_need", "torchscript_need"]
 

@@ -7,10 +7,15 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_service.cell_list import cell_list_pairs
-from forcegate_service.dense_neighbors import copy_pairs
-from forcegate_service.lattice import complete_cell, copies_within, inverse_heights, wrap
-from forcegate_service.sparse_neighbors import tree_pairs
+from forcegate_service.contract.neighbors.cell_list import cell_list_pairs
+from forcegate_service.contract.neighbors.dense import copy_pairs
+from forcegate_service.contract.neighbors.lattice import (
+    complete_cell,
+    copies_within,
+    inverse_heights,
+    wrap,
+)
+from forcegate_service.contract.neighbors.sparse import tree_pairs
 
 __all__ = ["search_pairs"]
 

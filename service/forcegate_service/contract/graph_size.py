@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_service.graph import Structures
+from forcegate_service.contract.graph import Structures
 
 __all__ = ["Float", "GraphSize", "Number", "size_of", "sizes_of"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_service.lattice import Copies
+from forcegate_service.contract.neighbors.lattice import Copies
 
 __all__ = ["copy_pairs", "open_pairs"]
 

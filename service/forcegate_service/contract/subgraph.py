@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_service.graph import Structures, Surveyed
+from forcegate_service.contract.graph import Structures, Surveyed
 
 __all__ = ["cut", "keep_structures", "merge", "slice_structures"]
 

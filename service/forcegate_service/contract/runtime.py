@@ -9,9 +9,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_service.card import ModelCard
-from forcegate_service.graph import Structures
-from forcegate_service.memory_need import MemoryNeed
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.graph import Structures
+from forcegate_service.contract.memory_need import MemoryNeed
 
 __all__ = [
     "OUTPUT_NAMES",

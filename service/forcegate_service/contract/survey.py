@@ -14,10 +14,10 @@ from forcegate_client.local.survey import survey_of
 from forcegate_client.structures import StructureBatch
 from forcegate_engine.errors import LibraryMissing
 from forcegate_engine.library import library
-from forcegate_service.card import ModelCard
-from forcegate_service.contacts import contacts
-from forcegate_service.graph import Surveyed, build_graph
-from forcegate_service.subgraph import slice_structures
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.contacts import contacts
+from forcegate_service.contract.graph import Surveyed, build_graph
+from forcegate_service.contract.subgraph import slice_structures
 
 __all__ = ["look_at"]
 

@@ -1,0 +1,1 @@
+"""What all rooms speak of: structures and their neighbours, models' cards, runtimes, errors."""

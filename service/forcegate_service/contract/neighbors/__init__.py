@@ -1,0 +1,1 @@
+"""Neighbour lists in numpy, for runtimes that take a flat graph."""
