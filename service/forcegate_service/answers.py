@@ -14,7 +14,7 @@ from forcegate_client.messages import Predictions, PredictResponse
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.preparation import Prepared
-from forcegate_service.scheduling.dispatcher import Answer
+from forcegate_service.queue.dispatcher import Answer
 
 __all__ = ["failures", "respond"]
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.graph import of_batch
 from forcegate_service.contract.runtime import LoadedRuntime
-from forcegate_service.isolation import evaluate_isolated
+from forcegate_service.queue.isolate import evaluate_isolated
 
 __all__ = ["atomic_energies"]
 

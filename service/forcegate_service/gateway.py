@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
-from forcegate_service.buffered import BodyBuffer
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.errors import ModelAbsent, nobody_evaluates
 from forcegate_service.metrics import Metrics
 from forcegate_service.monitoring.observer import HearsOfUnloading, Observer
 from forcegate_service.negotiation import Form
 from forcegate_service.predict.flow import PredictFlow
+from forcegate_service.queue.admission import Budget
+from forcegate_service.queue.buffered import BodyBuffer
+from forcegate_service.queue.dispatcher import Dispatcher
+from forcegate_service.queue.flow import Flow
+from forcegate_service.queue.loop_lag import LoopLag
 from forcegate_service.registry import Registry
 from forcegate_service.runtimes.choose import Runtimes
-from forcegate_service.scheduling.budget import Budget
-from forcegate_service.scheduling.dispatcher import Dispatcher
-from forcegate_service.scheduling.flow import Flow
-from forcegate_service.scheduling.loop_lag import LoopLag
 from forcegate_service.serving import Reloaded, Serving
 from forcegate_service.settings import Settings
 

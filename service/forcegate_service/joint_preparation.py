@@ -22,7 +22,7 @@ from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_service.graph import Structures, of_batch
 from forcegate_service.preparation import Prepared
-from forcegate_service.scheduling.version import ServedVersion
+from forcegate_service.queue.version import ServedVersion
 from forcegate_service.settings import Settings
 
 __all__ = ["JointPreparation"]

@@ -17,7 +17,7 @@ from forcegate_service.contract.graph_size import size_of
 from forcegate_service.contract.reference import compare_with_card, reference_graph
 from forcegate_service.contract.runtime import LoadedRuntime, RuntimeLoader
 from forcegate_service.contract.survey import look_at
-from forcegate_service.scheduling.cost import Timing
+from forcegate_service.queue.cost import Timing
 
 __all__ = [
     "load_version",

@@ -11,7 +11,7 @@ from forcegate_client.errors import Forbidden, ModelNotFound, UnprocessableReque
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.promotion import Default, Promotion, PromotionRefused, choose_default
-from forcegate_service.scheduling.version import ServedVersion
+from forcegate_service.queue.version import ServedVersion
 
 __all__ = ["DEFAULT_ALIAS", "Policy", "Refusal", "Registry"]
 

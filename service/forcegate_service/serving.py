@@ -25,11 +25,11 @@ from forcegate_service.loading import (
 )
 from forcegate_service.metrics import Metrics
 from forcegate_service.promotion import Default, Promotion, PromotionRefused, read_promotion
+from forcegate_service.queue.cost import CostModel
+from forcegate_service.queue.dispatcher import Dispatcher
+from forcegate_service.queue.microbatch import BatchLimit
+from forcegate_service.queue.version import ServedVersion
 from forcegate_service.registry import Policy, Refusal, Registry
-from forcegate_service.scheduling.batch_limit import BatchLimit
-from forcegate_service.scheduling.cost import CostModel
-from forcegate_service.scheduling.dispatcher import Dispatcher
-from forcegate_service.scheduling.version import ServedVersion
 from forcegate_service.settings import MIB, Settings
 
 __all__ = ["Reloaded", "Serving"]

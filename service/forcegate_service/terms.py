@@ -8,8 +8,8 @@ from functools import lru_cache
 from forcegate_service.access.caller import ANONYMOUS, Caller
 from forcegate_service.negotiation import MSGPACK, Form, answer_form, request_form
 from forcegate_service.patience import requested_timeout
+from forcegate_service.queue.flow import Flow
 from forcegate_service.raw_headers import RawHeaders
-from forcegate_service.scheduling.flow import Flow
 from forcegate_service.settings import Settings
 
 __all__ = ["Terms", "flow_of", "read_terms"]

@@ -24,7 +24,7 @@ from forcegate_service.contract.errors import ModelRefused, RuntimeFault
 from forcegate_service.contract.graph import Graph, build_graph
 from forcegate_service.fake import FakeRuntime, write_fake_model
 from forcegate_service.inference.host import HostedRuntime, InferenceHost
-from forcegate_service.isolation import evaluate_isolated
+from forcegate_service.queue.isolate import evaluate_isolated
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 from support.stub_inference import CHLORINE, COMMAND, FLUORINE

@@ -24,8 +24,8 @@ from forcegate_service.metrics import Metrics
 from forcegate_service.monitoring.novelty_watch import NoveltyWatch
 from forcegate_service.monitoring.observer import Served
 from forcegate_service.negotiation import JSON
+from forcegate_service.queue.flow import Flow
 from forcegate_service.runtimes.choose import Runtimes
-from forcegate_service.scheduling.flow import Flow
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 from support.histograms import give_histograms

@@ -21,8 +21,8 @@ from forcegate_service.contract.graph import (
     listed,
 )
 from forcegate_service.contract.subgraph import keep_structures, merge, slice_structures
-from forcegate_service.scheduling.batch_limit import BatchLimit
-from forcegate_service.scheduling.cost import CostModel
+from forcegate_service.queue.cost import CostModel
+from forcegate_service.queue.microbatch import BatchLimit
 from support.random_structures import KINDS, mixed_batch, open_molecule
 
 CUTOFF = 5.0

@@ -18,7 +18,7 @@ from forcegate_client.errors import RuntimeUnavailable
 from forcegate_service.contract.errors import ModelRefused, RuntimeFault
 from forcegate_service.contract.graph import Graph
 from forcegate_service.fake import write_fake_model
-from forcegate_service.isolation import evaluate_isolated
+from forcegate_service.queue.isolate import evaluate_isolated
 from forcegate_service.settings import Settings
 from forcegate_service.triton import link
 from forcegate_service.triton.interface import input_tensors, output_tensors

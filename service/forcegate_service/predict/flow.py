@@ -27,15 +27,15 @@ from forcegate_service.metrics import Metrics
 from forcegate_service.monitoring.observer import Observer, Served
 from forcegate_service.negotiation import JSON, XYZ, Form
 from forcegate_service.preparation import Preparation, Prepared, prepare
+from forcegate_service.queue.admission import Budget, Reservation
+from forcegate_service.queue.dispatcher import Answer, Dispatcher
+from forcegate_service.queue.flow import Flow
+from forcegate_service.queue.guess import LengthGuess
+from forcegate_service.queue.microbatch import Piece
+from forcegate_service.queue.submission import Asked
+from forcegate_service.queue.version import ServedVersion
 from forcegate_service.registry import Registry
 from forcegate_service.request_record import note_structures
-from forcegate_service.scheduling.asked import Asked
-from forcegate_service.scheduling.batch_limit import Piece
-from forcegate_service.scheduling.budget import Budget, Reservation
-from forcegate_service.scheduling.dispatcher import Answer, Dispatcher
-from forcegate_service.scheduling.flow import Flow
-from forcegate_service.scheduling.guess import LengthGuess
-from forcegate_service.scheduling.version import ServedVersion
 from forcegate_service.settings import Settings
 
 __all__ = ["PredictFlow"]

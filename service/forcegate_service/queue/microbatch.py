@@ -13,7 +13,7 @@ from forcegate_service.contract.graph import Structures
 from forcegate_service.contract.graph_size import Float, GraphSize, size_of, sizes_of
 from forcegate_service.contract.memory_need import MemoryNeed
 from forcegate_service.contract.subgraph import cut, slice_structures
-from forcegate_service.scheduling.cost import CostModel
+from forcegate_service.queue.cost import CostModel
 
 __all__ = ["BatchLimit", "Demand", "Piece"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from forcegate_service.scheduling.flow import Flow
+from forcegate_service.queue.flow import Flow
 
 __all__ = ["FairQueue"]
 

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 
-from forcegate_service.scheduling.batch_limit import Piece
-from forcegate_service.scheduling.budget import Reservation
-from forcegate_service.scheduling.dispatcher import Answer, Dispatcher
-from forcegate_service.scheduling.flow import Flow
-from forcegate_service.scheduling.version import ServedVersion
+from forcegate_service.queue.admission import Reservation
+from forcegate_service.queue.dispatcher import Answer, Dispatcher
+from forcegate_service.queue.flow import Flow
+from forcegate_service.queue.microbatch import Piece
+from forcegate_service.queue.version import ServedVersion
 
 __all__ = ["Asked"]
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from forcegate_client.errors import TooManyRequests
-from forcegate_service.scheduling.flow import Flow
+from forcegate_service.queue.flow import Flow
 
 __all__ = ["Budget", "Reservation"]
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.runtime import LoadedRuntime
-from forcegate_service.scheduling.batch_limit import BatchLimit
+from forcegate_service.queue.microbatch import BatchLimit
 
 __all__ = ["ServedVersion"]
 
