@@ -33,14 +33,14 @@ from forcegate_service.handlers import (
     reports,
     shadow,
 )
-from forcegate_service.metrics import Metrics
-from forcegate_service.monitoring.assembly import make_observers
-from forcegate_service.monitoring.md_reports import MDReports
 from forcegate_service.openapi import describe_bodies
 from forcegate_service.patience import TIMEOUT_HEADER
 from forcegate_service.problems import install_handlers
 from forcegate_service.runtimes.choose import Runtimes, open_runtimes
 from forcegate_service.settings import Settings
+from forcegate_service.watch.assembly import make_observers
+from forcegate_service.watch.md_runs.reports import MDReports
+from forcegate_service.watch.metrics.metrics import Metrics
 
 __all__ = ["create_app"]
 

@@ -149,8 +149,8 @@ def _triton_repository(
 
 def _metrics() -> None:
     """Print every metric with its labels and meaning, as docs/metrics.md has them."""
-    from forcegate_service.instruments.catalogue import catalogue
-    from forcegate_service.instruments.document import document
+    from forcegate_service.watch.catalogue import catalogue
+    from forcegate_service.watch.document import document
 
     print(document(catalogue()), end="")
 

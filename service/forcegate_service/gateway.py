@@ -10,8 +10,6 @@ from contextlib import suppress
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.errors import ModelAbsent, nobody_evaluates
-from forcegate_service.metrics import Metrics
-from forcegate_service.monitoring.observer import HearsOfUnloading, Observer
 from forcegate_service.negotiation import Form
 from forcegate_service.predict.flow import PredictFlow
 from forcegate_service.queue.admission import Budget
@@ -23,6 +21,8 @@ from forcegate_service.registry import Registry
 from forcegate_service.runtimes.choose import Runtimes
 from forcegate_service.serving import Reloaded, Serving
 from forcegate_service.settings import Settings
+from forcegate_service.watch.metrics.metrics import Metrics
+from forcegate_service.watch.observer import HearsOfUnloading, Observer
 
 __all__ = ["Gateway"]
 

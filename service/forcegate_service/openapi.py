@@ -8,11 +8,11 @@ from fastapi import FastAPI
 
 from forcegate_service.json_answer import PredictAnswer
 from forcegate_service.json_request import PredictBody
-from forcegate_service.monitoring.md_report import MDReportBody
-from forcegate_service.monitoring.shadow_results import ShadowResults
 from forcegate_service.negotiation import JSON, MSGPACK, XYZ
 from forcegate_service.patience import TIMEOUT_HEADER
 from forcegate_service.problems import PROBLEM_TYPE, Problem
+from forcegate_service.watch.md_runs.report import MDReportBody
+from forcegate_service.watch.shadow.results import ShadowResults
 
 __all__ = [
     "FORBIDDEN",

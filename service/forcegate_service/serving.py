@@ -23,7 +23,6 @@ from forcegate_service.loading import (
     version_folders,
     warm_up_structures,
 )
-from forcegate_service.metrics import Metrics
 from forcegate_service.promotion import Default, Promotion, PromotionRefused, read_promotion
 from forcegate_service.queue.cost import CostModel
 from forcegate_service.queue.dispatcher import Dispatcher
@@ -31,6 +30,7 @@ from forcegate_service.queue.microbatch import BatchLimit
 from forcegate_service.queue.version import ServedVersion
 from forcegate_service.registry import Policy, Refusal, Registry
 from forcegate_service.settings import MIB, Settings
+from forcegate_service.watch.metrics.metrics import Metrics
 
 __all__ = ["Reloaded", "Serving"]
 

@@ -17,8 +17,8 @@ import yaml
 from fastapi.routing import APIRoute
 
 from forcegate_service.handlers import admin, documents, health, models, page, predict
-from forcegate_service.instruments.catalogue import catalogue
 from forcegate_service.settings import Settings
+from forcegate_service.watch.catalogue import catalogue
 
 __all__ = [
     "ROOT",

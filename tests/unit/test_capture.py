@@ -23,12 +23,12 @@ from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.graph import Graph
 from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.fake import FakeRuntime, load_fake
-from forcegate_service.monitoring.capture import Thresholds, training_novelty
-from forcegate_service.monitoring.capture_store import UNIDENTIFIED, Captured, CaptureStore
-from forcegate_service.monitoring.fingerprint import composition, fingerprint
-from forcegate_service.monitoring.spool import Spool
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
+from forcegate_service.watch.capture.capture import Thresholds, training_novelty
+from forcegate_service.watch.capture.fingerprint import composition, fingerprint
+from forcegate_service.watch.capture.store import UNIDENTIFIED, Captured, CaptureStore
+from forcegate_service.watch.shadow.spool import Spool
 from forcegate_trainer.shadow.gateway import HttpGateway
 from forcegate_trainer.shadow.worker import Worker
 from forcegate_trainer.teachers.spec import parse_teacher

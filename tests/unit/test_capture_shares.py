@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forcegate_client.dataset import load_dataset
-from forcegate_service.monitoring.capture_sample import CaptureSample, Kept, Placed
-from forcegate_service.monitoring.capture_store import Captured, CaptureStore
+from forcegate_service.watch.capture.sample import CaptureSample, Kept, Placed
+from forcegate_service.watch.capture.store import Captured, CaptureStore
 
 
 def sent_by(caller: str, numbers: Iterable[int], atoms: int = 6) -> list[Captured]:

@@ -12,9 +12,9 @@ from compose_spec import PyCompose
 from prometheus_client import CollectorRegistry
 
 from forcegate_service.access.keyfile import read_keys
-from forcegate_service.monitoring.assembly import make_observers
-from forcegate_service.monitoring.shadow import Shadow
 from forcegate_service.settings import Settings
+from forcegate_service.watch.assembly import make_observers
+from forcegate_service.watch.shadow.shadow import Shadow
 from support.compose_file import (
     SERVICES,
     environment,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from forcegate_service.access.keyfile import create_key
-from forcegate_service.monitoring.private_folder import make_private
-from forcegate_service.monitoring.spool import Spool
 from forcegate_service.settings import Settings
+from forcegate_service.watch.private_folder import make_private
+from forcegate_service.watch.shadow.spool import Spool
 from support.deployment import ROOT, default_of, dockerfile, project
 from support.manifests import (
     container,

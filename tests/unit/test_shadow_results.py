@@ -11,9 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from forcegate_client.errors import ForcegateError
-from forcegate_service.monitoring.outstanding import Outstanding, Question
-from forcegate_service.monitoring.shadow_metrics import WINDOW, ShadowMetrics
-from forcegate_service.monitoring.shadow_results import LabelledStructure, read_results
+from forcegate_service.watch.shadow.metrics import WINDOW, ShadowMetrics
+from forcegate_service.watch.shadow.outstanding import Outstanding, Question
+from forcegate_service.watch.shadow.results import LabelledStructure, read_results
 
 ID = "0123456789abcdef" * 2
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forcegate_service.monitoring.shadow_record import (
+from forcegate_service.watch.shadow.record import (
     ShadowRecord,
     ShadowStructure,
     SpoolFileUnreadable,
     decode,
     encode,
 )
-from forcegate_service.monitoring.spool import Spool, SpoolFull
+from forcegate_service.watch.shadow.spool import Spool, SpoolFull
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_what_is_released_is_claimed_again_as_if_for_the_first_time(spool: Spool
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from forcegate_service.monitoring.spool import Spool
+from forcegate_service.watch.shadow.spool import Spool
 assert Spool(Path(sys.argv[1])).claim() is not None
 print("claimed", flush=True)
 signal.pause()

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from forcegate_service.monitoring.stability import population_stability_index
-from forcegate_service.monitoring.window import SlidingCounts
+from forcegate_service.watch.novelty.stability import population_stability_index
+from forcegate_service.watch.novelty.window import SlidingCounts
 
 BINS = 6
 COUNTS = arrays(np.int64, BINS, elements=st.integers(0, 10_000)).filter(np.any)

@@ -66,7 +66,7 @@ PYTHON_PAGES = (
             "forcegate_service.contract.card",
             "forcegate_service.contract.graph",
             "forcegate_service.contract.errors",
-            "forcegate_service.monitoring.observer",
+            "forcegate_service.watch.observer",
             "forcegate_service.testing",
         ),
     ),

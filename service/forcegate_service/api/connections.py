@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from forcegate_service.instruments.connections import ConnectionMetrics
 from forcegate_service.settings import Settings
+from forcegate_service.watch.metrics.connections import ConnectionMetrics
 
 __all__ = ["Connections", "raise_file_limit"]
 

@@ -23,8 +23,6 @@ from forcegate_service.contract.card import ModelCard
 from forcegate_service.joint_preparation import JointPreparation
 from forcegate_service.json_answer import write_json
 from forcegate_service.json_request import read_json
-from forcegate_service.metrics import Metrics
-from forcegate_service.monitoring.observer import Observer, Served
 from forcegate_service.negotiation import JSON, XYZ, Form
 from forcegate_service.preparation import Preparation, Prepared, prepare
 from forcegate_service.queue.admission import Budget, Reservation
@@ -35,8 +33,10 @@ from forcegate_service.queue.microbatch import Piece
 from forcegate_service.queue.submission import Asked
 from forcegate_service.queue.version import ServedVersion
 from forcegate_service.registry import Registry
-from forcegate_service.request_record import note_structures
 from forcegate_service.settings import Settings
+from forcegate_service.watch.metrics.metrics import Metrics
+from forcegate_service.watch.metrics.request_record import note_structures
+from forcegate_service.watch.observer import Observer, Served
 
 __all__ = ["PredictFlow"]
 

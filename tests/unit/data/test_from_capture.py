@@ -20,7 +20,7 @@ from forcegate_client.dataset import (
     from_frames,
     load_dataset,
 )
-from forcegate_service.monitoring.capture_store import Captured, CaptureStore
+from forcegate_service.watch.capture.store import Captured, CaptureStore
 from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.data.capture.admission import Admission
 from forcegate_trainer.data.capture.collection import collect

@@ -15,11 +15,11 @@ from ase import Atoms
 
 from forcegate_client.errors import ModelNotFound
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.monitoring.shadow_record import ShadowRecord, ShadowStructure, encode
-from forcegate_service.monitoring.shadow_results import ShadowReceipt, ShadowResults
-from forcegate_service.monitoring.spool import Spool
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
+from forcegate_service.watch.shadow.record import ShadowRecord, ShadowStructure, encode
+from forcegate_service.watch.shadow.results import ShadowReceipt, ShadowResults
+from forcegate_service.watch.shadow.spool import Spool
 from forcegate_trainer.errors import TeacherError
 from forcegate_trainer.shadow.gateway import HttpGateway
 from forcegate_trainer.shadow.worker import Worker
@@ -357,7 +357,7 @@ def test_only_a_fraction_is_sampled_and_nothing_by_default(tmp_path: Path) -> No
 
 
 def structures(folder: Path) -> int:
-    from forcegate_service.monitoring.shadow_record import decode
+    from forcegate_service.watch.shadow.record import decode
 
     return sum(len(decode(content).structures) for content in Spool(folder).contents())
 

@@ -37,7 +37,7 @@ def shadow_command(
     for name, value in SINGLE_THREADED.items():
         os.environ.setdefault(name, value)
     from forcegate_client.retry import PATIENT, RetryPolicy
-    from forcegate_service.monitoring.spool import Spool
+    from forcegate_service.watch.shadow.spool import Spool
     from forcegate_trainer.shadow.gateway import HttpGateway
     from forcegate_trainer.shadow.worker import Worker
     from forcegate_trainer.teachers.spec import parse_teacher

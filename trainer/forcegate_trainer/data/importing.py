@@ -27,7 +27,7 @@ from forcegate_client.dataset import (
 )
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import InvalidStructure
-from forcegate_service.monitoring.fingerprint import composition
+from forcegate_service.watch.capture.fingerprint import composition
 from forcegate_trainer.data.labelling.checks import MAX_FORCE
 from forcegate_trainer.data.molecules.identity import identify
 from forcegate_trainer.data.molecules.perception import perceive, unperceived

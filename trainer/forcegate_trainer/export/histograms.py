@@ -11,7 +11,7 @@ from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.histograms import TrainingHistograms, training_bins
 from forcegate_service.contract.runtime import LoadedRuntime
 from forcegate_service.contract.survey import look_at
-from forcegate_service.monitoring.features import features_of
+from forcegate_service.watch.novelty.features import features_of
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.progress import Tell, tell_nobody

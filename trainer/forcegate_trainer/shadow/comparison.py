@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.monitoring.shadow_record import ShadowStructure
-from forcegate_service.monitoring.shadow_results import (
+from forcegate_service.watch.shadow.record import ShadowStructure
+from forcegate_service.watch.shadow.results import (
     SKIP_REASONS,
     LabelledStructure,
     SkippedStructure,

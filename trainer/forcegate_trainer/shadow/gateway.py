@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from forcegate_client.client import Client
 from forcegate_client.retry import RetryPolicy
-from forcegate_service.monitoring.shadow_results import ShadowReceipt, ShadowResults
+from forcegate_service.watch.shadow.results import ShadowReceipt, ShadowResults
 
 __all__ = ["Gateway", "HttpGateway"]
 

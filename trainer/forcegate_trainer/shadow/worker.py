@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from forcegate_client.errors import ModelNotFound
-from forcegate_service.monitoring.shadow_record import (
+from forcegate_service.watch.shadow.record import (
     ShadowRecord,
     SpoolFileUnreadable,
     decode,
 )
-from forcegate_service.monitoring.shadow_results import (
+from forcegate_service.watch.shadow.results import (
     LabelledStructure,
     ShadowResults,
     SkippedStructure,
 )
-from forcegate_service.monitoring.spool import Claim, Spool
+from forcegate_service.watch.shadow.spool import Claim, Spool
 from forcegate_trainer.errors import TeacherError
 from forcegate_trainer.shadow.comparison import compare
 from forcegate_trainer.shadow.gateway import Gateway

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.dataset import Dataset, Split
-from forcegate_service.monitoring.fingerprint import composition
+from forcegate_service.watch.capture.fingerprint import composition
 from forcegate_trainer.data.molecules.exclusion import PUBLIC_TEST_MOLECULES, public_test_name
 from forcegate_trainer.data.molecules.identity import Molecule
 from forcegate_trainer.data.molecules.perception import perceive, unperceived

@@ -20,7 +20,7 @@ from forcegate_client.dataset import (
     from_frames,
     load_dataset,
 )
-from forcegate_service.monitoring.fingerprint import fingerprint
+from forcegate_service.watch.capture.fingerprint import fingerprint
 from forcegate_trainer.data.capture.admission import Admission, Identity
 from forcegate_trainer.errors import LabelError, SettingsError
 

@@ -19,7 +19,7 @@ from forcegate_client.dataset import (
     with_labels,
     without_labels,
 )
-from forcegate_service.monitoring.capture_store import UNIDENTIFIED
+from forcegate_service.watch.capture.store import UNIDENTIFIED
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.data.labelling.checks import (
     STRETCHED_BOND_FACTOR,

@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.monitoring.shadow_results import LabelledStructure, SkipReason
+from forcegate_service.watch.shadow.results import LabelledStructure, SkipReason
 
 __all__ = ["WINDOW", "DropReason", "ShadowMetrics"]
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_service.monitoring.observer import Served
+from forcegate_service.watch.observer import Served
 
 __all__ = ["Outcome", "Row"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from forcegate_service.instruments.catalogue import MetricDescription
+from forcegate_service.watch.catalogue import MetricDescription
 
 __all__ = ["document"]
 

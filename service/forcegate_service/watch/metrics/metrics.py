@@ -15,13 +15,13 @@ from prometheus_client import (
 
 from forcegate_client.errors import ForcegateError, PredictionNotFinite
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.instruments.bulk_histogram import BulkHistogram
-from forcegate_service.instruments.connections import ConnectionMetrics
-from forcegate_service.instruments.models import ModelMetrics
-from forcegate_service.instruments.problem_codes import counted_code
-from forcegate_service.instruments.process import watch_process
-from forcegate_service.instruments.requests import RequestMetrics
-from forcegate_service.instruments.sizes import LATENCY_BUCKETS_S, size_class
+from forcegate_service.watch.metrics.bulk_histogram import BulkHistogram
+from forcegate_service.watch.metrics.connections import ConnectionMetrics
+from forcegate_service.watch.metrics.models import ModelMetrics
+from forcegate_service.watch.metrics.problem_codes import counted_code
+from forcegate_service.watch.metrics.process import watch_process
+from forcegate_service.watch.metrics.requests import RequestMetrics
+from forcegate_service.watch.metrics.sizes import LATENCY_BUCKETS_S, size_class
 
 __all__ = ["Metrics"]
 

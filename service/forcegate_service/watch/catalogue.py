@@ -8,10 +8,10 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Metric
 
-from forcegate_service.metrics import Metrics
-from forcegate_service.monitoring.assembly import make_observers
-from forcegate_service.monitoring.md_metrics import MDMetrics
 from forcegate_service.settings import Settings
+from forcegate_service.watch.assembly import make_observers
+from forcegate_service.watch.md_runs.metrics import MDMetrics
+from forcegate_service.watch.metrics.metrics import Metrics
 
 __all__ = ["MetricDescription", "catalogue"]
 

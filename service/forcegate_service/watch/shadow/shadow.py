@@ -14,25 +14,25 @@ from itertools import groupby
 import numpy as np
 
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.monitoring.background import Background
-from forcegate_service.monitoring.complaints import Complaints
-from forcegate_service.monitoring.observer import Served
-from forcegate_service.monitoring.outcome import Outcome, Row
-from forcegate_service.monitoring.outstanding import Outstanding, Question
-from forcegate_service.monitoring.shadow_metrics import DropReason, ShadowMetrics
-from forcegate_service.monitoring.shadow_record import (
+from forcegate_service.watch.background import Background
+from forcegate_service.watch.complaints import Complaints
+from forcegate_service.watch.observer import Served
+from forcegate_service.watch.outcome import Outcome, Row
+from forcegate_service.watch.shadow.metrics import DropReason, ShadowMetrics
+from forcegate_service.watch.shadow.outstanding import Outstanding, Question
+from forcegate_service.watch.shadow.record import (
     ShadowRecord,
     ShadowStructure,
     SpoolFileUnreadable,
     decode,
     encode,
 )
-from forcegate_service.monitoring.shadow_results import (
+from forcegate_service.watch.shadow.results import (
     LabelledStructure,
     ShadowReceipt,
     ShadowResults,
 )
-from forcegate_service.monitoring.spool import Spool, SpoolFull
+from forcegate_service.watch.shadow.spool import Spool, SpoolFull
 
 __all__ = ["Compared", "Shadow"]
 

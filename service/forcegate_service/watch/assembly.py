@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
-from forcegate_service.monitoring.capture_metrics import CaptureMetrics
-from forcegate_service.monitoring.novelty_watch import NoveltyWatch
-from forcegate_service.monitoring.observer import Observer
-from forcegate_service.monitoring.shadow import Shadow
-from forcegate_service.monitoring.shadow_metrics import ShadowMetrics
-from forcegate_service.monitoring.spool import Spool
 from forcegate_service.settings import Settings
+from forcegate_service.watch.capture.metrics import CaptureMetrics
+from forcegate_service.watch.novelty.watch import NoveltyWatch
+from forcegate_service.watch.observer import Observer
+from forcegate_service.watch.shadow.metrics import ShadowMetrics
+from forcegate_service.watch.shadow.shadow import Shadow
+from forcegate_service.watch.shadow.spool import Spool
 
 if TYPE_CHECKING:
-    from forcegate_service.monitoring.capture import Capture
+    from forcegate_service.watch.capture.capture import Capture
 
 __all__ = ["make_observers"]
 
@@ -42,8 +42,8 @@ def _shadow_and_capture(settings: Settings, registry: CollectorRegistry) -> list
 
 def _capture(settings: Settings, metrics: CaptureMetrics, folder: Path) -> Capture:
     # Imported here because they bring HDF5, which nobody else needs.
-    from forcegate_service.monitoring.capture import Capture, Thresholds
-    from forcegate_service.monitoring.capture_store import CaptureStore
+    from forcegate_service.watch.capture.capture import Capture, Thresholds
+    from forcegate_service.watch.capture.store import CaptureStore
 
     store = CaptureStore(folder, settings.capture_max_structures, settings.capture_max_bytes)
     thresholds = Thresholds(

@@ -34,10 +34,10 @@ from forcegate_client.dataset import (
     load_dataset,
     write_dataset,
 )
-from forcegate_service.monitoring.capture_metrics import CaptureDropReason
-from forcegate_service.monitoring.capture_sample import CaptureSample, Kept, Placed
-from forcegate_service.monitoring.fingerprint import composition, fingerprint
-from forcegate_service.monitoring.private_folder import make_private
+from forcegate_service.watch.capture.fingerprint import composition, fingerprint
+from forcegate_service.watch.capture.metrics import CaptureDropReason
+from forcegate_service.watch.capture.sample import CaptureSample, Kept, Placed
+from forcegate_service.watch.private_folder import make_private
 
 __all__ = ["UNIDENTIFIED", "Added", "CaptureStore", "Captured"]
 

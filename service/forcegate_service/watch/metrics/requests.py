@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter
 
-from forcegate_service.instruments.bulk_histogram import BulkHistogram
-from forcegate_service.instruments.problem_codes import counted_code
-from forcegate_service.instruments.sizes import LATENCY_BUCKETS_S, size_class
-from forcegate_service.request_record import RequestRecord
+from forcegate_service.watch.metrics.bulk_histogram import BulkHistogram
+from forcegate_service.watch.metrics.problem_codes import counted_code
+from forcegate_service.watch.metrics.request_record import RequestRecord
+from forcegate_service.watch.metrics.sizes import LATENCY_BUCKETS_S, size_class
 
 __all__ = ["RequestMetrics"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from forcegate_service.monitoring.capture_metrics import CaptureDropReason
+from forcegate_service.watch.capture.metrics import CaptureDropReason
 
 __all__ = ["CaptureSample", "Kept", "Placed"]
 

@@ -15,10 +15,10 @@ from prometheus_client import CollectorRegistry
 
 from forcegate_client.errors import DocumentedError, TooManyRequests, UnprocessableRequest
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.monitoring.md_metrics import MDMetrics
-from forcegate_service.monitoring.md_report import MDReportBody, read_report
-from forcegate_service.monitoring.md_runs import MDRuns, Run, RunIdentity
-from forcegate_service.monitoring.token_bucket import TokenBuckets
+from forcegate_service.watch.md_runs.metrics import MDMetrics
+from forcegate_service.watch.md_runs.report import MDReportBody, read_report
+from forcegate_service.watch.md_runs.runs import MDRuns, Run, RunIdentity
+from forcegate_service.watch.md_runs.token_bucket import TokenBuckets
 
 __all__ = ["DRIFT_LIMIT_MEV_PER_ATOM_PER_PS", "MDReports"]
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from forcegate_service.monitoring.md_report import EnsembleName, MDReportBody
+from forcegate_service.watch.md_runs.report import EnsembleName, MDReportBody
 
 __all__ = ["MDRuns", "Run", "RunIdentity"]
 

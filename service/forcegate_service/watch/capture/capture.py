@@ -9,18 +9,18 @@ import numpy as np
 
 from forcegate_client.errors import PredictionImplausible, PredictionNotFinite
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.monitoring.background import Background
-from forcegate_service.monitoring.capture_metrics import (
+from forcegate_service.watch.background import Background
+from forcegate_service.watch.capture.metrics import (
     CaptureDropReason,
     CaptureMetrics,
     CaptureReason,
 )
-from forcegate_service.monitoring.capture_store import Added, Captured, CaptureStore
-from forcegate_service.monitoring.complaints import Complaints
-from forcegate_service.monitoring.observer import Served
-from forcegate_service.monitoring.outcome import Outcome
-from forcegate_service.monitoring.outstanding import Question
-from forcegate_service.monitoring.shadow_results import LabelledStructure
+from forcegate_service.watch.capture.store import Added, Captured, CaptureStore
+from forcegate_service.watch.complaints import Complaints
+from forcegate_service.watch.observer import Served
+from forcegate_service.watch.outcome import Outcome
+from forcegate_service.watch.shadow.outstanding import Question
+from forcegate_service.watch.shadow.results import LabelledStructure
 
 __all__ = ["Capture", "Thresholds", "training_novelty"]
 

@@ -13,10 +13,10 @@ from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.graph import Structures
 from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.contract.subgraph import merge
-from forcegate_service.monitoring.features import evenly, features_of, features_of_some
-from forcegate_service.monitoring.model_health import ModelHealth, VersionHealth
-from forcegate_service.monitoring.observer import Served
 from forcegate_service.settings import Settings
+from forcegate_service.watch.novelty.features import evenly, features_of, features_of_some
+from forcegate_service.watch.novelty.health import ModelHealth, VersionHealth
+from forcegate_service.watch.observer import Served
 
 __all__ = ["NoveltyWatch"]
 

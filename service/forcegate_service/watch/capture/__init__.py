@@ -1,0 +1,1 @@
+"""What is kept of what models do badly on, for the next training."""

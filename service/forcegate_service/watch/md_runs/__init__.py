@@ -1,0 +1,1 @@
+"""What runs of molecular dynamics say of themselves."""

@@ -1,0 +1,1 @@
+"""How novel what models are asked is, and how unlike the training set."""
