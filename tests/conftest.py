@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from forcegate_service.rounding import round_alike_in_every_batch
+from forcegate_service.machine import round_alike_in_every_batch
 from support.signals import take_signals_as_at_a_terminal
 
 # Before any fixture starts a process, and in every worker of pytest-xdist.

@@ -11,8 +11,8 @@ import torch
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.graph import build_graph
 from forcegate_service.contract.runtime import LoadedRuntime
-from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_service.fake import load_fake
+from forcegate_service.runtimes.fake import load_fake
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 
 __all__ = ["Answer", "ServedModel", "Structure", "open_runtime"]
 
@@ -25,7 +25,7 @@ Answer = tuple[float, np.ndarray]
 def open_runtime(folder: Path) -> LoadedRuntime:
     """TorchScript with one thread, or the toy if ``folder`` holds one."""
     torch.set_num_threads(1)
-    return load_fake(folder) if folder.parent.name == "fake" else EmbeddedRuntime(folder)
+    return load_fake(folder) if folder.parent.name == "fake" else TorchScriptRuntime(folder)
 
 
 class ServedModel:

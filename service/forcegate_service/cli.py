@@ -14,8 +14,8 @@ from forcegate_client.cli.outspoken import OutspokenGroup
 from forcegate_client.errors import ForcegateError
 from forcegate_service.access.commands import keys_commands
 from forcegate_service.logs import configure_logging
+from forcegate_service.machine import round_alike_in_every_batch
 from forcegate_service.promotion_commands import add_promotion_commands
-from forcegate_service.rounding import round_alike_in_every_batch
 from forcegate_service.settings import Settings
 from forcegate_service.settings_commands import name_of, show_settings, unknown_settings
 
@@ -131,7 +131,7 @@ def _triton_repository(
 ) -> None:
     """Write what Triton needs beside each model: configurations, model.py, warm-up data."""
     from forcegate_service.loading import version_folders
-    from forcegate_service.triton.repository import update_triton_files
+    from forcegate_service.runtimes.triton.repository import update_triton_files
 
     try:
         folders = version_folders(_settings_for(context, model_repository).model_repository)

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from forcegate_service.contract.card import VERDICTS, Judged
-from forcegate_service.cores import usable_cores
+from forcegate_service.machine import usable_cores
 
 __all__ = ["Settings", "is_loopback"]
 

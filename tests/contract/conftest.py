@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 

@@ -12,7 +12,7 @@ import pytest
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import MEDIA_TYPE, encode_request
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 from support.raw_http import Peer, RawAnswer, post_head

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from forcegate_client.wire import MEDIA_TYPE
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from support.server_process import footprint, started
 
 JSON = "application/json"

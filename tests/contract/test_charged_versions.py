@@ -13,8 +13,8 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.graph import Graph, build_graph
 from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.contract.subgraph import keep_structures, merge, slice_structures
-from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_service.inference.host import InferenceHost
+from forcegate_service.runtimes.process.host import InferenceHost
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from support.versions import write_random_version
 
 # Networks are float32, and round in other ways in batches of other sizes, and in the engine.
@@ -27,12 +27,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def runtime(folder: Path) -> EmbeddedRuntime:
-    return EmbeddedRuntime(folder)
+def runtime(folder: Path) -> TorchScriptRuntime:
+    return TorchScriptRuntime(folder)
 
 
 @pytest.fixture(scope="module")
-def mixed(runtime: EmbeddedRuntime) -> Graph:
+def mixed(runtime: TorchScriptRuntime) -> Graph:
     """Open and periodic structures, a lone atom, and one without any edge."""
     crystal = molecule("CH3OH")
     crystal.set_cell([5.1, 5.5, 6.0])
@@ -50,12 +50,12 @@ def assert_close(one: ModelOutput, other: ModelOutput) -> None:
         np.testing.assert_allclose(column, other.columns[name], rtol=0, atol=atol, err_msg=name)
 
 
-def joined(runtime: EmbeddedRuntime, graphs: list[Graph]) -> ModelOutput:
+def joined(runtime: TorchScriptRuntime, graphs: list[Graph]) -> ModelOutput:
     return ModelOutput.joined([runtime.evaluate(graph) for graph in graphs])
 
 
 def test_pieces_of_a_graph_have_the_answers_of_the_whole(
-    runtime: EmbeddedRuntime, mixed: Graph
+    runtime: TorchScriptRuntime, mixed: Graph
 ) -> None:
     whole = runtime.evaluate(mixed)
     size = len(mixed.n_atoms)
@@ -68,7 +68,7 @@ def test_pieces_of_a_graph_have_the_answers_of_the_whole(
 
 
 def test_the_inference_process_answers_as_the_module_does(
-    folder: Path, runtime: EmbeddedRuntime, mixed: Graph
+    folder: Path, runtime: TorchScriptRuntime, mixed: Graph
 ) -> None:
     host = InferenceHost(1, "cpu")
     try:
@@ -79,7 +79,7 @@ def test_the_inference_process_answers_as_the_module_does(
 
 
 def test_a_version_without_charges_is_answered_by_the_same_process(
-    tmp_path: Path, folder: Path, mixed: Graph, runtime: EmbeddedRuntime
+    tmp_path: Path, folder: Path, mixed: Graph, runtime: TorchScriptRuntime
 ) -> None:
     plain = write_random_version(tmp_path, "plain", engine=False)
     graph = build_graph(StructureBatch.from_atoms([molecule("CH3OH")]), 5.0)
@@ -94,7 +94,7 @@ def test_a_version_without_charges_is_answered_by_the_same_process(
 
 
 def test_pairs_of_open_structures_have_no_end_and_those_of_periodic_ones_do(
-    runtime: EmbeddedRuntime, mixed: Graph
+    runtime: TorchScriptRuntime, mixed: Graph
 ) -> None:
     assert mixed.pairs is not None
     assert mixed.pairs.cutoff.tolist() == [0.0, 12.0, 0.0, 0.0, 0.0]
@@ -108,7 +108,7 @@ def test_pairs_of_open_structures_have_no_end_and_those_of_periodic_ones_do(
     assert 11.5 < distances.max() < 12.0
 
 
-def test_a_far_pair_acts_beyond_the_cutoff(runtime: EmbeddedRuntime) -> None:
+def test_a_far_pair_acts_beyond_the_cutoff(runtime: TorchScriptRuntime) -> None:
     near, far = molecule("H2O"), molecule("H2O")
     far.positions += [9.0, 0.0, 0.0]
     apart, together = (
@@ -121,7 +121,7 @@ def test_a_far_pair_acts_beyond_the_cutoff(runtime: EmbeddedRuntime) -> None:
     assert np.abs(together.forces - apart.forces).max() > 1e-6
 
 
-def test_the_same_memory_is_not_written_to(runtime: EmbeddedRuntime) -> None:
+def test_the_same_memory_is_not_written_to(runtime: TorchScriptRuntime) -> None:
     water = StructureBatch.from_atoms([molecule("H2O")])
     graph = build_graph(water, *runtime.card.reach)
     assert graph.pairs is not None

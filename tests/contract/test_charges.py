@@ -14,7 +14,7 @@ from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import MEDIA_TYPE, decode_response, encode_request
 from forcegate_service.contract.graph import Graph
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 from support.staged import post, staged, stretched

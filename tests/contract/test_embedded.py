@@ -15,9 +15,9 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.card import MODEL_NAME, ModelCard, Reference, file_digest
 from forcegate_service.contract.errors import ModelRefused, RuntimeFault
 from forcegate_service.contract.graph import Graph, build_graph
-from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_service.fake import write_fake_model
 from forcegate_service.loading import load_version
+from forcegate_service.runtimes.fake import write_fake_model
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 
@@ -108,7 +108,7 @@ def strided(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def test_strided_inputs_change_nothing(version: Path) -> None:
-    runtime = EmbeddedRuntime(version)
+    runtime = TorchScriptRuntime(version)
     graph = random_graph()
     names = ["positions", "atomic_numbers", "edge_index", "edge_shift"]
     scattered = replace(graph, **{name: strided(getattr(graph, name)) for name in names})
@@ -119,7 +119,7 @@ def test_strided_inputs_change_nothing(version: Path) -> None:
 
 def test_one_atom_without_neighbours_is_a_valid_input(version: Path) -> None:
     batch = StructureBatch.from_arrays([1], [8], np.zeros((1, 3)))
-    output = EmbeddedRuntime(version).evaluate(build_graph(batch, CUTOFF))
+    output = TorchScriptRuntime(version).evaluate(build_graph(batch, CUTOFF))
     assert output.energy.tolist() == [0.0]
     assert output.forces.tolist() == [[0.0, 0.0, 0.0]]
 
@@ -128,13 +128,13 @@ def test_an_index_out_of_range_is_a_runtime_fault(version: Path) -> None:
     graph = random_graph()
     broken = replace(graph, atomic_numbers=graph.atomic_numbers + ELEMENTS)
     with pytest.raises(RuntimeFault):
-        EmbeddedRuntime(version).evaluate(broken)
+        TorchScriptRuntime(version).evaluate(broken)
 
 
 def test_a_changed_model_file_is_refused_before_it_is_opened(version: Path) -> None:
     (version / MODEL_NAME).write_bytes(b"not a model at all")
     with pytest.raises(ModelRefused, match="sha256"):
-        EmbeddedRuntime(version)
+        TorchScriptRuntime(version)
 
 
 def test_other_weights_than_the_card_remembers_are_refused(version: Path) -> None:
@@ -142,13 +142,13 @@ def test_other_weights_than_the_card_remembers_are_refused(version: Path) -> Non
     other = card.reference.model_copy(update={"energy": card.reference.energy + 0.1})
     card.model_copy(update={"reference": other}).save(version)
     with pytest.raises(ModelRefused, match="reference energy"):
-        load_version(version, EmbeddedRuntime)
+        load_version(version, TorchScriptRuntime)
 
 
 def test_a_file_that_is_no_torchscript_is_refused(tmp_path: Path) -> None:
     write_fake_model(tmp_path)
     with pytest.raises(ModelRefused, match="fake"):
-        load_version(tmp_path / "fake" / "1", EmbeddedRuntime)
+        load_version(tmp_path / "fake" / "1", TorchScriptRuntime)
 
 
 @pytest.mark.anyio
@@ -167,7 +167,7 @@ async def test_the_gateway_serves_an_exported_model(version: Path, water: dict[s
 def test_read_only_arrays_as_a_message_holds_them_are_evaluated_without_a_warning(
     version: Path,
 ) -> None:
-    runtime = EmbeddedRuntime(version)
+    runtime = TorchScriptRuntime(version)
     graph = build_graph(runtime.card.reference.batch(), CUTOFF)
     for array in graph.arrays():
         array.setflags(write=False)

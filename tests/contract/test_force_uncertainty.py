@@ -14,7 +14,7 @@ from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.force_uncertainty import ForcePartner
 from forcegate_service.contract.graph import Graph
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import in_process
 from support.staged import StagedRuntime, post, stretched

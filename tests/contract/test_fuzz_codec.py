@@ -25,7 +25,7 @@ from forcegate_client.wire import (
     encode_request,
 )
 from forcegate_service.contract.force_uncertainty import ForcePartner
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 from support.broken_messages import DOUBLES, broken, repeated, sensible_requests

@@ -22,9 +22,9 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.card import MODEL_NAME, ModelCard
 from forcegate_service.contract.errors import ModelRefused, RuntimeFault
 from forcegate_service.contract.graph import Graph, build_graph
-from forcegate_service.fake import FakeRuntime, write_fake_model
-from forcegate_service.inference.host import HostedRuntime, InferenceHost
 from forcegate_service.queue.isolate import evaluate_isolated
+from forcegate_service.runtimes.fake import FakeRuntime, write_fake_model
+from forcegate_service.runtimes.process.host import HostedRuntime, InferenceHost
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 from support.stub_inference import CHLORINE, COMMAND, FLUORINE
@@ -222,7 +222,7 @@ def test_signals_for_the_whole_group_do_not_cut_off_what_the_gateway_finishes(
 def test_the_process_ends_with_its_gateway_however_that_ends(version: Path, tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path;"
-        "from forcegate_service.inference.host import InferenceHost;"
+        "from forcegate_service.runtimes.process.host import InferenceHost;"
         f"host = InferenceHost(1, 'cpu', command={COMMAND!r});"
         f"host.open(Path({str(version)!r}));"
         "print(host.pid, flush=True); time.sleep(600)"

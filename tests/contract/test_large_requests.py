@@ -16,11 +16,11 @@ from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_service import preparation
 from forcegate_service.contract.survey import look_at
-from forcegate_service.fake import write_fake_model
 from forcegate_service.preparation import prepare
 from forcegate_service.queue.cost import CostModel
 from forcegate_service.queue.microbatch import BatchLimit, Piece
 from forcegate_service.queue.submission import Asked
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 from support.staged import Gate, post, settled, staged, stretched

@@ -19,17 +19,23 @@ from forcegate_client.testing import FakeClock
 from forcegate_service.access.keyfile import create_key
 from forcegate_service.app import create_app
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.fake import write_fake_model
 from forcegate_service.problems import PROBLEM_TYPE
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client, in_process
-from forcegate_service.watch.md_runs import runs
 from forcegate_service.watch.md_runs.report import MDReportBody
 from forcegate_service.watch.md_runs.reports import (
     BURST_TOKENS,
     MOST_CALLERS,
     NEW_RUN_TOKENS,
     MDReports,
+)
+from forcegate_service.watch.md_runs.runs import (
+    FORGOTTEN_AFTER_S,
+    MOST_RUNS,
+    MDRuns,
+    Run,
+    RunIdentity,
 )
 from forcegate_service.watch.md_runs.token_bucket import TokenBuckets
 
@@ -303,7 +309,7 @@ def test_twenty_thousand_runs_leave_bounded_memory_and_counts(
         accepted += 1
     assert accepted == min(callers * BURST_TOKENS / NEW_RUN_TOKENS, 20_000)
     assert counts(registry, "accepted") == accepted
-    assert len(reports) == min(accepted, runs.MOST_RUNS)
+    assert len(reports) == min(accepted, MOST_RUNS)
     assert sum(map(len, (reports._runs._callers, reports._buckets._levels))) == 2 * callers
     run = reports._runs.find("caller 0", f"{0:032x}") or next(
         iter(reports._runs._callers["caller 0"].values())
@@ -313,19 +319,19 @@ def test_twenty_thousand_runs_leave_bounded_memory_and_counts(
     nve = FAKE | {"ensemble": "nve"}
     name = "forcegate_md_drift_mev_per_atom_per_ps_count"
     assert (registry.get_sample_value(name, nve) or 0) == accepted - len(reports)
-    clock.sleep(2 * runs.FORGOTTEN_AFTER_S)
+    clock.sleep(2 * FORGOTTEN_AFTER_S)
     assert registry.get_sample_value("forcegate_md_runs") == 0
     assert len(reports) == 0
     assert registry.get_sample_value(name, nve) == accepted
 
 
 def test_a_flood_pushes_out_its_own_runs_and_no_others(card: ModelCard) -> None:
-    settled: list[runs.Run] = []
-    runs = md_runs.MDRuns(settled.append, most_runs=100)
-    identity = md_runs.RunIdentity("fake", "1", "nve")
-    runs.add("quiet", "ab" * 16, runs.Run(identity, 0, 0.0))
+    settled: list[Run] = []
+    runs = MDRuns(settled.append, most_runs=100)
+    identity = RunIdentity("fake", "1", "nve")
+    runs.add("quiet", "ab" * 16, Run(identity, 0, 0.0))
     for number in range(1000):
-        runs.add("loud", f"{number:032x}", runs.Run(identity, 0, 0.0))
+        runs.add("loud", f"{number:032x}", Run(identity, 0, 0.0))
     assert len(runs) == 100
     assert runs.find("quiet", "ab" * 16) is not None
     assert len(settled) == 901

@@ -15,7 +15,7 @@ from forcegate_service.contract.card import CARD_NAME, MODEL_NAME
 from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.contract.graph import Graph
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.fake import FakeRuntime, load_fake, write_fake_model
+from forcegate_service.runtimes.fake import FakeRuntime, load_fake, write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client, in_process
 

@@ -24,7 +24,7 @@ from forcegate_client import Client
 from forcegate_client.errors import ServerUnreachable
 from forcegate_client.retry import RetryPolicy
 from forcegate_service.api.connection import Connection
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 

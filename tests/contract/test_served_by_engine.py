@@ -22,10 +22,10 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.card import ENGINE_NAME, ModelCard, content_digest
 from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.contract.graph import build_graph
-from forcegate_service.embedded import EmbeddedRuntime
 from forcegate_service.loading import load_version
 from forcegate_service.runtimes.engine import EngineRuntime
 from forcegate_service.runtimes.here import open_here
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from support.versions import write_random_version
 
 COMMAND = [sys.executable, "-c", "from forcegate_service.cli import main; main()"]
@@ -105,7 +105,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 def scripted(version: Path) -> np.ndarray[Any, Any]:
     batch = StructureBatch.from_arrays([3], WATER["atomic_numbers"], WATER["positions"])
-    runtime = EmbeddedRuntime(version)
+    runtime = TorchScriptRuntime(version)
     return runtime.evaluate(build_graph(batch, *runtime.card.reach)).forces
 
 

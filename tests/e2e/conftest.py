@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from forcegate_client.testing import FakeServer, serve
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from support.server_process import started
 
 

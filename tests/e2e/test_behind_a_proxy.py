@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 from support.killable import HANG_S, KillableGateway, killable

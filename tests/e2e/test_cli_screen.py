@@ -16,7 +16,7 @@ from ase.io import write
 from typer.testing import CliRunner
 
 from forcegate_client.cli.app import app
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from support.server_process import started
 
 _COMMAND = [sys.executable, "-c", "from forcegate_client.cli.app import main; main()"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 from support.browser import browser

@@ -15,7 +15,7 @@ from ase.io import read
 
 from forcegate_service.access.keyfile import create_key
 from forcegate_service.contract.card import MODEL_NAME, ModelCard
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 from support.browser import Page, browser

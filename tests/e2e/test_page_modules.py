@@ -14,7 +14,7 @@ from ase.data import chemical_symbols, covalent_radii
 from ase.io import write
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 from support.browser import Page, browser

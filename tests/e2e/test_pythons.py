@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 
 # Fills virtual environments from the package index.
 pytestmark = pytest.mark.system

@@ -12,7 +12,7 @@ from ase.optimize import FIRE
 
 from forcegate_client import Client
 from forcegate_client.relaxation import Relaxed, evaluator, relax_batched
-from forcegate_service.embedded import EmbeddedRuntime
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 from forcegate_trainer.simulation.exported import RuntimeCalculator
@@ -57,7 +57,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> list[Relaxed]:
 @pytest.fixture(scope="module")
 def alone() -> Iterator[list[tuple[Atoms, FIRE]]]:
     """Each by ASE, with the same file open in this process."""
-    runtime = EmbeddedRuntime(newest_version(MODEL))
+    runtime = TorchScriptRuntime(newest_version(MODEL))
     try:
         found = []
         for atoms in shaken():

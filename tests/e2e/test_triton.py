@@ -26,8 +26,8 @@ from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import decode_response
 from forcegate_service.contract.card import CARD_NAME, MODEL_NAME, ModelCard, content_digest
 from forcegate_service.contract.graph import build_graph
-from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_service.triton.servers import TritonServers
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime
+from forcegate_service.runtimes.triton.servers import TritonServers
 from support.killable import HANG_S, KillableGateway, killable
 from support.models import REPOSITORY, newest_version
 from support.triton_process import RealTriton, real_triton
@@ -108,7 +108,7 @@ def test_triton_and_the_embedded_runtime_agree(triton: RealTriton, models: Path)
     structures = varied_structures()
     isolated = StructureBatch.from_atoms([atoms for atoms in structures if len(atoms) == 1])
     everything = StructureBatch.from_atoms(structures)
-    embedded = EmbeddedRuntime(folder)
+    embedded = TorchScriptRuntime(folder)
     servers = TritonServers(triton.address, 60.0)
     try:
         deadline = time.monotonic() + HANG_S
@@ -159,7 +159,7 @@ class Caller(threading.Thread):
 
 
 def expected_forces(models: Path, atoms: Atoms) -> np.ndarray:
-    runtime = EmbeddedRuntime(models / MODEL / VERSION)
+    runtime = TorchScriptRuntime(models / MODEL / VERSION)
     graph = build_graph(StructureBatch.from_atoms([atoms]), *runtime.card.reach)
     return runtime.evaluate(graph).forces
 

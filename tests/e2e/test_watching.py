@@ -11,7 +11,7 @@ import pytest
 from forcegate_monitoring.alerts import render_rules
 from forcegate_monitoring.generated import BOARDS
 from forcegate_monitoring.panels import Board
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from support.deployment import ROOT
 from support.exported import asked, metrics_in
 from support.killable import KillableGateway, killable

@@ -11,7 +11,7 @@ from ase.calculators.lj import LennardJones
 from ase.md.verlet import VelocityVerlet
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.fake import FakeRuntime, write_fake_model
+from forcegate_service.runtimes.fake import FakeRuntime, write_fake_model
 from forcegate_trainer.simulation.exported import RuntimeCalculator, RuntimePotential
 from forcegate_trainer.simulation.integrators import langevin, velocity_verlet
 from forcegate_trainer.simulation.motion import Motion, begin, thermal_velocities

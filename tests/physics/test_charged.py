@@ -14,7 +14,7 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.graph import build_graph
 from forcegate_service.contract.neighbors.pairs import PAIR_CUTOFF
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.embedded import tensors_of
+from forcegate_service.runtimes.torchscript import tensors_of
 from forcegate_trainer.network.charged_potential import ChargedPotential
 from forcegate_trainer.network.config import CHARGED_PRESETS
 from forcegate_trainer.network.pair_physics import COULOMB, PairPhysics

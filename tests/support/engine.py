@@ -18,7 +18,7 @@ from forcegate_engine import Evaluation, Model
 from forcegate_service.contract.graph import build_graph
 from forcegate_service.contract.neighbors.pairs import PAIR_CUTOFF
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.embedded import EmbeddedRuntime, tensors_of
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime, tensors_of
 from forcegate_trainer.export.engine_weights import engine_weights
 from forcegate_trainer.network.config import PaiNNConfig
 from forcegate_trainer.network.storage import architecture_of, load_exported
@@ -65,7 +65,7 @@ def torch_answer(name: str, batch: StructureBatch) -> ModelOutput:
     """By the TorchScript of a published student, by the network itself of another."""
     model, config = potential(name)
     if name in PUBLISHED:
-        return EmbeddedRuntime(newest_version(name)).evaluate(build_graph(batch, *config.reach))
+        return TorchScriptRuntime(newest_version(name)).evaluate(build_graph(batch, *config.reach))
     with torch.inference_mode():
         outputs = model(*tensors_of(build_graph(batch, *config.reach)))
     return ModelOutput(*(output.numpy() for output in outputs))

@@ -24,8 +24,8 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 from forcegate_service.contract.graph import Graph
 from forcegate_service.contract.neighbors.pairs import PairList
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.fake import FakeRuntime, load_fake
-from forcegate_service.triton.interface import Tensor, input_tensors, output_tensors
+from forcegate_service.runtimes.fake import FakeRuntime, load_fake
+from forcegate_service.runtimes.triton.interface import Tensor, input_tensors, output_tensors
 
 __all__ = ["WAIT_S", "Asked", "FakeTriton", "fake_triton", "free_port", "until"]
 

@@ -13,7 +13,7 @@ from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.graph import Graph, build_graph
 from forcegate_service.contract.histograms import TrainingHistograms, training_bins
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.fake import load_fake
+from forcegate_service.runtimes.fake import load_fake
 from forcegate_service.watch.novelty.features import features_of
 
 __all__ = ["give_histograms", "histograms_of"]

@@ -141,7 +141,10 @@ class KillableGateway:
             # Threads and processes may end while they are looked at.
             with suppress(OSError):
                 for pid in children.read_text(encoding="utf-8").split():
-                    if b"forcegate_service.inference" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    if (
+                        b"forcegate_service.runtimes.process"
+                        in Path(f"/proc/{pid}/cmdline").read_bytes()
+                    ):
                         return int(pid)
         return None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_trainer.teachers.spec import parse_teacher
 
 __all__ = ["MORSE", "WATER", "write_taught_model"]

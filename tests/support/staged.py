@@ -14,7 +14,7 @@ import httpx
 from forcegate_service.app import create_app
 from forcegate_service.contract.graph import Graph
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.fake import FakeRuntime, load_fake
+from forcegate_service.runtimes.fake import FakeRuntime, load_fake
 from forcegate_service.settings import Settings
 from forcegate_service.testing import in_process
 

@@ -1,7 +1,7 @@
 """An inference process whose models are toys that misbehave on purpose.
 
-Run as a script in place of ``python -m forcegate_service.inference``. Models are the soft repulsion
-of the fake runtime, with these exceptions:
+Run as a script in place of ``python -m forcegate_service.runtimes.process``. Models are the soft
+repulsion of the fake runtime, with these exceptions:
 
 - fluorine ends the process, as code does that writes where it must not;
 - chlorine waits until the file that ``STUB_GATE`` names exists.
@@ -20,11 +20,11 @@ from pathlib import Path
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.graph import Structures
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.fake import FakeRuntime
-from forcegate_service.inference.channel import Channel
-from forcegate_service.inference.child import serve
-from forcegate_service.inference.memory import StructureMemory
+from forcegate_service.runtimes.fake import FakeRuntime
 from forcegate_service.runtimes.here import Opened
+from forcegate_service.runtimes.process.channel import Channel
+from forcegate_service.runtimes.process.child import serve
+from forcegate_service.runtimes.process.memory import StructureMemory
 
 COMMAND = (sys.executable, str(Path(__file__)))
 FLUORINE, CHLORINE = 9, 17

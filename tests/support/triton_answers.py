@@ -16,8 +16,8 @@ from forcegate_client.errors import RuntimeUnavailable
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.graph import Graph, build_graph
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.fake import load_fake
-from forcegate_service.triton.servers import TritonRuntime, TritonServers
+from forcegate_service.runtimes.fake import load_fake
+from forcegate_service.runtimes.triton.servers import TritonRuntime, TritonServers
 from support.fake_triton import WAIT_S, FakeTriton, until
 
 __all__ = ["METHANOL", "MIXED", "Caller", "answered", "graph_of", "opened", "right", "servers_at"]

@@ -15,8 +15,8 @@ from forcegate_service.contract.card import (
 )
 from forcegate_service.contract.graph import build_graph
 from forcegate_service.contract.neighbors.pairs import PAIR_CUTOFF
-from forcegate_service.embedded import tensors_of
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
+from forcegate_service.runtimes.torchscript import tensors_of
 from forcegate_trainer.export.engine_weights import engine_weights
 from forcegate_trainer.network.config import CHARGED_PRESETS, PRESETS, PaiNNConfig
 from forcegate_trainer.network.student import Student, student

@@ -22,7 +22,7 @@ from forcegate_service.access.keyfile import create_key
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.graph import Graph
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.fake import FakeRuntime, load_fake
+from forcegate_service.runtimes.fake import FakeRuntime, load_fake
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 from forcegate_service.watch.capture.capture import Thresholds, training_novelty

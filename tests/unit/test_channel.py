@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgpack
 import pytest
 
-from forcegate_service.inference.channel import Channel
+from forcegate_service.runtimes.process.channel import Channel
 
 MESSAGE = ["evaluate", 3, "x" * 200_000]
 BODY = msgpack.packb(MESSAGE)

@@ -18,13 +18,13 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.errors import nobody_evaluates
 from forcegate_service.contract.graph import Graph, build_graph
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.fake import FakeRuntime, load_fake, write_fake_model
 from forcegate_service.queue.admission import Budget
 from forcegate_service.queue.cost import CostModel
 from forcegate_service.queue.dispatcher import Answer, Dispatcher
 from forcegate_service.queue.flow import Flow
 from forcegate_service.queue.microbatch import BatchLimit, Piece
 from forcegate_service.queue.version import ServedVersion
+from forcegate_service.runtimes.fake import FakeRuntime, load_fake, write_fake_model
 from forcegate_service.watch.metrics.metrics import Metrics
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from ase.md.verlet import VelocityVerlet
 
 from forcegate_engine import EngineError, integrate
 from forcegate_engine.ase import Calculator
-from forcegate_service.embedded import EmbeddedRuntime
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from forcegate_trainer.simulation.exported import RuntimeCalculator
 from support.engine import CHARGED, NEUTRAL, engine, liquid
 from support.models import newest_version
@@ -24,7 +24,7 @@ def test_it_answers_as_the_gateways_runtime_does(kind: str) -> None:
     atoms = liquid(np.random.default_rng(8), 3, kind)
     here, there = atoms.copy(), atoms.copy()
     here.calc = Calculator(folder)
-    there.calc = RuntimeCalculator(EmbeddedRuntime(folder))
+    there.calc = RuntimeCalculator(TorchScriptRuntime(folder))
     assert here.get_potential_energy() == pytest.approx(there.get_potential_energy(), abs=1e-5)
     np.testing.assert_allclose(here.get_forces(), there.get_forces(), atol=1e-5)
     if kind == "triclinic":

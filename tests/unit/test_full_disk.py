@@ -24,7 +24,7 @@ from forcegate_client.dataset import (
 )
 from forcegate_client.dataset.parts import PartedDataset
 from forcegate_service.access.keyfile import KeyFileError, create_key, read_keys, revoke_key
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.watch.capture.store import Captured, CaptureStore
 from forcegate_service.watch.shadow.spool import Spool
 from support.full_disk import files_may_not_grow, fill, small_disk

@@ -16,7 +16,7 @@ from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.contract.graph import Graph, build_graph
 from forcegate_service.contract.histograms import FEATURES, TrainingHistograms, training_bins
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.fake import FakeRuntime, write_fake_model
+from forcegate_service.runtimes.fake import FakeRuntime, write_fake_model
 from forcegate_service.watch.novelty.features import evenly, features_of, features_of_some
 from support.histograms import give_histograms, histograms_of
 

@@ -20,10 +20,10 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.access.keyfile import create_key
 from forcegate_service.app import create_app
 from forcegate_service.contract.graph import build_graph
-from forcegate_service.fake import load_fake, write_fake_model
+from forcegate_service.runtimes.fake import load_fake, write_fake_model
+from forcegate_service.runtimes.triton import link
 from forcegate_service.settings import Settings
 from forcegate_service.testing import in_process
-from forcegate_service.triton import link
 from support.fake_triton import WAIT_S, FakeTriton, fake_triton, free_port
 
 pytestmark = pytest.mark.anyio

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from forcegate_service.fake import write_fake_model
-from forcegate_service.triton import link
+from forcegate_service.runtimes.fake import write_fake_model
+from forcegate_service.runtimes.triton import link
 from support.fake_triton import FakeTriton, fake_triton, until
 from support.triton_answers import MIXED, Caller, answered, opened, right, servers_at
 

@@ -23,21 +23,21 @@ from tritonclient.grpc.model_config_pb2 import (
     ModelInstanceGroup,
 )
 
-import forcegate_service.triton
+import forcegate_service.runtimes.triton
 from forcegate_client.structures import StructureBatch
 from forcegate_service.cli import main
 from forcegate_service.contract.card import MODEL_NAME, ModelCard
 from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.contract.graph import build_graph
 from forcegate_service.contract.reference import reference_graph
-from forcegate_service.fake import write_fake_model
-from forcegate_service.triton.interface import input_tensors, output_tensors
-from forcegate_service.triton.repository import triton_files, update_triton_files
+from forcegate_service.runtimes.fake import write_fake_model
+from forcegate_service.runtimes.triton.interface import input_tensors, output_tensors
+from forcegate_service.runtimes.triton.repository import triton_files, update_triton_files
 from support.models import REPOSITORY
 
 INPUTS, OUTPUTS = input_tensors(1), output_tensors(1)
 
-MODULE = files(forcegate_service.triton).joinpath("python_model.py").read_bytes()
+MODULE = files(forcegate_service.runtimes.triton).joinpath("python_model.py").read_bytes()
 CONFIGS = ("config.pbtxt", "configs/python.pbtxt")
 TYPES = {"INT64": TYPE_INT64, "FP64": TYPE_FP64}
 DTYPES = {"INT64": np.int64, "FP64": np.float64}

@@ -13,16 +13,16 @@ from ase import Atoms
 from ase.build import molecule
 from pydantic import ValidationError
 
-import forcegate_service.triton.servers
+import forcegate_service.runtimes.triton.servers
 from forcegate_client.errors import RuntimeUnavailable
 from forcegate_service.contract.errors import ModelRefused, RuntimeFault
 from forcegate_service.contract.graph import Graph
-from forcegate_service.fake import write_fake_model
 from forcegate_service.queue.isolate import evaluate_isolated
+from forcegate_service.runtimes.fake import write_fake_model
+from forcegate_service.runtimes.triton import link
+from forcegate_service.runtimes.triton.interface import input_tensors, output_tensors
+from forcegate_service.runtimes.triton.servers import TritonServers
 from forcegate_service.settings import Settings
-from forcegate_service.triton import link
-from forcegate_service.triton.interface import input_tensors, output_tensors
-from forcegate_service.triton.servers import TritonServers
 from support.fake_triton import WAIT_S, FakeTriton, fake_triton, free_port, until
 from support.triton_answers import METHANOL, MIXED, answered, graph_of, opened, right, servers_at
 
@@ -178,7 +178,7 @@ def test_after_an_answer_that_did_not_come_the_server_is_connected_to_at_once(
 def test_a_name_that_cannot_be_looked_up_is_told_again_and_again(
     name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forcegate_service.triton.servers, "_RESOLVE_AGAIN_S", 0.05)
+    monkeypatch.setattr(forcegate_service.runtimes.triton.servers, "_RESOLVE_AGAIN_S", 0.05)
     servers = TritonServers(f"{name}:8001", WAIT_S)
     try:
         until(lambda: caplog.text.count(f"{name}:8001 cannot be resolved") > 1)

@@ -17,7 +17,7 @@ from forcegate_bench.subjects.models import Inputs, inputs_of, potential_of
 from forcegate_bench.subjects.structures import BOXES, Shaken
 from forcegate_service.card import ModelCard
 from forcegate_service.loading import version_folders
-from forcegate_service.torchscript import load_script
+from forcegate_service.runtimes.torchscript import load_script
 from forcegate_trainer.network.config import PRESETS
 
 __all__ = ["NoGpu", "measure_gpu"]

@@ -84,7 +84,7 @@ def main(threads: int, seconds: float, out: Path) -> None:
     os.sched_setaffinity(0, set(allowed[-threads:]))
     import torch
 
-    from forcegate_service.rounding import round_alike_in_every_batch
+    from forcegate_service.machine import round_alike_in_every_batch
 
     round_alike_in_every_batch()
     torch.set_num_threads(threads)

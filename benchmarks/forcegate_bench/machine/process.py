@@ -6,8 +6,7 @@ import os
 import sys
 
 from forcegate_bench.paths import CACHE
-from forcegate_service.allocator import keeping_memory
-from forcegate_service.rounding import round_alike_in_every_batch
+from forcegate_service.machine import keeping_memory, round_alike_in_every_batch
 
 __all__ = ["is_as_served", "measuring_environment", "start_over_as_served"]
 

@@ -25,7 +25,7 @@ from forcegate_bench.paths import PEERS, ROOT
 from forcegate_bench.subjects.structures import structure
 from forcegate_bench.subjects.subject import MOLECULE, Subject
 from forcegate_client.structures import StructureBatch
-from forcegate_service.allocator import keeping_memory
+from forcegate_service.machine import keeping_memory
 
 __all__ = ["PeerFailed", "PeerServer", "peer_process", "peer_servers", "start_peer"]
 

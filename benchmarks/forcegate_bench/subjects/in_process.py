@@ -15,8 +15,8 @@ from forcegate_bench.subjects.models import Model
 from forcegate_bench.subjects.structures import Shaken
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.graph import build_graph
-from forcegate_service.embedded import EmbeddedRuntime
-from forcegate_service.fake import load_fake
+from forcegate_service.runtimes.fake import load_fake
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 
 __all__ = ["A_FEW", "InProcess", "Rates", "measure_rates"]
 
@@ -45,7 +45,7 @@ class InProcess:
     @classmethod
     def of_graphs(cls, folder: Path, fake: bool) -> InProcess:
         """TorchScript, or the toy."""
-        runtime = load_fake(folder) if fake else EmbeddedRuntime(folder)
+        runtime = load_fake(folder) if fake else TorchScriptRuntime(folder)
 
         def answer(batch: StructureBatch) -> tuple[Float, Float]:
             output = runtime.evaluate(build_graph(batch, *runtime.card.reach))

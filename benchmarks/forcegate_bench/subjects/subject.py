@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forcegate_service.contract.card import MODEL_NAME, ModelCard
-from forcegate_service.fake import write_fake_model
 from forcegate_service.loading import newest_version
+from forcegate_service.runtimes.fake import write_fake_model
 
 if TYPE_CHECKING:
     from forcegate_bench.subjects.in_process import InProcess

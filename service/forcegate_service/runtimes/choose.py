@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.runtime import LoadedRuntime, RuntimeLoader
-from forcegate_service.cores import two_cores_with
+from forcegate_service.machine import two_cores_with
 from forcegate_service.settings import Settings
 
 if TYPE_CHECKING:
-    from forcegate_service.inference.host import InferenceEvents
+    from forcegate_service.runtimes.process.host import InferenceEvents
 
 __all__ = ["Runtimes", "open_runtimes", "runtime_loader"]
 
@@ -52,7 +52,7 @@ def open_runtimes(settings: Settings, events: InferenceEvents) -> Runtimes:
         return Runtimes(runtime_loader(settings))
 
     # Imported here because only this runtime needs processes.
-    from forcegate_service.inference.host import InferenceHost
+    from forcegate_service.runtimes.process.host import InferenceHost
 
     host = InferenceHost(
         settings.torch_threads,
@@ -80,7 +80,7 @@ def open_runtimes(settings: Settings, events: InferenceEvents) -> Runtimes:
 def runtime_loader(settings: Settings) -> RuntimeLoader:
     """What opens one version in this very process: the toy, or what ``embedded`` opens."""
     if settings.runtime == "fake":
-        from forcegate_service.fake import load_fake
+        from forcegate_service.runtimes.fake import load_fake
 
         return load_fake
 
@@ -102,7 +102,7 @@ def _tell(card: ModelCard, reason: str) -> None:
 
 def _triton(settings: Settings) -> Runtimes:
     # Imported here because only this runtime needs gRPC.
-    from forcegate_service.triton.servers import TritonServers
+    from forcegate_service.runtimes.triton.servers import TritonServers
 
     servers = TritonServers(settings.triton_url, settings.triton_timeout_s)
     return Runtimes(

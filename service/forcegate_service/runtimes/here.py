@@ -57,7 +57,7 @@ def open_here(folder: Path, threads: int = 1, device: str = "cpu") -> Opened:
         # Imported here because torch takes seconds, and nothing else needs it.
         import torch
 
-        from forcegate_service.embedded import EmbeddedRuntime
+        from forcegate_service.runtimes.torchscript import TorchScriptRuntime
     except ImportError as error:
         raise ModelRefused(
             f"{folder}: {reason}, and torch is not installed",
@@ -65,4 +65,4 @@ def open_here(folder: Path, threads: int = 1, device: str = "cpu") -> Opened:
             action="pip install 'forcegate[torchscript]'",
         ) from error
     torch.set_num_threads(threads)
-    return Opened(EmbeddedRuntime(folder, device), reason)
+    return Opened(TorchScriptRuntime(folder, device), reason)

@@ -15,7 +15,7 @@ from forcegate_bench.subjects.in_process import InProcess
 from forcegate_client.messages import Predictions
 from forcegate_client.relaxation import Relaxed, relax_batched
 from forcegate_client.structures import StructureBatch
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 
 _DATASET = Path(__file__).parents[3] / "datasets" / "forcegate_v3_1.h5"
 # The toy's forces are some hundredths of eV/Å.

@@ -27,7 +27,7 @@ from forcegate_client.dataset import (
 )
 from forcegate_client.dataset.schema import quantise_positions
 from forcegate_client.structures import StructureBatch
-from forcegate_service.fake import load_fake, write_fake_model
+from forcegate_service.runtimes.fake import load_fake, write_fake_model
 from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.data.sampling import exploration
 from forcegate_trainer.data.sampling.exploration import ExplorationTask, explore, explore_file

@@ -14,7 +14,7 @@ from forcegate_engine.errors import WeightsRefused
 from forcegate_service.contract.card import ENGINE_NAME, ModelCard, file_digest
 from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.contract.graph import build_graph
-from forcegate_service.embedded import EmbeddedRuntime
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.export.engine_weights import add_weights, check_weights
 from support.engine import PUBLISHED, evaluated, mixed
@@ -38,7 +38,7 @@ def test_an_export_opens_in_the_engine_with_the_answers_of_its_script(exported: 
     card = ModelCard.load(exported)
     assert card.files[ENGINE_NAME] == file_digest(exported / ENGINE_NAME)
     answer = evaluated(Model.open(exported), mixed())
-    expected = EmbeddedRuntime(exported).evaluate(build_graph(mixed(), *card.reach))
+    expected = TorchScriptRuntime(exported).evaluate(build_graph(mixed(), *card.reach))
     np.testing.assert_allclose(answer.energy, expected.energy, atol=1e-4, rtol=1e-6)
     np.testing.assert_allclose(answer.forces, expected.forces, atol=2e-5, rtol=1e-4)
 

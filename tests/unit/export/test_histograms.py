@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from forcegate_client.dataset import TeacherRecord, load_dataset
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.embedded import EmbeddedRuntime
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from forcegate_trainer.cli.app import create_app
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.export.histograms import add_histograms, count_training_set
@@ -65,7 +65,7 @@ def test_a_version_exported_before_gets_the_same_histograms_and_stays_what_it_is
     told: list[tuple[int, int]] = []
     add_histograms(
         bare,
-        EmbeddedRuntime(bare),
+        TorchScriptRuntime(bare),
         load_dataset(dataset_file),
         lambda title, done, total: told.append((done, total)),
     )
@@ -76,7 +76,7 @@ def test_a_version_exported_before_gets_the_same_histograms_and_stays_what_it_is
 def test_of_a_large_training_set_a_seeded_part_is_counted_and_the_card_says_so(
     exported: Path, dataset_file: Path
 ) -> None:
-    runtime, dataset = EmbeddedRuntime(exported), load_dataset(dataset_file)
+    runtime, dataset = TorchScriptRuntime(exported), load_dataset(dataset_file)
     first, again, other = (
         count_training_set(runtime, dataset, most=10, seed=seed) for seed in (1, 1, 2)
     )
@@ -88,7 +88,7 @@ def test_of_a_large_training_set_a_seeded_part_is_counted_and_the_card_says_so(
 def test_data_that_the_version_was_not_trained_on_is_refused(
     bare: Path, dataset_file: Path
 ) -> None:
-    dataset, runtime = load_dataset(dataset_file), EmbeddedRuntime(bare)
+    dataset, runtime = load_dataset(dataset_file), TorchScriptRuntime(bare)
     with pytest.raises(SettingsError, match="give all its files"):
         add_histograms(bare, runtime, dataset.select(np.arange(len(dataset) - 1)))
     strange = replace(dataset, teacher=TeacherRecord("tblite:GFN1-xTB", "test", {}))

@@ -13,7 +13,7 @@ from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.contacts import contacts
 from forcegate_service.contract.graph import build_graph
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.embedded import EmbeddedRuntime
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.export.limits import limits_of
 
@@ -29,7 +29,7 @@ def learned(dataset_file: Path) -> Dataset:
 def test_an_exported_card_allows_every_label_and_not_ten_times_as_much(
     exported: Path, learned: Dataset
 ) -> None:
-    runtime = EmbeddedRuntime(exported)
+    runtime = TorchScriptRuntime(exported)
     card, alone = runtime.card, atomic_energies(runtime)
     graph = build_graph(structures_of(learned), *card.reach)
     assert learned.energies is not None

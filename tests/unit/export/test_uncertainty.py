@@ -10,7 +10,7 @@ from ase.build import molecule
 from forcegate_client.dataset import load_dataset
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.graph import build_graph, of_batch
-from forcegate_service.embedded import EmbeddedRuntime
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.export.uncertainty import calibrate
 from forcegate_trainer.fit.batch import batches
@@ -35,7 +35,7 @@ def test_errors_over_sigma_have_unit_spread_on_the_validation_split(
 
 
 def test_novelty_is_about_one_on_the_training_set(exported: Path, dataset_file: Path) -> None:
-    runtime = EmbeddedRuntime(exported)
+    runtime = TorchScriptRuntime(exported)
     dataset = load_dataset(dataset_file)
     squares = []
     train = dataset.frame_indices("train")
@@ -46,7 +46,7 @@ def test_novelty_is_about_one_on_the_training_set(exported: Path, dataset_file: 
 
 
 def test_a_strange_structure_is_more_novel_and_more_uncertain(exported: Path) -> None:
-    runtime = EmbeddedRuntime(exported)
+    runtime = TorchScriptRuntime(exported)
     plain = molecule("CH3CH2OH")
     strange = plain.copy()
     strange.positions *= 0.72

@@ -17,7 +17,7 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.card import ENGINE_NAME, MODEL_NAME, ModelCard
 from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.contract.graph import build_graph
-from forcegate_service.embedded import EmbeddedRuntime
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.export.version import export
 from forcegate_trainer.network.storage import load_student
@@ -32,7 +32,7 @@ def test_the_script_answers_as_the_eager_model_does(exported: Path, run_folder: 
         structures.append(atoms.copy())
         atoms.rattle(0.05, seed=2)
     graph = build_graph(StructureBatch.from_atoms(structures), 5.0)
-    served = EmbeddedRuntime(exported).evaluate(graph)
+    served = TorchScriptRuntime(exported).evaluate(graph)
     expected = evaluate(eager, *structures)
     # float32 inside; both take the same steps in the same order. An export moves the zero of each
     # element.
@@ -42,7 +42,7 @@ def test_the_script_answers_as_the_eager_model_does(exported: Path, run_folder: 
 
 
 def test_the_card_recognises_its_own_weights(exported: Path) -> None:
-    runtime = EmbeddedRuntime(exported)
+    runtime = TorchScriptRuntime(exported)
     reference = runtime.card.reference
     answer = runtime.evaluate(build_graph(reference.batch(), runtime.card.cutoff))
     assert answer.energy[0] == pytest.approx(reference.energy, abs=1e-5)
@@ -62,7 +62,7 @@ def test_it_takes_every_shape_down_to_no_edge_and_no_structure(
     batch = StructureBatch.from_arrays(n_atoms, np.full(sum(n_atoms), 6), positions)
     graph = build_graph(batch, 5.0)
     assert graph.n_edges == edges
-    answer = EmbeddedRuntime(exported).evaluate(graph)
+    answer = TorchScriptRuntime(exported).evaluate(graph)
     assert answer.energy.shape == (len(n_atoms),)
     assert answer.forces.shape == (sum(n_atoms), 3)
     assert answer.virial.shape == (len(n_atoms), 3, 3)
@@ -106,7 +106,7 @@ def test_a_changed_model_file_is_refused_before_it_is_loaded(
     data[len(data) // 2] ^= 1
     (copy / "model.pt").write_bytes(data)
     with pytest.raises(ModelRefused, match="restore the exported file"):
-        EmbeddedRuntime(copy)
+        TorchScriptRuntime(copy)
 
 
 def test_a_card_that_is_not_one_is_refused(exported: Path, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_card_that_is_not_one_is_refused(exported: Path, tmp_path: Path) -> No
     del card["cutoff"]
     (copy / "model_card.json").write_text(json.dumps(card))
     with pytest.raises(ModelRefused, match="cutoff"):
-        EmbeddedRuntime(copy)
+        TorchScriptRuntime(copy)
 
 
 def test_versions_are_immutable_and_numbered_on(run_folder: Path, exported: Path) -> None:

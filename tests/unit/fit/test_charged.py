@@ -24,9 +24,9 @@ from forcegate_client.dataset import (
     write_dataset,
 )
 from forcegate_service.contract.graph import build_graph
-from forcegate_service.embedded import EmbeddedRuntime, tensors_of
 from forcegate_service.loading import recognise
 from forcegate_service.runtimes.engine import EngineRuntime
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime, tensors_of
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.export.version import export
@@ -233,7 +233,7 @@ def test_an_error_may_weigh_nothing(tmp_path: Path) -> None:
 def _exported_alike(folder: Path) -> None:
     """The run's student answers as before once it is exported, loaded and warmed up."""
     version = export(folder / "run", folder / "models")
-    runtime = EmbeddedRuntime(version)
+    runtime = TorchScriptRuntime(version)
     assert (runtime.card.interface, runtime.card.charges) == (2, True)
     recognise(runtime)
     data = load_dataset(folder / "data.h5")

@@ -17,7 +17,7 @@ from forcegate_client.dataset import (
     write_dataset,
 )
 from forcegate_service.contract.graph import build_graph
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.fit.config import Distillation, FitConfig
@@ -331,7 +331,7 @@ def test_a_student_labels_frames_and_is_named_by_its_weights(
     assert labelled.teacher.settings["teacher"] == card.teacher
     assert labelled.energies is not None
     assert labelled.forces is not None
-    from forcegate_service.fake import FakeRuntime
+    from forcegate_service.runtimes.fake import FakeRuntime
 
     alone = FakeRuntime(card).evaluate(build_graph(structures_of(labelled), card.cutoff))
     np.testing.assert_allclose(labelled.energies, alone.energy, atol=1e-9)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from forcegate_client.dataset import Dataset, TeacherRecord
-from forcegate_service.fake import write_fake_model
+from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_trainer.data.datasets import load_all
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.fit.config import Distillation

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from forcegate_service.app import create_app as create_gateway
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.embedded import EmbeddedRuntime
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from forcegate_service.settings import Settings
 from forcegate_service.testing import in_process
 from forcegate_trainer.cli.app import create_app
@@ -35,7 +35,7 @@ async def test_a_command_makes_two_students_tell_how_wrong_forces_are(
     assert card.force_partner is not None
     assert card.force_partner.digest == ModelCard.load(partner).digest
     settings = Settings(model_repository=repository)
-    app = create_gateway(settings, load_runtime=EmbeddedRuntime)
+    app = create_gateway(settings, load_runtime=TorchScriptRuntime)
     async with in_process(app) as (client, gateway):
         assert gateway.loading is not None
         await gateway.loading

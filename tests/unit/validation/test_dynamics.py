@@ -15,7 +15,7 @@ from forcegate_client.bonds import bond_changes, bonded_pairs
 from forcegate_client.nve import run_nve
 from forcegate_client.structures import StructureBatch
 from forcegate_client.velocities import degrees_of_freedom
-from forcegate_service.fake import FakeRuntime, write_fake_model
+from forcegate_service.runtimes.fake import FakeRuntime, write_fake_model
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.simulation.exported import RuntimePotential
 from forcegate_trainer.simulation.motion import begin

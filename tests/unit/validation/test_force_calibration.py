@@ -10,7 +10,7 @@ from forcegate_client.dataset import load_dataset
 from forcegate_client.force_uncertainty import disagreement
 from forcegate_service.contract.graph import Graph
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.fake import FakeRuntime, write_fake_model
+from forcegate_service.runtimes.fake import FakeRuntime, write_fake_model
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.validation.accuracy.heldout import predict_held_out
 from forcegate_trainer.validation.confidence.force_calibration import calibrate_forces, fit_sigma

@@ -10,7 +10,7 @@ import pytest
 from forcegate_client.dataset import load_dataset
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.force_uncertainty import ForcePartner
-from forcegate_service.fake import FakeRuntime, write_fake_model
+from forcegate_service.runtimes.fake import FakeRuntime, write_fake_model
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.progress import tell_nobody
 from forcegate_trainer.validation.accuracy.heldout import HeldOut, predict_held_out

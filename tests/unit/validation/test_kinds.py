@@ -23,7 +23,7 @@ from forcegate_client.dataset import (
     with_labels,
 )
 from forcegate_client.structures import StructureBatch
-from forcegate_service.fake import load_fake, write_fake_model
+from forcegate_service.runtimes.fake import load_fake, write_fake_model
 from forcegate_trainer.data.labelling.complexes import part_charges
 from forcegate_trainer.data.molecules.structures import (
     atomic_numbers,

@@ -18,7 +18,7 @@ from forcegate_client.checks.composition import composition_warnings
 from forcegate_client.dataset import Dataset
 from forcegate_client.electrons import electrons_of
 from forcegate_client.structures import StructureBatch
-from forcegate_service.fake import FakeRuntime, load_fake, write_fake_model
+from forcegate_service.runtimes.fake import FakeRuntime, load_fake, write_fake_model
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.simulation.exported import RuntimePotential
 from forcegate_trainer.simulation.potential import CalculatorPotential

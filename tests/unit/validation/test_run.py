@@ -23,7 +23,7 @@ from forcegate_client.dataset import (
     write_dataset,
 )
 from forcegate_service.contract.card import ModelCard, file_digest
-from forcegate_service.fake import FakeRuntime, write_fake_model
+from forcegate_service.runtimes.fake import FakeRuntime, write_fake_model
 from forcegate_trainer.errors import SettingsError, TeacherError
 from forcegate_trainer.progress import tell_nobody
 from forcegate_trainer.teachers import make_teacher

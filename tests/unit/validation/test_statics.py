@@ -14,7 +14,7 @@ from ase.calculators.calculator import CalculationFailed, Calculator
 from ase.calculators.lj import LennardJones
 from rdkit import Chem
 
-from forcegate_service.fake import load_fake, write_fake_model
+from forcegate_service.runtimes.fake import load_fake, write_fake_model
 from forcegate_trainer.data.molecules.structures import (
     atomic_numbers,
     bonded_pairs,

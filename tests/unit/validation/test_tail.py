@@ -12,7 +12,7 @@ from ase.units import Bohr, Hartree, kcal, mol
 from scipy.spatial.distance import cdist
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.fake import load_fake, write_fake_model
+from forcegate_service.runtimes.fake import load_fake, write_fake_model
 from forcegate_trainer.data.labelling.complexes import CONTACT, FAR, part_charges
 from forcegate_trainer.data.molecules.structures import atomic_numbers, hydrogenated
 from forcegate_trainer.simulation.potential import BatchPotential, Evaluation

@@ -58,7 +58,7 @@ def export_histograms_command(
     """Count what the training frames look like to a version, for its card; model.pt stays."""
     # Importing torch takes seconds, which the other commands need not wait for.
     from forcegate_service.contract.card import ModelCard
-    from forcegate_service.rounding import round_alike_in_every_batch
+    from forcegate_service.machine import round_alike_in_every_batch
     from forcegate_trainer.data.datasets import load_all
     from forcegate_trainer.export.histograms import add_histograms, refuse_other_data
     from forcegate_trainer.simulation.exported import serving

@@ -46,7 +46,7 @@ def validate_command(
 ) -> None:
     """Measure a model through the serving runtime; write its report, its verdicts and its card."""
     # Importing torch takes seconds, which the other commands need not wait for.
-    from forcegate_service.rounding import round_alike_in_every_batch
+    from forcegate_service.machine import round_alike_in_every_batch
     from forcegate_trainer.validation.report import REPORT_NAME
     from forcegate_trainer.validation.run import validate
     from forcegate_trainer.validation.settings import suite_named

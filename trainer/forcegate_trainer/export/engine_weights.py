@@ -20,8 +20,7 @@ from forcegate_engine.errors import LibraryMissing
 from forcegate_service.contract.card import ENGINE_NAME, ModelCard, content_digest
 from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.contract.graph import build_graph
-from forcegate_service.embedded import tensors_of
-from forcegate_service.torchscript import load_script
+from forcegate_service.runtimes.torchscript import load_script, tensors_of
 from forcegate_trainer.network.charged_potential import ChargedPotential
 from forcegate_trainer.network.config import PaiNNConfig
 from forcegate_trainer.network.storage import architecture_of, student_of

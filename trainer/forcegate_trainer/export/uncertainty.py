@@ -21,7 +21,7 @@ import torch
 from forcegate_client.checks.charges import MOST_MISSING, net_charges
 from forcegate_client.dataset import Dataset
 from forcegate_service.contract.graph import build_graph
-from forcegate_service.embedded import tensors_of
+from forcegate_service.runtimes.torchscript import tensors_of
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.network.student import Student
 from forcegate_trainer.progress import Tell, tell_nobody

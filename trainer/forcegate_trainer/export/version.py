@@ -27,8 +27,8 @@ from forcegate_service.contract.card import (
 )
 from forcegate_service.contract.graph import build_graph
 from forcegate_service.contract.neighbors.pairs import PAIR_CUTOFF
-from forcegate_service.embedded import EmbeddedRuntime, tensors_of
-from forcegate_service.triton.repository import update_triton_files
+from forcegate_service.runtimes.torchscript import TorchScriptRuntime, tensors_of
+from forcegate_service.runtimes.triton.repository import update_triton_files
 from forcegate_trainer.data.datasets import load_all, structures_of
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.export.engine_weights import check_weights, engine_weights
@@ -114,7 +114,7 @@ def export(
     )
     card.save(aside)
     check_weights(aside)
-    runtime = EmbeddedRuntime(aside)
+    runtime = TorchScriptRuntime(aside)
     measured = {
         "histograms": count_training_set(runtime, dataset, tell),
         "limits": limits_of(dataset, atomic_energies(runtime), _MINIMUM_DISTANCE, tell),

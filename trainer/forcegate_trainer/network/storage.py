@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.torchscript import load_script
+from forcegate_service.runtimes.torchscript import load_script
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.network.config import PaiNNConfig
 from forcegate_trainer.network.student import Student, student

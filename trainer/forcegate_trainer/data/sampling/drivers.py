@@ -13,7 +13,7 @@ from forcegate_client.dataset import Source
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.card import CARD_NAME, ModelCard, file_digest
 from forcegate_service.contract.graph import build_graph
-from forcegate_service.embedded import tensors_of
+from forcegate_service.runtimes.torchscript import tensors_of
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.network.storage import WEIGHTS_NAME, load_student
 from forcegate_trainer.simulation.exported import RuntimePotential, opened

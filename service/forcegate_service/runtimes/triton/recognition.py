@@ -7,8 +7,8 @@ from typing import Any
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.contract.reference import compare_with_card, reference_graph
-from forcegate_service.triton.client import Connection
-from forcegate_service.triton.interface import Tensor, input_tensors, output_tensors
+from forcegate_service.runtimes.triton.client import Connection
+from forcegate_service.runtimes.triton.interface import Tensor, input_tensors, output_tensors
 
 __all__ = ["recognised"]
 

@@ -1,4 +1,4 @@
-"""``python -m forcegate_service.inference``: started by the gateway, of no use to anybody else."""
+"""``python -m forcegate_service.runtimes.process``: the gateway starts it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import argparse
 import socket
 from functools import partial
 
-from forcegate_service.inference.channel import Channel
-from forcegate_service.inference.child import serve
-from forcegate_service.inference.memory import StructureMemory
 from forcegate_service.runtimes.here import open_here, resolve_device
+from forcegate_service.runtimes.process.channel import Channel
+from forcegate_service.runtimes.process.child import serve
+from forcegate_service.runtimes.process.memory import StructureMemory
 
 __all__ = ["main"]
 

@@ -12,8 +12,8 @@ from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.errors import ModelRefused, RuntimeFault
 from forcegate_service.contract.graph import Graph
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.triton.client import Connection, ConnectionLost, NotServed
-from forcegate_service.triton.recognition import recognised
+from forcegate_service.runtimes.triton.client import Connection, ConnectionLost, NotServed
+from forcegate_service.runtimes.triton.recognition import recognised
 
 __all__ = ["Link"]
 

@@ -18,8 +18,8 @@ from forcegate_service.contract.memory_need import torchscript_need
 from forcegate_service.contract.reference import reference_graph
 from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.contract.subgraph import merge
-from forcegate_service.triton.client import ConnectionLost, NotServed
-from forcegate_service.triton.link import Link
+from forcegate_service.runtimes.triton.client import ConnectionLost, NotServed
+from forcegate_service.runtimes.triton.link import Link
 
 __all__ = ["TritonRuntime", "TritonServers"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from forcegate_service import cores
-from forcegate_service.cores import usable_cores
+from forcegate_service import machine
+from forcegate_service.machine import usable_cores
 from forcegate_service.settings import Settings
 
 
@@ -17,8 +17,8 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine of eight cores, and this process in the group ``unit/child`` of it."""
     (tmp_path / "cgroup").write_text("12:cpu:/ignored\n0::/unit/child\n")
     (tmp_path / "unit" / "child").mkdir(parents=True)
-    monkeypatch.setattr(cores, "_MEMBERSHIP", tmp_path / "cgroup")
-    monkeypatch.setattr(cores, "_HIERARCHY", tmp_path)
+    monkeypatch.setattr(machine, "_MEMBERSHIP", tmp_path / "cgroup")
+    monkeypatch.setattr(machine, "_HIERARCHY", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     return tmp_path
 
@@ -57,8 +57,8 @@ def test_a_group_outside_the_containers_view_is_its_root(groups: Path) -> None:
 def test_without_control_groups_every_core_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cores, "_MEMBERSHIP", tmp_path / "absent")
-    monkeypatch.setattr(cores, "_HIERARCHY", tmp_path / "absent")
+    monkeypatch.setattr(machine, "_MEMBERSHIP", tmp_path / "absent")
+    monkeypatch.setattr(machine, "_HIERARCHY", tmp_path / "absent")
     assert usable_cores() == len(os.sched_getaffinity(0))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.reference import reference_graph
-from forcegate_service.triton.interface import (
+from forcegate_service.runtimes.triton.interface import (
     Tensor,
     input_tensors,
     inputs_of,
@@ -67,7 +67,7 @@ def triton_files(model: Path) -> dict[str, bytes]:
         else f"specific {{ versions: [ {', '.join(served)} ] }}"
     )
     arrays = inputs_of(reference_graph(card))
-    module = files("forcegate_service.triton").joinpath("python_model.py").read_bytes()
+    module = files("forcegate_service.runtimes.triton").joinpath("python_model.py").read_bytes()
     found = {
         CONFIG_NAME: _config(card, policy, 'platform: "pytorch_libtorch"', "KIND_AUTO").encode(),
         PYTHON_CONFIG_NAME: _config(card, policy, 'backend: "python"', "KIND_CPU").encode(),

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from forcegate_service.allocator import keeping_memory
 from forcegate_service.contract.errors import RuntimeFault
 from forcegate_service.contract.graph import Structures
 from forcegate_service.contract.runtime import ModelOutput
@@ -22,7 +21,7 @@ from forcegate_service.runtime import Done, ModelOutput
 
 __all__ = ["COMMAND", "InferenceProcess", "ProcessDied", "ProcessHung"]
 
-COMMAND = (sys.executable, "-m", "forcegate_service.inference")
+COMMAND = (sys.executable, "-m", "forcegate_service.runtimes.process")
 _FAREWELL_S = 5.0
 _STANDARD_ERROR = 2
 

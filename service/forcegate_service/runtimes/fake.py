@@ -65,7 +65,7 @@ def load_fake(folder: Path) -> FakeRuntime:
     if card.architecture.get("kind") != _KIND:
         raise ModelRefused(
             f"{folder} holds a trained model",
-            expected="a model written by forcegate_service.fake",
+            expected="a model written by forcegate_service.runtimes.fake",
             action="start with --runtime embedded",
         )
     return FakeRuntime(card)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,23 @@ from forcegate_service.contract.errors import DeviceLost, RuntimeFault
 from forcegate_service.contract.graph import Graph, Structures, listed
 from forcegate_service.contract.memory_need import torchscript_need
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.torchscript import load_script
 
-__all__ = ["EmbeddedRuntime", "tensors_of"]
+__all__ = ["TorchScriptRuntime", "load_script", "tensors_of"]
+
+
+def load_script(content: bytes, device: str = "cpu") -> torch.jit.ScriptModule:
+    """The module in the ``content`` of a ``model.pt``, whose digest the caller has checked.
+
+    Raises:
+        RuntimeError: if it is no TorchScript.
+    """
+    with warnings.catch_warnings():
+        # TorchScript is the form that every runtime here loads; that torch recommends another
+        # one for new work is nothing that whoever starts a server can act upon.
+        warnings.filterwarnings("ignore", r".*torch\.jit", DeprecationWarning)
+        module = torch.jit.load(io.BytesIO(content), map_location=device)
+    evaluating: torch.jit.ScriptModule = module.eval()
+    return evaluating
 
 
 def tensors_of(graph: Graph) -> tuple[torch.Tensor, ...]:
@@ -26,7 +42,7 @@ def tensors_of(graph: Graph) -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(np.require(array, None, ["C", "W"])) for array in graph.arrays())
 
 
-class EmbeddedRuntime:
+class TorchScriptRuntime:
     """One exported version of a model, loaded after its digests were checked."""
 
     concurrency = 1

@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from forcegate_service.allocator import give_back_memory
 from forcegate_service.contract.errors import DeviceLost, ModelRefused
 from forcegate_service.contract.graph import uncounted
 from forcegate_service.contract.runtime import LoadedRuntime
-from forcegate_service.cores import two_cores_with
-from forcegate_service.inference.channel import DONE, FAILED, Channel
-from forcegate_service.inference.memory import StructureMemory
+from forcegate_service.machine import give_back_memory, two_cores_with
 from forcegate_service.runtimes.here import Opened
+from forcegate_service.runtimes.process.channel import DONE, FAILED, Channel
+from forcegate_service.runtimes.process.memory import StructureMemory
 
 __all__ = ["serve"]
 

@@ -20,7 +20,7 @@ from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.errors import RuntimeFault
 from forcegate_service.contract.graph import Graph
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.triton.interface import inputs_of, output_from, output_tensors
+from forcegate_service.runtimes.triton.interface import inputs_of, output_from, output_tensors
 
 __all__ = ["Connection", "ConnectionLost", "NotServed"]
 
