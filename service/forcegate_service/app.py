@@ -22,7 +22,6 @@ from forcegate_service.api.hosts import Hosts
 from forcegate_service.context import REQUEST_DIGEST, REQUEST_ID, RequestContext
 from forcegate_service.contract.runtime import RuntimeLoader
 from forcegate_service.dependencies import State
-from forcegate_service.gateway import Gateway
 from forcegate_service.handlers import (
     admin,
     documents,
@@ -35,6 +34,7 @@ from forcegate_service.handlers import (
 )
 from forcegate_service.openapi import describe_bodies
 from forcegate_service.patience import TIMEOUT_HEADER
+from forcegate_service.predict.gateway import Gateway
 from forcegate_service.problems import install_handlers
 from forcegate_service.runtimes.choose import Runtimes, open_runtimes
 from forcegate_service.settings import Settings

@@ -130,7 +130,7 @@ def _triton_repository(
     ] = False,
 ) -> None:
     """Write what Triton needs beside each model: configurations, model.py, warm-up data."""
-    from forcegate_service.loading import version_folders
+    from forcegate_service.models.loading import version_folders
     from forcegate_service.runtimes.triton.repository import update_triton_files
 
     try:

@@ -15,8 +15,8 @@ from forcegate_client.errors import ForcegateError
 from forcegate_service.access.caller import Caller
 from forcegate_service.access.keys import redacted
 from forcegate_service.api.hosts import Hosts
-from forcegate_service.gateway import Gateway
 from forcegate_service.logs import current_request_id
+from forcegate_service.predict.gateway import Gateway
 from forcegate_service.problems import problem_response, server_fault
 from forcegate_service.watch.metrics.request_record import RequestRecord, current_record
 

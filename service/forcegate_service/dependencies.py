@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from forcegate_service.access.caller import Access, Caller
 from forcegate_service.api.admit import admit
 from forcegate_service.api.connections import Connections
-from forcegate_service.gateway import Gateway
+from forcegate_service.predict.gateway import Gateway
 from forcegate_service.watch.md_runs.reports import MDReports
 
 __all__ = ["GatewayDependency", "State", "caller"]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from forcegate_client.errors import ForcegateError
-from forcegate_service.promotion import Promotion, promote, roll_back
+from forcegate_service.models.promotion import Promotion, promote, roll_back
 
 __all__ = ["add_promotion_commands"]
 

@@ -24,7 +24,7 @@ from forcegate_service.access.keyfile import KeyFileError
 from forcegate_service.api.connection import connection_class
 from forcegate_service.api.connections import raise_file_limit
 from forcegate_service.app import create_app
-from forcegate_service.gateway import Gateway
+from forcegate_service.predict.gateway import Gateway
 from forcegate_service.settings import Settings
 
 __all__ = ["serve"]

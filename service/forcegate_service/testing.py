@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from forcegate_service.api.connection import connection_class
 from forcegate_service.app import create_app
 from forcegate_service.contract.runtime import RuntimeLoader
-from forcegate_service.gateway import Gateway
+from forcegate_service.predict.gateway import Gateway
 from forcegate_service.settings import Settings
 
 __all__ = ["gateway_client", "in_process", "running_gateway"]

@@ -15,8 +15,8 @@ import forcegate_client.dataset.errors
 import forcegate_client.screening.errors  # noqa: F401
 from forcegate_client.errors import DocumentedError, ForcegateError
 from forcegate_client.messages import PROPERTIES
-from forcegate_service import json_errors
-from forcegate_service.json_request import PredictBody, StructureBody
+from forcegate_service.predict import json_errors
+from forcegate_service.predict.json_request import PredictBody, StructureBody
 from forcegate_service.settings import Settings
 
 ROOT = Path(__file__).parents[2]

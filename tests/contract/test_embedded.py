@@ -15,7 +15,7 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.card import MODEL_NAME, ModelCard, Reference, file_digest
 from forcegate_service.contract.errors import ModelRefused, RuntimeFault
 from forcegate_service.contract.graph import Graph, build_graph
-from forcegate_service.loading import load_version
+from forcegate_service.models.loading import load_version
 from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from forcegate_service.settings import Settings

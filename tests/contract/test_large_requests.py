@@ -14,9 +14,9 @@ import pytest
 
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
-from forcegate_service import preparation
 from forcegate_service.contract.survey import look_at
-from forcegate_service.preparation import prepare
+from forcegate_service.predict import prepare as preparation
+from forcegate_service.predict.prepare import prepare
 from forcegate_service.queue.cost import CostModel
 from forcegate_service.queue.microbatch import BatchLimit, Piece
 from forcegate_service.queue.submission import Asked

@@ -18,7 +18,7 @@ from forcegate_client.local.calculator import LocalCalculator
 from forcegate_client.local.models import LocalModels
 from forcegate_client.messages import Predictions
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.promotion import promote
+from forcegate_service.models.promotion import promote
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 from support.engine import CHARGED, NEUTRAL

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from forcegate_service.app import create_app
 from forcegate_service.cli import create_cli
 from forcegate_service.contract.card import MODEL_NAME, ModelCard
-from forcegate_service.promotion import PromotionRefused, promote
+from forcegate_service.models.promotion import PromotionRefused, promote
 from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client, in_process

@@ -19,7 +19,7 @@ from forcegate_service.contract.card import MODEL_NAME, ModelCard
 from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.contract.graph import Graph
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.gateway import Gateway
+from forcegate_service.predict.gateway import Gateway
 from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client, in_process

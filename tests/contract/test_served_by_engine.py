@@ -22,7 +22,7 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.card import ENGINE_NAME, ModelCard, content_digest
 from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.contract.graph import build_graph
-from forcegate_service.loading import load_version
+from forcegate_service.models.loading import load_version
 from forcegate_service.runtimes.engine import EngineRuntime
 from forcegate_service.runtimes.here import open_here
 from forcegate_service.runtimes.torchscript import TorchScriptRuntime

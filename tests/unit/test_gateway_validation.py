@@ -17,7 +17,7 @@ from forcegate_client.checks.structures import check_structures
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.graph import build_graph, edge_vectors
-from forcegate_service.crowding import crowded, estimate_edges
+from forcegate_service.predict.density import crowded, estimate_edges
 from forcegate_service.runtimes.fake import write_fake_model
 
 CUTOFF, MINIMUM_DISTANCE = 5.0, 0.4

@@ -17,8 +17,8 @@ from forcegate_client.errors import ForcegateError, TooManyRequests
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.joint_preparation import JointPreparation
-from forcegate_service.preparation import Prepared, prepare
+from forcegate_service.predict.prepare import Prepared, prepare
+from forcegate_service.predict.together import JointPreparation
 from forcegate_service.queue.cost import CostModel
 from forcegate_service.queue.microbatch import BatchLimit, Piece
 from forcegate_service.queue.version import ServedVersion

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-import forcegate_service.gateway as gateway_module
+import forcegate_service.predict.gateway as gateway_module
 from forcegate_client.structures import StructureBatch
 from forcegate_service.access.keyfile import create_key
 from forcegate_service.app import create_app

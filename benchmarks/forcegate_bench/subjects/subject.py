@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forcegate_service.contract.card import MODEL_NAME, ModelCard
-from forcegate_service.loading import newest_version
+from forcegate_service.models.loading import newest_version
 from forcegate_service.runtimes.fake import write_fake_model
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request
 
 from forcegate_service.api.admit import admit
 from forcegate_service.dependencies import GatewayDependency
+from forcegate_service.models.reloading import Reloaded
 from forcegate_service.openapi import FORBIDDEN, NOT_READY, UNAUTHORIZED
-from forcegate_service.serving import Reloaded
 
 __all__ = ["router"]
 

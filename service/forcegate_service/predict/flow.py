@@ -18,13 +18,14 @@ from forcegate_client.checks.structures import Problems
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
 from forcegate_client.messages import PredictRequest
 from forcegate_client.wire import decode_request, encode_response
-from forcegate_service.answers import failures, respond
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.joint_preparation import JointPreparation
-from forcegate_service.json_answer import write_json
-from forcegate_service.json_request import read_json
+from forcegate_service.models.registry import Registry
 from forcegate_service.negotiation import JSON, XYZ, Form
-from forcegate_service.preparation import Preparation, Prepared, prepare
+from forcegate_service.predict.answers import failures, respond
+from forcegate_service.predict.json_answer import write_json
+from forcegate_service.predict.json_request import read_json
+from forcegate_service.predict.prepare import Preparation, Prepared, prepare
+from forcegate_service.predict.together import JointPreparation
 from forcegate_service.queue.admission import Budget, Reservation
 from forcegate_service.queue.dispatcher import Answer, Dispatcher
 from forcegate_service.queue.flow import Flow
@@ -32,7 +33,6 @@ from forcegate_service.queue.guess import LengthGuess
 from forcegate_service.queue.microbatch import Piece
 from forcegate_service.queue.submission import Asked
 from forcegate_service.queue.version import ServedVersion
-from forcegate_service.registry import Registry
 from forcegate_service.settings import Settings
 from forcegate_service.watch.metrics.metrics import Metrics
 from forcegate_service.watch.metrics.request_record import note_structures
@@ -153,7 +153,7 @@ class PredictFlow:
             return read_json(body, settings)
         if form == XYZ:
             # Imported here because the readers of files bring scipy by way of ASE.
-            from forcegate_service.xyz_request import read_xyz
+            from forcegate_service.predict.xyz_request import read_xyz
 
             return read_xyz(body, query, settings)
         request = decode_request(

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from forcegate_client.errors import ForcegateError
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.preparation import Prepared
+from forcegate_service.predict.prepare import Prepared
 from forcegate_service.queue.dispatcher import Answer
 
 __all__ = ["HearsOfUnloading", "Observer", "Served"]

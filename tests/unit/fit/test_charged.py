@@ -24,7 +24,7 @@ from forcegate_client.dataset import (
     write_dataset,
 )
 from forcegate_service.contract.graph import build_graph
-from forcegate_service.loading import recognise
+from forcegate_service.models.loading import recognise
 from forcegate_service.runtimes.engine import EngineRuntime
 from forcegate_service.runtimes.torchscript import TorchScriptRuntime, tensors_of
 from forcegate_trainer.data.datasets import structures_of

@@ -24,7 +24,7 @@ from forcegate_service.contract.graph import Surveyed
 from forcegate_service.contract.neighbors.pairs import count_open_pairs
 from forcegate_service.contract.subgraph import keep_structures
 from forcegate_service.contract.survey import look_at
-from forcegate_service.crowding import crowded, estimate_edges
+from forcegate_service.predict.density import crowded, estimate_edges
 from forcegate_service.queue.microbatch import BatchLimit, Demand, Piece
 from forcegate_service.settings import MIB, Settings
 

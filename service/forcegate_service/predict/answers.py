@@ -13,7 +13,7 @@ from forcegate_client.errors import ForcegateError, PredictionNotFinite, Runtime
 from forcegate_client.messages import Predictions, PredictResponse
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.preparation import Prepared
+from forcegate_service.predict.prepare import Prepared
 from forcegate_service.queue.dispatcher import Answer
 
 __all__ = ["failures", "respond"]

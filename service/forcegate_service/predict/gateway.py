@@ -10,6 +10,8 @@ from contextlib import suppress
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.errors import ModelAbsent, nobody_evaluates
+from forcegate_service.models.registry import Registry
+from forcegate_service.models.reloading import Reloaded, Serving
 from forcegate_service.negotiation import Form
 from forcegate_service.predict.flow import PredictFlow
 from forcegate_service.queue.admission import Budget
@@ -17,9 +19,7 @@ from forcegate_service.queue.buffered import BodyBuffer
 from forcegate_service.queue.dispatcher import Dispatcher
 from forcegate_service.queue.flow import Flow
 from forcegate_service.queue.loop_lag import LoopLag
-from forcegate_service.registry import Registry
 from forcegate_service.runtimes.choose import Runtimes
-from forcegate_service.serving import Reloaded, Serving
 from forcegate_service.settings import Settings
 from forcegate_service.watch.metrics.metrics import Metrics
 from forcegate_service.watch.observer import HearsOfUnloading, Observer

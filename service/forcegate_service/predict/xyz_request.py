@@ -28,7 +28,7 @@ from forcegate_client.messages import OnError, PredictRequest
 from forcegate_client.reading.record import Record, read_record
 from forcegate_client.reading.xyz import parse_frame, xyz_records
 from forcegate_client.structures import StructureBatch
-from forcegate_service.preparation import check_size
+from forcegate_service.predict.prepare import check_size
 from forcegate_service.settings import Settings
 
 __all__ = ["read_xyz"]

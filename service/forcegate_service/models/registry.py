@@ -10,7 +10,7 @@ from operator import is_
 from forcegate_client.errors import Forbidden, ModelNotFound, UnprocessableRequest
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.errors import ModelRefused
-from forcegate_service.promotion import Default, Promotion, PromotionRefused, choose_default
+from forcegate_service.models.promotion import Default, Promotion, PromotionRefused, choose_default
 from forcegate_service.queue.version import ServedVersion
 
 __all__ = ["DEFAULT_ALIAS", "Policy", "Refusal", "Registry"]

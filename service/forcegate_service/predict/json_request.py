@@ -14,8 +14,8 @@ from forcegate_client.errors import InvalidStructure, UnprocessableRequest
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.json_body import JSONBounds, read_object, shown
-from forcegate_service.json_errors import explain
-from forcegate_service.preparation import check_size
+from forcegate_service.predict.json_errors import explain
+from forcegate_service.predict.prepare import check_size
 from forcegate_service.settings import Settings
 
 __all__ = ["PredictBody", "StructureBody", "Vector", "read_json"]

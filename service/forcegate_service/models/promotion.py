@@ -20,7 +20,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from forcegate_client.atomic_write import write_atomically
 from forcegate_client.errors import ForcegateError
 from forcegate_service.contract.card import Digest, ModelCard
-from forcegate_service.loading import version_folders
+from forcegate_service.models.loading import version_folders
 
 __all__ = [
     "POINTER_NAME",

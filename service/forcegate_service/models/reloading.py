@@ -12,23 +12,23 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
-from forcegate_service.atoms_alone import atomic_energies
 from forcegate_service.contract.card import MEASURED, ModelCard
 from forcegate_service.contract.errors import ModelAbsent, ModelRefused
 from forcegate_service.contract.runtime import RuntimeLoader
-from forcegate_service.loading import (
+from forcegate_service.models.atoms_alone import atomic_energies
+from forcegate_service.models.loading import (
     open_version,
     recognise,
     time_evaluation,
     version_folders,
     warm_up_structures,
 )
-from forcegate_service.promotion import Default, Promotion, PromotionRefused, read_promotion
+from forcegate_service.models.promotion import Default, Promotion, PromotionRefused, read_promotion
+from forcegate_service.models.registry import Policy, Refusal, Registry
 from forcegate_service.queue.cost import CostModel
 from forcegate_service.queue.dispatcher import Dispatcher
 from forcegate_service.queue.microbatch import BatchLimit
 from forcegate_service.queue.version import ServedVersion
-from forcegate_service.registry import Policy, Refusal, Registry
 from forcegate_service.settings import MIB, Settings
 from forcegate_service.watch.metrics.metrics import Metrics
 

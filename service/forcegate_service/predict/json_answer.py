@@ -15,7 +15,7 @@ from forcegate_client.messages import (
     PredictResponse,
     rows_of,
 )
-from forcegate_service.json_request import Vector
+from forcegate_service.predict.json_request import Vector
 
 __all__ = ["PredictAnswer", "write_json"]
 
