@@ -22,13 +22,13 @@ from forcegate_client import Client
 from forcegate_client.errors import ServerUnreachable
 from forcegate_client.retry import RetryPolicy
 from forcegate_client.testing import FakeClock
-from forcegate_service.access.caller import Access
-from forcegate_service.access.keyfile import create_key, revoke_key
-from forcegate_service.access.keyring import KeyRing
-from forcegate_service.access.keys import split
-from forcegate_service.app import create_app
-from forcegate_service.logs import make_formatter
-from forcegate_service.problems import PROBLEM_TYPE
+from forcegate_service.api.access.caller import Access
+from forcegate_service.api.access.keyfile import create_key, revoke_key
+from forcegate_service.api.access.keyring import KeyRing
+from forcegate_service.api.access.keys import split
+from forcegate_service.api.app import create_app
+from forcegate_service.api.logs import make_formatter
+from forcegate_service.api.problems import PROBLEM_TYPE
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client, in_process
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from forcegate_service.problems import PROBLEM_TYPE
+from forcegate_service.api.problems import PROBLEM_TYPE
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 

@@ -58,7 +58,7 @@ def test_the_documented_default_is_the_default(name: str) -> None:
 
 
 def test_every_option_is_the_setting_of_its_row() -> None:
-    source = (SERVICE / "cli.py").read_text(encoding="utf-8")
+    source = (SERVICE / "cli" / "app.py").read_text(encoding="utf-8")
     offered = set(re.findall(r'^        "([a-z_]+)": \1,$', source, re.MULTILINE))
     documented = {name for name, (option, _) in rows().items() if option}
     assert documented == {f"FORCEGATE_{name.upper()}" for name in offered}

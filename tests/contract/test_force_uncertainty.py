@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from forcegate_client.force_uncertainty import disagreement
-from forcegate_service.app import create_app
+from forcegate_service.api.app import create_app
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.force_uncertainty import ForcePartner
 from forcegate_service.contract.graph import Graph

@@ -32,9 +32,9 @@ from hypothesis import strategies as st
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import MEDIA_TYPE, decode_response, encode_request
-from forcegate_service.access.keyfile import create_key
-from forcegate_service.patience import TIMEOUT_HEADER
-from forcegate_service.problems import PROBLEM_TYPE
+from forcegate_service.api.access.keyfile import create_key
+from forcegate_service.api.deadline import TIMEOUT_HEADER
+from forcegate_service.api.problems import PROBLEM_TYPE
 from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client

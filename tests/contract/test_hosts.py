@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from forcegate_service.access.keyfile import create_key
+from forcegate_service.api.access.keyfile import create_key
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 

@@ -16,10 +16,10 @@ from forcegate_client.blow_up import BLOW_UPS
 from forcegate_client.ensemble import Ensemble
 from forcegate_client.errors import TooManyRequests
 from forcegate_client.testing import FakeClock
-from forcegate_service.access.keyfile import create_key
-from forcegate_service.app import create_app
+from forcegate_service.api.access.keyfile import create_key
+from forcegate_service.api.app import create_app
+from forcegate_service.api.problems import PROBLEM_TYPE
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.problems import PROBLEM_TYPE
 from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client, in_process

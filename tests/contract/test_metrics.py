@@ -11,7 +11,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from forcegate_service.app import create_app
+from forcegate_service.api.app import create_app
 from forcegate_service.contract.card import CARD_NAME
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client, in_process, running_gateway

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from forcegate_service.app import create_app
+from forcegate_service.api.app import create_app
 from forcegate_service.contract.card import CARD_NAME, MODEL_NAME
 from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.contract.graph import Graph

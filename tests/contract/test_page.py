@@ -8,15 +8,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from forcegate_service import page_files
-from forcegate_service.access.keyfile import create_key
-from forcegate_service.page_files import PageFile
+from forcegate_service.api.access.keyfile import create_key
+from forcegate_service.api.routes import page_files
+from forcegate_service.api.routes.page_files import PageFile
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 
 pytestmark = pytest.mark.anyio
 
-FOLDER = Path(page_files.__file__).parent / "page"
+FOLDER = Path(page_files.__file__).parents[1] / "page"
 FILES = sorted(path.name for path in FOLDER.iterdir())
 TYPES = {
     ".html": "text/html; charset=utf-8",

@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from forcegate_service.app import create_app
+from forcegate_service.api.app import create_app
 from forcegate_service.cli import create_cli
 from forcegate_service.contract.card import MODEL_NAME, ModelCard
 from forcegate_service.models.promotion import PromotionRefused, promote

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from forcegate_client.errors import ModelNotFound
-from forcegate_service.access.keyfile import create_key
-from forcegate_service.app import create_app
+from forcegate_service.api.access.keyfile import create_key
+from forcegate_service.api.app import create_app
 from forcegate_service.contract.card import MODEL_NAME, ModelCard
 from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.contract.graph import Graph

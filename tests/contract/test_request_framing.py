@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forcegate_service.access.keyfile import create_key
+from forcegate_service.api.access.keyfile import create_key
 from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway

@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from forcegate_service.app import create_app
+from forcegate_service.api.app import create_app
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client, in_process
 
 pytestmark = pytest.mark.anyio
 
-LINES = "forcegate_service.context"
+LINES = "forcegate_service.api.request_log"
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from forcegate_client.errors import Forbidden
-from forcegate_service.access.caller import ANONYMOUS, Access, Caller
-from forcegate_service.access.keyfile import create_key
+from forcegate_service.api.access.caller import ANONYMOUS, Access, Caller
+from forcegate_service.api.access.keyfile import create_key
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
 from support.shadowing import WATER

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from ase.io import read
 
-from forcegate_service.access.keyfile import create_key
+from forcegate_service.api.access.keyfile import create_key
 from forcegate_service.contract.card import MODEL_NAME, ModelCard
 from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings

@@ -144,7 +144,9 @@ def test_the_python_reference_has_what_the_client_offers(site: Path) -> None:
         "nve.run_nve",
     ):
         assert f'id="forcegate_client.{name}"' in text, name
-    assert 'id="forcegate_service.app.create_app"' in page(site, "generated/python-service.html")
+    assert 'id="forcegate_service.api.app.create_app"' in page(
+        site, "generated/python-service.html"
+    )
 
 
 def test_errors_and_the_format_of_the_data_are_those_of_the_code(site: Path) -> None:

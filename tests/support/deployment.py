@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from fastapi.routing import APIRoute
 
-from forcegate_service.handlers import admin, documents, health, models, page, predict
+from forcegate_service.api.routes import admin, documents, health, models, page, predict
 from forcegate_service.settings import Settings
 from forcegate_service.watch.catalogue import catalogue
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from forcegate_service.problems import PROBLEM_TYPE, Problem
+from forcegate_service.api.problems import PROBLEM_TYPE, Problem
 
 __all__ = ["PATIENCE_S", "Peer", "RawAnswer", "post_head", "problem_of"]
 

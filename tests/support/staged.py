@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from forcegate_service.app import create_app
+from forcegate_service.api.app import create_app
 from forcegate_service.contract.graph import Graph
 from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.runtimes.fake import FakeRuntime, load_fake

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from forcegate_client.dataset import Source, Split, load_dataset
-from forcegate_service.access.keyfile import create_key
+from forcegate_service.api.access.keyfile import create_key
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.graph import Graph
 from forcegate_service.contract.runtime import ModelOutput

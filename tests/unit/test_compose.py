@@ -11,8 +11,8 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
-from forcegate_service.access.keyfile import read_keys
-from forcegate_service.access.keys import SCOPES
+from forcegate_service.api.access.keyfile import read_keys
+from forcegate_service.api.access.keys import SCOPES
 from forcegate_service.settings import Settings
 from support.compose_file import SERVICES, environment, found_by, make_keys, mounts
 from support.deployment import ROOT, compose, default_of, dockerfile, routes, seconds

@@ -11,7 +11,7 @@ import yaml
 from compose_spec import PyCompose
 from prometheus_client import CollectorRegistry
 
-from forcegate_service.access.keyfile import read_keys
+from forcegate_service.api.access.keyfile import read_keys
 from forcegate_service.settings import Settings
 from forcegate_service.watch.assembly import make_observers
 from forcegate_service.watch.shadow.shadow import Shadow

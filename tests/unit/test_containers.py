@@ -171,8 +171,9 @@ def test_the_trainer_has_the_teacher_that_the_cards_name() -> None:
 WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = None  # whoever imports it fails
-from forcegate_service import cli, server
-from forcegate_service.app import create_app
+from forcegate_service import cli
+from forcegate_service.api import server
+from forcegate_service.api.app import create_app
 from forcegate_service.settings import Settings
 from starlette.testclient import TestClient
 settings = Settings(runtime="triton", triton_url="127.0.0.1:9", model_repository=sys.argv[1])

@@ -150,7 +150,7 @@ for module in pkgutil.walk_packages(forcegate_client.__path__, "forcegate_client
     "statement",
     [
         pytest.param(WALK, id="every module of the client"),
-        pytest.param("import sys, forcegate_service.app", id="the gateway's application"),
+        pytest.param("import sys, forcegate_service.api.app", id="the gateway's application"),
         pytest.param("import sys, forcegate_service.cli", id="the server's command line"),
         pytest.param("import sys, forcegate_trainer.cli.app", id="the trainer's command line"),
     ],

@@ -23,7 +23,7 @@ from forcegate_client.dataset import (
     write_dataset,
 )
 from forcegate_client.dataset.parts import PartedDataset
-from forcegate_service.access.keyfile import KeyFileError, create_key, read_keys, revoke_key
+from forcegate_service.api.access.keyfile import KeyFileError, create_key, read_keys, revoke_key
 from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.watch.capture.store import Captured, CaptureStore
 from forcegate_service.watch.shadow.spool import Spool

@@ -17,10 +17,10 @@ import pytest
 
 from forcegate_client.errors import Forbidden, Unauthorized
 from forcegate_client.testing import FakeClock
-from forcegate_service.access.caller import ANONYMOUS, Access, Caller
-from forcegate_service.access.keyfile import KeyFileError, create_key, read_keys, revoke_key
-from forcegate_service.access.keyring import KeyRing
-from forcegate_service.access.keys import SCOPES, split
+from forcegate_service.api.access.caller import ANONYMOUS, Access, Caller
+from forcegate_service.api.access.keyfile import KeyFileError, create_key, read_keys, revoke_key
+from forcegate_service.api.access.keyring import KeyRing
+from forcegate_service.api.access.keys import SCOPES, split
 from forcegate_service.settings import Settings
 
 COMMAND = [sys.executable, "-c", "from forcegate_service.cli import main; main()"]

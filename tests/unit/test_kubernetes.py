@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 
 from forcegate_client.errors import ForcegateError
-from forcegate_service.access.keyfile import create_key, read_keys
+from forcegate_service.api.access.keyfile import create_key, read_keys
 from forcegate_service.settings import Settings
 from support.deployment import (
     ROOT,

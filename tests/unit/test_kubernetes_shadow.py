@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from forcegate_service.access.keyfile import create_key
+from forcegate_service.api.access.keyfile import create_key
 from forcegate_service.settings import Settings
 from forcegate_service.watch.private_folder import make_private
 from forcegate_service.watch.shadow.spool import Spool

@@ -20,7 +20,7 @@ SERVE_ONE = """
 import time
 from pathlib import Path
 from starlette.testclient import TestClient
-from forcegate_service.app import create_app
+from forcegate_service.api.app import create_app
 from forcegate_service.settings import Settings
 
 models = Path("model_repository")
@@ -46,7 +46,7 @@ def loaded_after(code: str, *allowed: str) -> set[str]:
     [
         pytest.param("import forcegate_client", id="the client"),
         pytest.param("from forcegate_client import RemoteCalculator, MDMonitor", id="its names"),
-        pytest.param("import forcegate_service.server", id="the gateway, before it serves"),
+        pytest.param("import forcegate_service.api.server", id="the gateway, before it serves"),
     ],
 )
 def test_importing_loads_nothing_heavy(code: str) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from forcegate_service.access.keyfile import create_key
-from forcegate_service.logs import current_request_id, make_formatter
+from forcegate_service.api.access.keyfile import create_key
+from forcegate_service.api.logs import current_request_id, make_formatter
 from forcegate_service.settings import Settings
 
 FORMATS = ["text", "json"]

@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import forcegate_service.predict.gateway as gateway_module
 from forcegate_client.structures import StructureBatch
-from forcegate_service.access.keyfile import create_key
-from forcegate_service.app import create_app
+from forcegate_service.api.access.keyfile import create_key
+from forcegate_service.api.app import create_app
 from forcegate_service.contract.graph import build_graph
 from forcegate_service.runtimes.fake import load_fake, write_fake_model
 from forcegate_service.runtimes.triton import link

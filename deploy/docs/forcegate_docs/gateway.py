@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from forcegate_service.app import create_app
+from forcegate_service.api.app import create_app
 from forcegate_service.settings import Settings
 
 __all__ = ["openapi_document"]

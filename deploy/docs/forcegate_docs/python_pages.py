@@ -59,7 +59,7 @@ PYTHON_PAGES = (
         "For those who embed the gateway, or add a runtime or an observer to it. "
         "[The design](../design.md#the-gateway) says how the parts work together.",
         (
-            "forcegate_service.app",
+            "forcegate_service.api.app",
             "forcegate_service.settings",
             "forcegate_service.contract.runtime",
             "forcegate_service.runtimes",

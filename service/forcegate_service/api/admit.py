@@ -6,9 +6,9 @@ from typing import Literal
 
 from starlette.types import Scope
 
-from forcegate_service.access import keys
-from forcegate_service.access.caller import Access, Caller
-from forcegate_service.raw_headers import headers_of
+from forcegate_service.api.access import keys
+from forcegate_service.api.access.caller import Access, Caller
+from forcegate_service.api.raw_headers import headers_of
 
 __all__ = ["Need", "admit"]
 

@@ -18,9 +18,9 @@ from forcegate_client.checks.structures import Problems
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
 from forcegate_client.messages import PredictRequest
 from forcegate_client.wire import decode_request, encode_response
+from forcegate_service.api.negotiation import JSON, XYZ, Form
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.models.registry import Registry
-from forcegate_service.negotiation import JSON, XYZ, Form
 from forcegate_service.predict.answers import failures, respond
 from forcegate_service.predict.json_answer import write_json
 from forcegate_service.predict.json_request import read_json

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
+from forcegate_service.api.negotiation import Form
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.errors import ModelAbsent, nobody_evaluates
 from forcegate_service.models.registry import Registry
 from forcegate_service.models.reloading import Reloaded, Serving
-from forcegate_service.negotiation import Form
 from forcegate_service.predict.flow import PredictFlow
 from forcegate_service.queue.admission import Budget
 from forcegate_service.queue.buffered import BodyBuffer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forcegate_service.negotiation import Form
+from forcegate_service.api.negotiation import Form
 
 __all__ = ["LengthGuess"]
 

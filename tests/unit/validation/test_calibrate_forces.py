@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from forcegate_service.app import create_app as create_gateway
+from forcegate_service.api.app import create_app as create_gateway
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from forcegate_service.settings import Settings

@@ -13,8 +13,8 @@ import typer
 
 from forcegate_client.cli.outspoken import GuidingGroup
 from forcegate_client.errors import ForcegateError
-from forcegate_service.access.keyfile import create_key, read_keys, revoke_key
-from forcegate_service.access.keys import SCOPES, Scope
+from forcegate_service.api.access.keyfile import create_key, read_keys, revoke_key
+from forcegate_service.api.access.keys import SCOPES, Scope
 
 __all__ = ["keys_commands"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from forcegate_service.access.keys import redacted
+from forcegate_service.api.access.keys import redacted
 from forcegate_service.settings import Settings
 
 __all__ = ["name_of", "show_settings", "unknown_settings"]

@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from forcegate_client.cli.outspoken import OutspokenGroup
 from forcegate_client.errors import ForcegateError
-from forcegate_service.access.commands import keys_commands
-from forcegate_service.logs import configure_logging
+from forcegate_service.api.logs import configure_logging
+from forcegate_service.cli.keys import keys_commands
+from forcegate_service.cli.promotion import add_promotion_commands
+from forcegate_service.cli.settings import name_of, show_settings, unknown_settings
 from forcegate_service.machine import round_alike_in_every_batch
-from forcegate_service.promotion_commands import add_promotion_commands
 from forcegate_service.settings import Settings
-from forcegate_service.settings_commands import name_of, show_settings, unknown_settings
 
 __all__ = ["create_cli", "main"]
 
@@ -113,7 +113,7 @@ def _serve(
         return
     settings = _settings(context.obj)
     # Imported here so that --help and --version need not wait for torch.
-    from forcegate_service.server import serve
+    from forcegate_service.api.server import serve
 
     configure_logging(settings)
     round_alike_in_every_batch()

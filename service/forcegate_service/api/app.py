@@ -16,13 +16,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from forcegate_client.errors import ForcegateError
-from forcegate_service.access.caller import Access
+from forcegate_service.api.access.caller import Access
 from forcegate_service.api.connections import Connections
+from forcegate_service.api.deadline import TIMEOUT_HEADER
 from forcegate_service.api.hosts import Hosts
-from forcegate_service.context import REQUEST_DIGEST, REQUEST_ID, RequestContext
-from forcegate_service.contract.runtime import RuntimeLoader
-from forcegate_service.dependencies import State
-from forcegate_service.handlers import (
+from forcegate_service.api.openapi import describe_bodies
+from forcegate_service.api.problems import install_handlers
+from forcegate_service.api.request_log import REQUEST_DIGEST, REQUEST_ID, RequestContext
+from forcegate_service.api.routes import (
     admin,
     documents,
     health,
@@ -32,10 +33,9 @@ from forcegate_service.handlers import (
     reports,
     shadow,
 )
-from forcegate_service.openapi import describe_bodies
-from forcegate_service.patience import TIMEOUT_HEADER
+from forcegate_service.api.routes.dependencies import State
+from forcegate_service.contract.runtime import RuntimeLoader
 from forcegate_service.predict.gateway import Gateway
-from forcegate_service.problems import install_handlers
 from forcegate_service.runtimes.choose import Runtimes, open_runtimes
 from forcegate_service.settings import Settings
 from forcegate_service.watch.assembly import make_observers

@@ -6,7 +6,7 @@ from typing import Annotated, TypedDict, cast
 
 from fastapi import Depends, Request
 
-from forcegate_service.access.caller import Access, Caller
+from forcegate_service.api.access.caller import Access, Caller
 from forcegate_service.api.admit import admit
 from forcegate_service.api.connections import Connections
 from forcegate_service.predict.gateway import Gateway

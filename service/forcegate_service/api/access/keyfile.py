@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from forcegate_client.errors import ForcegateError
-from forcegate_service.access.keys import KeyRecord, Scope, new_key, now
+from forcegate_service.api.access.keys import KeyRecord, Scope, new_key, now
 
 __all__ = ["KeyFileError", "Stamp", "create_key", "read_keys", "revoke_key", "stamp_of"]
 

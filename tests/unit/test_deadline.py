@@ -10,8 +10,8 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from forcegate_client.errors import DeadlineExceeded, UnprocessableRequest
-from forcegate_service import patience
-from forcegate_service.patience import Patience, requested_timeout
+from forcegate_service.api import deadline
+from forcegate_service.api.deadline import Patience, requested_timeout
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +57,7 @@ async def test_nobody_listens_for_a_caller_whose_answer_comes_at_once() -> None:
     caller = Caller()
     async with Patience(caller.receive, LONG_S) as waiting:
         waiting.body_read()
-    await asyncio.sleep(2 * patience._SOON_S)
+    await asyncio.sleep(2 * deadline._SOON_S)
     assert caller.listened_to == 0
 
 
@@ -77,7 +77,7 @@ async def test_only_going_away_ends_the_patience() -> None:
     caller.says("http.request")
     async with Patience(caller.receive, LONG_S) as waiting:
         waiting.body_read()
-        await asyncio.sleep(3 * patience._SOON_S)
+        await asyncio.sleep(3 * deadline._SOON_S)
     assert caller.listened_to == 2
 
 
@@ -85,7 +85,7 @@ async def test_while_the_body_is_read_nobody_else_takes_its_messages() -> None:
     caller = Caller()
 
     async def during(waiting: Patience) -> None:
-        await asyncio.sleep(3 * patience._SOON_S)
+        await asyncio.sleep(3 * deadline._SOON_S)
         assert caller.listened_to == 0
         waiting.body_read()
         caller.says("http.disconnect")
@@ -101,7 +101,7 @@ async def test_the_first_reason_counts() -> None:
         waiting.body_read()
         waiting._expire()
         caller.says("http.disconnect")
-        await asyncio.sleep(3 * patience._SOON_S)
+        await asyncio.sleep(3 * deadline._SOON_S)
 
     with pytest.raises(DeadlineExceeded):
         await answered(caller, LONG_S, during)

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from forcegate_service.api.admit import admit
-from forcegate_service.dependencies import GatewayDependency
-from forcegate_service.openapi import NOT_READY, UNAUTHORIZED
+from forcegate_service.api.openapi import NOT_READY, UNAUTHORIZED
+from forcegate_service.api.routes.dependencies import GatewayDependency
 
 __all__ = ["router"]
 

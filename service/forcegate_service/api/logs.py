@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-from forcegate_service.access.keys import redacted
+from forcegate_service.api.access.keys import redacted
 from forcegate_service.settings import Settings
 
 __all__ = ["configure_logging", "current_request_id", "make_formatter"]

@@ -37,7 +37,7 @@ class PageFile:
 @cache
 def page_files() -> Mapping[str, PageFile]:
     """All files by their names: what is not among them cannot be asked for."""
-    folder = files("forcegate_service") / "page"
+    folder = files("forcegate_service.api") / "page"
     return {
         item.name: _read(item.name, item.read_bytes())
         for item in folder.iterdir()
@@ -48,7 +48,7 @@ def page_files() -> Mapping[str, PageFile]:
 @cache
 def document_files() -> Mapping[str, PageFile]:
     """The files of ``/docs`` by their names, Swagger UI among them."""
-    own = files("forcegate_service") / "documents"
+    own = files("forcegate_service.api") / "documents"
     swagger = files("fastapi_swagger") / "resources"
     found = {item.name: item for item in own.iterdir() if item.name.rpartition(".")[2] in _TYPES}
     found |= {name: swagger / name for name in _SWAGGER}

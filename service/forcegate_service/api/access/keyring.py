@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from forcegate_service.access.keyfile import KeyFileError, read_keys, stamp_of
-from forcegate_service.access.keys import KeyRecord
+from forcegate_service.api.access.keyfile import KeyFileError, read_keys, stamp_of
+from forcegate_service.api.access.keys import KeyRecord
 
 __all__ = ["KeyRing"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from forcegate_client.errors import ModelNotFound
-from forcegate_service.page_files import INDEX, file_response, page_files
+from forcegate_service.api.routes.page_files import INDEX, file_response, page_files
 
 __all__ = ["router"]
 

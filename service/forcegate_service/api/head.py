@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from forcegate_service.access.caller import ANONYMOUS, Caller
-from forcegate_service.negotiation import MSGPACK, Form, answer_form, request_form
-from forcegate_service.patience import requested_timeout
+from forcegate_service.api.access.caller import ANONYMOUS, Caller
+from forcegate_service.api.deadline import requested_timeout
+from forcegate_service.api.negotiation import MSGPACK, Form, answer_form, request_form
+from forcegate_service.api.raw_headers import RawHeaders
 from forcegate_service.queue.flow import Flow
-from forcegate_service.raw_headers import RawHeaders
 from forcegate_service.settings import Settings
 
 __all__ = ["Terms", "flow_of", "read_terms"]

@@ -12,12 +12,12 @@ from itertools import count
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from forcegate_client.errors import ForcegateError
-from forcegate_service.access.caller import Caller
-from forcegate_service.access.keys import redacted
+from forcegate_service.api.access.caller import Caller
+from forcegate_service.api.access.keys import redacted
 from forcegate_service.api.hosts import Hosts
-from forcegate_service.logs import current_request_id
+from forcegate_service.api.logs import current_request_id
+from forcegate_service.api.problems import problem_response, server_fault
 from forcegate_service.predict.gateway import Gateway
-from forcegate_service.problems import problem_response, server_fault
 from forcegate_service.watch.metrics.request_record import RequestRecord, current_record
 
 __all__ = ["REQUEST_DIGEST", "REQUEST_ID", "RequestContext"]

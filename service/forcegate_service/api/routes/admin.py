@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from forcegate_service.api.admit import admit
-from forcegate_service.dependencies import GatewayDependency
+from forcegate_service.api.openapi import FORBIDDEN, NOT_READY, UNAUTHORIZED
+from forcegate_service.api.routes.dependencies import GatewayDependency
 from forcegate_service.models.reloading import Reloaded
-from forcegate_service.openapi import FORBIDDEN, NOT_READY, UNAUTHORIZED
 
 __all__ = ["router"]
 

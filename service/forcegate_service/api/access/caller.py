@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from forcegate_client.errors import Forbidden, Unauthorized
-from forcegate_service.access.keyring import KeyRing
-from forcegate_service.access.keys import Scope, secret_matches, split
+from forcegate_service.api.access.keyring import KeyRing
+from forcegate_service.api.access.keys import Scope, secret_matches, split
 from forcegate_service.settings import Settings, is_loopback
 
 __all__ = ["ANONYMOUS", "Access", "Caller"]

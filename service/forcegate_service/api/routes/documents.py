@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse
 
 from forcegate_client.errors import ModelNotFound
 from forcegate_service.api.admit import admit
-from forcegate_service.dependencies import GatewayDependency
-from forcegate_service.page_files import INDEX, document_files, file_response
+from forcegate_service.api.routes.dependencies import GatewayDependency
+from forcegate_service.api.routes.page_files import INDEX, document_files, file_response
 
 __all__ = ["router"]
 

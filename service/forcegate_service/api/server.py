@@ -19,11 +19,11 @@ from starlette.types import ASGIApp
 
 from forcegate_client.atomic_write import write_atomically
 from forcegate_client.errors import ForcegateError
-from forcegate_service.access.caller import Access
-from forcegate_service.access.keyfile import KeyFileError
+from forcegate_service.api.access.caller import Access
+from forcegate_service.api.access.keyfile import KeyFileError
+from forcegate_service.api.app import create_app
 from forcegate_service.api.connection import connection_class
 from forcegate_service.api.connections import raise_file_limit
-from forcegate_service.app import create_app
 from forcegate_service.predict.gateway import Gateway
 from forcegate_service.settings import Settings
 

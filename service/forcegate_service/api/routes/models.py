@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
+from forcegate_service.api.openapi import NOT_FOUND, NOT_READY, UNAUTHORIZED, UNREADABLE
+from forcegate_service.api.routes.dependencies import GatewayDependency, caller
 from forcegate_service.contract.card import Approval, ModelCard
-from forcegate_service.dependencies import GatewayDependency, caller
-from forcegate_service.openapi import NOT_FOUND, NOT_READY, UNAUTHORIZED, UNREADABLE
 
 __all__ = ["router"]
 

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request, Response
 from starlette.datastructures import Headers
 
 from forcegate_client.errors import ForcegateError, PayloadTooLarge, UnsupportedMediaType
-from forcegate_service.access.caller import ANONYMOUS, Caller
+from forcegate_service.api.access.caller import ANONYMOUS, Caller
 from forcegate_service.api.admit import admit
-from forcegate_service.body import declared_length, read_body
-from forcegate_service.dependencies import GatewayDependency
-from forcegate_service.negotiation import JSON, request_form
-from forcegate_service.openapi import REPORT_REQUEST, REPORT_RESPONSES
-from forcegate_service.patience import Patience
+from forcegate_service.api.body import declared_length, read_body
+from forcegate_service.api.deadline import Patience
+from forcegate_service.api.negotiation import JSON, request_form
+from forcegate_service.api.openapi import REPORT_REQUEST, REPORT_RESPONSES
+from forcegate_service.api.routes.dependencies import GatewayDependency
 from forcegate_service.predict.gateway import Gateway
 from forcegate_service.watch.md_runs.reports import MDReports
 
