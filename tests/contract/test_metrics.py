@@ -15,11 +15,10 @@ from forcegate_service.api.app import create_app
 from forcegate_service.contract.card import CARD_NAME
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client, in_process, running_gateway
-from forcegate_service.watch.catalogue import catalogue
-from forcegate_service.watch.document import document
+from forcegate_service.watch.catalogue import catalogue, document
 from forcegate_service.watch.metrics.metrics import Metrics
 from forcegate_service.watch.metrics.problem_codes import PROBLEM_CODES, counted_code
-from forcegate_service.watch.metrics.sizes import LATENCY_BUCKETS_S, SIZE_CLASSES, size_class
+from forcegate_service.watch.metrics.requests import LATENCY_BUCKETS_S, SIZE_CLASSES, size_class
 from support.deployment import ROOT, routes
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,7 @@ from forcegate_service.contract.graph import Graph
 from forcegate_service.contract.histograms import FEATURES
 from forcegate_service.contract.runtime import ModelOutput, RuntimeLoader
 from forcegate_service.predict.gateway import Gateway
-from forcegate_service.queue.flow import Flow
+from forcegate_service.queue.fair_queue import Flow
 from forcegate_service.runtimes.choose import Runtimes
 from forcegate_service.runtimes.fake import load_fake, write_fake_model
 from forcegate_service.settings import Settings

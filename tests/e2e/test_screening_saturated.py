@@ -23,7 +23,7 @@ from forcegate_client.screening.screening import Progress
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.graph import Graph, build_graph
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.queue.loop_lag import LoopLag
+from forcegate_service.queue.admission import LoopLag
 from forcegate_service.runtimes.fake import FakeRuntime, load_fake, write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway

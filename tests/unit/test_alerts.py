@@ -12,7 +12,7 @@ import yaml
 
 from forcegate_monitoring.alerts import Limits, Windows, render_rules
 from forcegate_service.settings import Settings
-from forcegate_service.watch.metrics.sizes import LATENCY_BUCKETS_S
+from forcegate_service.watch.metrics.requests import LATENCY_BUCKETS_S
 from support.alert_cases import CASES, Case
 from support.deployment import ROOT, labels_of_metrics, routes
 from support.exported import metrics_in, selectors_in

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from forcegate_client.errors import TooManyRequests
-from forcegate_service.queue.buffered import BodyBuffer
+from forcegate_service.queue.admission import BodyBuffer
 
 
 def test_what_all_hold_is_bounded_and_given_back() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from forcegate_service.watch.metrics.bulk_histogram import BulkHistogram
-from forcegate_service.watch.metrics.sizes import LATENCY_BUCKETS_S
+from forcegate_service.watch.metrics.requests import LATENCY_BUCKETS_S
 
 
 @given(st.lists(st.sampled_from([*LATENCY_BUCKETS_S, 0.0, 1e-4, 0.3, 99.0]), max_size=600))

@@ -18,7 +18,7 @@ from forcegate_service.contract.graph import Graph, build_graph
 from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.queue.cost import CostModel
 from forcegate_service.queue.dispatcher import Dispatcher
-from forcegate_service.queue.flow import Flow
+from forcegate_service.queue.fair_queue import Flow
 from forcegate_service.queue.microbatch import BatchLimit, Piece
 from forcegate_service.queue.version import ServedVersion
 from forcegate_service.runtimes.fake import FakeRuntime, load_fake, write_fake_model

@@ -11,7 +11,7 @@ import pytest
 
 from forcegate_service.api.access.keyfile import create_key
 from forcegate_service.settings import Settings
-from forcegate_service.watch.private_folder import make_private
+from forcegate_service.watch.disk import make_private
 from forcegate_service.watch.shadow.spool import Spool
 from support.deployment import ROOT, default_of, dockerfile, project
 from support.manifests import (

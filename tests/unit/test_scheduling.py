@@ -14,12 +14,9 @@ from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.graph import Graph, build_graph
 from forcegate_service.contract.graph_size import GraphSize, size_of
 from forcegate_service.contract.subgraph import merge, slice_structures
-from forcegate_service.queue.admission import Budget
+from forcegate_service.queue.admission import Budget, LengthGuess, LoopLag
 from forcegate_service.queue.cost import CostModel, Timing
-from forcegate_service.queue.fair_queue import FairQueue
-from forcegate_service.queue.flow import Flow
-from forcegate_service.queue.guess import LengthGuess
-from forcegate_service.queue.loop_lag import LoopLag
+from forcegate_service.queue.fair_queue import FairQueue, Flow
 from forcegate_service.queue.microbatch import BatchLimit
 
 ANN, BOB = Flow("ann", "1"), Flow("bob", "1")

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from forcegate_service.watch.novelty.stability import population_stability_index
-from forcegate_service.watch.novelty.window import SlidingCounts
+from forcegate_service.watch.novelty.window import SlidingCounts, population_stability_index
 
 BINS = 6
 COUNTS = arrays(np.int64, BINS, elements=st.integers(0, 10_000)).filter(np.any)

@@ -8,8 +8,7 @@ from forcegate_monitoring.alerts import render_rules
 from forcegate_monitoring.health_board import HEALTH
 from forcegate_monitoring.panels import render_dashboard
 from forcegate_monitoring.service_board import SERVICE
-from forcegate_service.watch.catalogue import catalogue
-from forcegate_service.watch.document import document
+from forcegate_service.watch.catalogue import catalogue, document
 
 __all__ = ["BOARDS", "generated", "root"]
 

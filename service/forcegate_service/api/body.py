@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from forcegate_client.errors import PayloadTooLarge
-from forcegate_service.watch.metrics.request_record import note_digest
+from forcegate_service.watch.metrics.requests import note_digest
 
 __all__ = ["declared_length", "read_body"]
 

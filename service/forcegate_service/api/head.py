@@ -9,7 +9,7 @@ from forcegate_service.api.access.caller import ANONYMOUS, Caller
 from forcegate_service.api.deadline import requested_timeout
 from forcegate_service.api.negotiation import MSGPACK, Form, answer_form, request_form
 from forcegate_service.api.raw_headers import RawHeaders
-from forcegate_service.queue.flow import Flow
+from forcegate_service.queue.fair_queue import Flow
 from forcegate_service.settings import Settings
 
 __all__ = ["Terms", "flow_of", "read_terms"]

@@ -25,7 +25,7 @@ from forcegate_client.errors import (
     Unauthorized,
     UnprocessableRequest,
 )
-from forcegate_service.watch.metrics.request_record import note_problem
+from forcegate_service.watch.metrics.requests import note_problem
 
 __all__ = [
     "PROBLEM_TYPE",

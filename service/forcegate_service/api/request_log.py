@@ -18,7 +18,7 @@ from forcegate_service.api.hosts import Hosts
 from forcegate_service.api.logs import current_request_id
 from forcegate_service.api.problems import problem_response, server_fault
 from forcegate_service.predict.gateway import Gateway
-from forcegate_service.watch.metrics.request_record import RequestRecord, current_record
+from forcegate_service.watch.metrics.requests import RequestRecord, current_record
 
 __all__ = ["REQUEST_DIGEST", "REQUEST_ID", "RequestContext"]
 

@@ -149,8 +149,7 @@ def _triton_repository(
 
 def _metrics() -> None:
     """Print every metric with its labels and meaning, as docs/metrics.md has them."""
-    from forcegate_service.watch.catalogue import catalogue
-    from forcegate_service.watch.document import document
+    from forcegate_service.watch.catalogue import catalogue, document
 
     print(document(catalogue()), end="")
 

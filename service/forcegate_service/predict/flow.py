@@ -26,16 +26,15 @@ from forcegate_service.predict.json_answer import write_json
 from forcegate_service.predict.json_request import read_json
 from forcegate_service.predict.prepare import Preparation, Prepared, prepare
 from forcegate_service.predict.together import JointPreparation
-from forcegate_service.queue.admission import Budget, Reservation
+from forcegate_service.queue.admission import Budget, LengthGuess, Reservation
 from forcegate_service.queue.dispatcher import Answer, Dispatcher
-from forcegate_service.queue.flow import Flow
-from forcegate_service.queue.guess import LengthGuess
+from forcegate_service.queue.fair_queue import Flow
 from forcegate_service.queue.microbatch import Piece
 from forcegate_service.queue.submission import Asked
 from forcegate_service.queue.version import ServedVersion
 from forcegate_service.settings import Settings
 from forcegate_service.watch.metrics.metrics import Metrics
-from forcegate_service.watch.metrics.request_record import note_structures
+from forcegate_service.watch.metrics.requests import note_structures
 from forcegate_service.watch.observer import Observer, Served
 
 __all__ = ["PredictFlow"]
@@ -130,8 +129,9 @@ class PredictFlow:
                     return encoded
                 finally:
                     if self._observers:
-                        seen = Served(version.card, prepared, answers, failed, flow.key)
-                        self._loop.call_soon(self._observe, seen)
+                        self._loop.call_soon(
+                            self._observe, version.card, prepared, answers, failed, flow.key
+                        )
         finally:
             self._in_flight -= 1
             reservation.release()
@@ -293,7 +293,23 @@ class PredictFlow:
             self._metrics.rejected(card, [error])
             raise
 
-    def _observe(self, seen: Served) -> None:
+    def _observe(
+        self,
+        card: ModelCard,
+        prepared: Prepared,
+        answers: list[Answer],
+        failed: dict[int, ForcegateError],
+        caller: str,
+    ) -> None:
+        seen = Served(
+            card=card,
+            asked=prepared.request.structures,
+            index=prepared.index,
+            parts=[piece.structures for piece in prepared.pieces],
+            outputs=[answer.output for answer in answers],
+            failed=failed,
+            caller=caller,
+        )
         for observer in self._observers:
             try:
                 observer.served(seen)

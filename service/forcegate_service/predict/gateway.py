@@ -14,11 +14,9 @@ from forcegate_service.contract.errors import ModelAbsent, nobody_evaluates
 from forcegate_service.models.registry import Registry
 from forcegate_service.models.reloading import Reloaded, Serving
 from forcegate_service.predict.flow import PredictFlow
-from forcegate_service.queue.admission import Budget
-from forcegate_service.queue.buffered import BodyBuffer
+from forcegate_service.queue.admission import BodyBuffer, Budget, LoopLag
 from forcegate_service.queue.dispatcher import Dispatcher
-from forcegate_service.queue.flow import Flow
-from forcegate_service.queue.loop_lag import LoopLag
+from forcegate_service.queue.fair_queue import Flow
 from forcegate_service.runtimes.choose import Runtimes
 from forcegate_service.settings import Settings
 from forcegate_service.watch.metrics.metrics import Metrics

@@ -1,15 +1,17 @@
-"""How much predicted work may wait: admission, and the wait that is advised instead of it."""
+"""Admission: how much work and how many bytes may wait, and the wait that is advised instead."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from forcegate_client.errors import TooManyRequests
-from forcegate_service.queue.flow import Flow
+from forcegate_service.queue.fair_queue import Flow
 
-__all__ = ["Budget", "Reservation"]
+__all__ = ["BodyBuffer", "Budget", "LengthGuess", "LoopLag", "Reservation"]
 
 # Of the time in which what waits will be done. Spread, so that callers do not come back as one,
 # and short of the whole, so that the queue never runs empty while they wait.
@@ -18,6 +20,19 @@ _SHORTEST_WAIT_S = 0.05
 # A request may be larger than the budget. It gets in when half of the budget is free; if it had to
 # find all of it free, a few light callers could keep it out for ever.
 _LARGEST_SHARE = 0.5
+# Before anything was seen: a microsecond a byte is a small model's pace.
+_FIRST_S_PER_BYTE = 1e-6
+_LEARNING_RATE = 0.05
+# How often the loop is looked at.
+_PERIOD_S = 0.05
+# Lag in the noise of the operating system says nothing.
+_LAG_NOISE_S = 0.05
+# Each look forgets a part of the worst one before, so that a moment's calm does not open the gates.
+_LAG_KEPT = 0.8
+# A loop that was away for longer was stopped with its process or its machine: so much work waits
+# for nobody, and callers must not be sent away for as long.
+_MOST_LAG_S = 5.0
+_WAIT_FOR_BYTES_S = 1.0
 
 
 class Budget:
@@ -120,3 +135,86 @@ class Reservation:
         """Give back what is left; a second time does nothing."""
         if self.seconds:
             self.settle(self.seconds)
+
+
+class LengthGuess:
+    """Predicted seconds a byte, learnt for each form from the requests that were read."""
+
+    def __init__(self) -> None:
+        self._pace: dict[str, float] = {}
+
+    def seconds(self, form: str, length: int) -> float:
+        """The guess for a body of ``length`` bytes."""
+        return length * self._pace.get(form, _FIRST_S_PER_BYTE)
+
+    def learn(self, form: str, length: int, seconds: float) -> None:
+        """What a body of ``length`` bytes turned out to ask for."""
+        known = self._pace.get(form, _FIRST_S_PER_BYTE)
+        self._pace[form] = known + _LEARNING_RATE * (seconds / max(length, 1) - known)
+
+
+class LoopLag:
+    """Looks at a loop's lateness by asking to be woken up; starts when it is made."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lag_s = 0.0
+        self._expect()
+
+    @property
+    def seconds(self) -> float:
+        """How long a request waits, about, before it is looked at and after it is computed."""
+        overdue_s = self._loop.time() - self._due
+        lag_s = min(_MOST_LAG_S, max(self._lag_s, overdue_s))
+        # A request waits for its turn twice: when it comes, and with its answer.
+        return 2.0 * lag_s if lag_s > _LAG_NOISE_S else 0.0
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def _expect(self) -> None:
+        self._due = self._loop.time() + _PERIOD_S
+        self._timer = self._loop.call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        self._lag_s = max(_LAG_KEPT * self._lag_s, min(_MOST_LAG_S, self._loop.time() - self._due))
+        self._expect()
+
+
+class BodyBuffer:
+    """Room for ``limit`` bytes of bodies; used on the event loop alone.
+
+    Bodies are limited one by one as well, but a thousand connections that send slowly would add
+    up.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+    @contextmanager
+    def holding(self) -> Iterator[Callable[[int], None]]:
+        """Gives the function that asks for room for so many bytes more; all is given back after.
+
+        That function raises ``TooManyRequests`` if there is no room.
+        """
+        mine = 0
+
+        def take(size: int) -> None:
+            nonlocal mine
+            others = self.held - mine
+            if others and self.held + size > self.limit:
+                raise TooManyRequests(
+                    f"a body while {others} bytes of others are being read or computed",
+                    expected=f"at most {self.limit} bytes in all",
+                    action="try again after retry_after_s, or ask for fewer structures at a time",
+                    retry_after_s=_WAIT_FOR_BYTES_S,
+                )
+            mine += size
+            self.held += size
+
+        try:
+            yield take
+        finally:
+            self.held -= mine

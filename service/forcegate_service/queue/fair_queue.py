@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from forcegate_service.queue.flow import Flow
-
-__all__ = ["FairQueue"]
+__all__ = ["FairQueue", "Flow"]
 
 T = TypeVar("T")
+
+
+class Flow(NamedTuple):
+    """A caller (a key, or whoever has none) and one of its connections; ``key`` is the key's id."""
+
+    caller: str
+    connection: str
+    key: str = "anonymous"
 
 
 @dataclass(slots=True)

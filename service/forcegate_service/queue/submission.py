@@ -8,7 +8,7 @@ from types import TracebackType
 
 from forcegate_service.queue.admission import Reservation
 from forcegate_service.queue.dispatcher import Answer, Dispatcher
-from forcegate_service.queue.flow import Flow
+from forcegate_service.queue.fair_queue import Flow
 from forcegate_service.queue.microbatch import Piece
 from forcegate_service.queue.version import ServedVersion
 

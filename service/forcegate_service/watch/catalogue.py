@@ -13,7 +13,7 @@ from forcegate_service.watch.assembly import make_observers
 from forcegate_service.watch.md_runs.metrics import MDMetrics
 from forcegate_service.watch.metrics.metrics import Metrics
 
-__all__ = ["MetricDescription", "catalogue"]
+__all__ = ["MetricDescription", "catalogue", "document"]
 
 # What a type appends to the name under which a metric is described.
 _SUFFIXES = {
@@ -21,6 +21,16 @@ _SUFFIXES = {
     "histogram": ("_bucket", "_count", "_sum"),
     "gauge": ("",),
 }
+_HEAD = (
+    "# Metrics\n\n"
+    "What `GET /metrics` exports, in the text format of Prometheus. This page is written by "
+    "`forcegate-serve metrics`; what is to be changed here is changed in the code.\n\n"
+    "A series appears with the first thing that it counts, unless its labels are known before. "
+    "No label ever carries what a caller wrote: routes are templates, codes and reasons are closed "
+    "lists, models and versions are those that are served. `_total` marks counters, which start "
+    "again at 0 with the process: ask for their `rate` or `increase`. Histograms have `_bucket`, "
+    "`_sum` and `_count`. What to do when they look bad is in [runbook.md](runbook.md).\n"
+)
 
 
 @dataclass(frozen=True)
@@ -77,3 +87,22 @@ def _labels_of(collector: Any, family: Metric) -> tuple[str, ...]:
             return tuple(named)
     names = {name for sample in family.samples for name in sample.labels}
     return tuple(sorted(names - {"le"}))
+
+
+def document(metrics: Iterable[MetricDescription]) -> str:
+    """The page, in Markdown."""
+    every = list(metrics)
+    own = [metric for metric in every if metric.name.startswith("forcegate_")]
+    process = [metric for metric in every if metric not in own]
+    return "\n".join(
+        [_HEAD, *_table(own), "\n## The process\n", *_table(process), ""],
+    )
+
+
+def _table(metrics: Iterable[MetricDescription]) -> list[str]:
+    rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for metric in metrics:
+        name = metric.samples[0] if metric.kind == "counter" else metric.name
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        rows.append(f"| `{name}` | {metric.kind} | {labels} | {metric.meaning} |")
+    return rows

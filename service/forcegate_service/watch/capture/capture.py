@@ -16,9 +16,8 @@ from forcegate_service.watch.capture.metrics import (
     CaptureReason,
 )
 from forcegate_service.watch.capture.store import Added, Captured, CaptureStore
-from forcegate_service.watch.complaints import Complaints
-from forcegate_service.watch.observer import Served
-from forcegate_service.watch.outcome import Outcome
+from forcegate_service.watch.disk import Complaints
+from forcegate_service.watch.observer import Outcome, Served
 from forcegate_service.watch.shadow.outstanding import Question
 from forcegate_service.watch.shadow.results import LabelledStructure
 
@@ -116,12 +115,12 @@ class Capture:
 
     def _may_trip(self, seen: Served) -> bool:
         """Whether a closer look is worth it, as it seldom is."""
-        if not len(seen.prepared.index):
+        if not len(seen.index):
             return False
         if seen.failed or self._thresholds.uncertainty is not None:
             return True
         limit = self._thresholds.novelty_of(seen.card)
-        return any(answer.output.atom_novelty.max() > limit for answer in seen.answers)
+        return any(output.atom_novelty.max() > limit for output in seen.outputs)
 
     def _tripped(self, seen: Served, outcome: Outcome) -> Iterator[tuple[int, CaptureReason]]:
         """Computed structures that are to be kept, each with its first reason."""

@@ -37,7 +37,7 @@ from forcegate_client.dataset import (
 from forcegate_service.watch.capture.fingerprint import composition, fingerprint
 from forcegate_service.watch.capture.metrics import CaptureDropReason
 from forcegate_service.watch.capture.sample import CaptureSample, Kept, Placed
-from forcegate_service.watch.private_folder import make_private
+from forcegate_service.watch.disk import make_private
 
 __all__ = ["UNIDENTIFIED", "Added", "CaptureStore", "Captured"]
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
+    GCCollector,
     Histogram,
+    ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
@@ -19,11 +23,9 @@ from forcegate_service.watch.metrics.bulk_histogram import BulkHistogram
 from forcegate_service.watch.metrics.connections import ConnectionMetrics
 from forcegate_service.watch.metrics.models import ModelMetrics
 from forcegate_service.watch.metrics.problem_codes import counted_code
-from forcegate_service.watch.metrics.process import watch_process
-from forcegate_service.watch.metrics.requests import RequestMetrics
-from forcegate_service.watch.metrics.sizes import LATENCY_BUCKETS_S, size_class
+from forcegate_service.watch.metrics.requests import LATENCY_BUCKETS_S, RequestMetrics, size_class
 
-__all__ = ["Metrics"]
+__all__ = ["Metrics", "watch_process"]
 
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _EDGE_BUCKETS = (100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -160,3 +162,16 @@ class Metrics:
     def exposition(self) -> bytes:
         """All metrics in the Prometheus text format."""
         return generate_latest(self.registry)
+
+
+def watch_process(registry: CollectorRegistry) -> None:
+    """Export the build, and what the operating system and the interpreter know of the process."""
+    build = Gauge(
+        "forcegate_build_info",
+        "Always 1; the labels name the version of forcegate and of Python.",
+        ["version", "python"],
+        registry=registry,
+    )
+    build.labels(version("forcegate"), platform.python_version()).set(1)
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)

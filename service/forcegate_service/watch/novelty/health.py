@@ -20,8 +20,7 @@ from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.histograms import FEATURES, Features, TrainingHistograms
 from forcegate_service.settings import Settings
 from forcegate_service.watch.metrics.bulk_histogram import Buckets
-from forcegate_service.watch.novelty.stability import population_stability_index
-from forcegate_service.watch.novelty.window import SlidingCounts
+from forcegate_service.watch.novelty.window import SlidingCounts, population_stability_index
 
 __all__ = ["ModelHealth", "VersionHealth"]
 

@@ -25,10 +25,10 @@ _TOGETHER = 64
 _TOGETHER_ATOMS = 2048
 _SMALL_ATOMS = 128
 # Of larger requests one structure in eight, but so many in any case and so many at most; of so many
-# pieces, one for so many structures; and so many atoms of each piece.
+# parts, one for so many structures; and so many atoms of each part.
 _ONE_IN = 8
 _STRUCTURES = (32, 256)
-_STRUCTURES_OF_A_PIECE = 16
+_STRUCTURES_OF_A_PART = 16
 _MOST_ATOMS = 64
 
 
@@ -46,8 +46,8 @@ class NoveltyWatch:
 
     A request of up to 128 atoms is counted whole, together with up to sixty-three others, or when
     metrics are read. Of a larger one every eighth structure is looked at, but 32 at least and 256
-    at most, evenly taken from one of the pieces that it was evaluated in for each sixteen of them,
-    and 64 atoms of each piece.
+    at most, evenly taken from one of the parts that it was evaluated in for each sixteen of them,
+    and 64 atoms of each part.
     """
 
     def __init__(
@@ -65,12 +65,11 @@ class NoveltyWatch:
         waiting = self._waiting.get((card.name, card.version))
         if waiting is None or waiting.health.card is not card:
             waiting = self._begin(card)
-        pieces = seen.prepared.pieces
-        if len(pieces) == 1 and not seen.failed:
-            structures = pieces[0].structures
+        if len(seen.parts) == 1 and not seen.failed:
+            structures = seen.parts[0]
             atoms = len(structures.atomic_numbers)
             if atoms <= _SMALL_ATOMS:
-                waiting.answered.append((structures, seen.answers[0].output))
+                waiting.answered.append((structures, seen.outputs[0]))
                 waiting.atoms += atoms
                 if len(waiting.answered) >= _TOGETHER or waiting.atoms >= _TOGETHER_ATOMS:
                     _count(waiting)
@@ -110,18 +109,17 @@ def _count(waiting: _Waiting) -> None:
 
 def _count_some(health: VersionHealth, seen: Served) -> None:
     """Of a large request, or one of which something failed: some of what is good."""
-    pieces, answers = seen.prepared.pieces, seen.answers
     failed = np.array(list(seen.failed), dtype=np.int64)
-    firsts = np.cumsum([0, *(len(piece.structures.n_atoms) for piece in pieces)])
+    firsts = np.cumsum([0, *(len(part.n_atoms) for part in seen.parts)])
     least, most = _STRUCTURES
     wanted = min(max(int(firsts[-1]) // _ONE_IN, least), most)
-    looked_at = evenly(len(pieces), wanted // _STRUCTURES_OF_A_PIECE)
+    looked_at = evenly(len(seen.parts), wanted // _STRUCTURES_OF_A_PART)
     candidates = segments(firsts[looked_at], np.diff(firsts)[looked_at])
     chosen = candidates[evenly(len(candidates), wanted)]
-    chosen = chosen[np.isin(seen.prepared.index[chosen], failed, invert=True)]
+    chosen = chosen[np.isin(seen.index[chosen], failed, invert=True)]
     bounds = np.searchsorted(chosen, firsts)
     for number in looked_at.tolist():
         among = chosen[bounds[number] : bounds[number + 1]] - firsts[number]
         if len(among):
-            structures, output = pieces[number].structures, answers[number].output
+            structures, output = seen.parts[number], seen.outputs[number]
             health.count(features_of_some(structures, output, among, _MOST_ATOMS))

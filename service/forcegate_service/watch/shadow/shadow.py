@@ -15,9 +15,8 @@ import numpy as np
 
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.watch.background import Background
-from forcegate_service.watch.complaints import Complaints
-from forcegate_service.watch.observer import Served
-from forcegate_service.watch.outcome import Outcome, Row
+from forcegate_service.watch.disk import Complaints
+from forcegate_service.watch.observer import Outcome, Row, Served
 from forcegate_service.watch.shadow.metrics import DropReason, ShadowMetrics
 from forcegate_service.watch.shadow.outstanding import Outstanding, Question
 from forcegate_service.watch.shadow.record import (
@@ -91,7 +90,7 @@ class Shadow:
 
     def served(self, seen: Served) -> None:
         """Sample a request's structures; copying them is all that happens here."""
-        chosen = self._sample(len(seen.prepared.index))
+        chosen = self._sample(len(seen.index))
         if not chosen:
             return
         if seen.card is not self._card:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forcegate_client.atomic_write import TEMPORARY_FILES, write_atomically
-from forcegate_service.watch.private_folder import make_private
+from forcegate_service.watch.disk import make_private
 
 __all__ = ["Claim", "Spool", "SpoolFull"]
 
