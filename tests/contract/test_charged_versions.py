@@ -12,7 +12,7 @@ from ase.build import molecule
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.graph import Graph, build_graph
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.contract.subgraph import keep_structures, merge, slice_structures
+from forcegate_service.contract.structures import keep_structures, merge, slice_structures
 from forcegate_service.runtimes.process.host import InferenceHost
 from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from support.versions import write_random_version

@@ -11,8 +11,8 @@ import pytest
 
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.graph import build_graph
-from forcegate_service.contract.graph_size import size_of
 from forcegate_service.contract.reference import reference_graph
+from forcegate_service.contract.size import size_of
 from forcegate_service.runtimes.process.host import InferenceHost
 from support.models import REPOSITORY
 

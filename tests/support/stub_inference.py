@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.contract.graph import Structures
 from forcegate_service.contract.runtime import ModelOutput
+from forcegate_service.contract.structures import Structures
 from forcegate_service.runtimes.fake import FakeRuntime
 from forcegate_service.runtimes.here import Opened
 from forcegate_service.runtimes.process.channel import Channel

@@ -12,15 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.contract.graph import (
-    Graph,
+from forcegate_service.contract.graph import Graph, build_graph, edge_vectors, listed
+from forcegate_service.contract.structures import (
     Structures,
     Surveyed,
-    build_graph,
-    edge_vectors,
-    listed,
+    keep_structures,
+    merge,
+    slice_structures,
 )
-from forcegate_service.contract.subgraph import keep_structures, merge, slice_structures
 from forcegate_service.queue.cost import CostModel
 from forcegate_service.queue.microbatch import BatchLimit
 from support.random_structures import KINDS, mixed_batch, open_molecule

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.graph import build_graph
 from forcegate_service.contract.neighbors import search
-from forcegate_service.contract.neighbors.cell_list import cell_list_pairs
 from forcegate_service.contract.neighbors.dense import copy_pairs, open_pairs
 from forcegate_service.contract.neighbors.lattice import complete_cell, copies_within
-from forcegate_service.contract.neighbors.sparse import tree_pairs
+from forcegate_service.contract.neighbors.periodic import cell_list_pairs, tree_pairs
 from support.random_structures import KINDS, bulk, mixed_batch, open_molecule, triclinic
 
 CUTOFF = 5.0

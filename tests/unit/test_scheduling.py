@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from forcegate_client.errors import TooManyRequests
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.graph import Graph, build_graph
-from forcegate_service.contract.graph_size import GraphSize, size_of
-from forcegate_service.contract.subgraph import merge, slice_structures
+from forcegate_service.contract.size import GraphSize, size_of
+from forcegate_service.contract.structures import merge, slice_structures
 from forcegate_service.queue.admission import Budget, LengthGuess, LoopLag
 from forcegate_service.queue.cost import CostModel, Timing
 from forcegate_service.queue.fair_queue import FairQueue, Flow

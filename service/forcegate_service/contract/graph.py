@@ -1,8 +1,7 @@
-"""Structures as they are evaluated: measured, or with the neighbour lists of a flat graph."""
+"""Structures with the neighbour lists of a flat graph, for runtimes that take one."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,83 +11,16 @@ import numpy.typing as npt
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.neighbors.dense import open_pairs
 from forcegate_service.contract.neighbors.pairs import PairList, find_pairs
-from forcegate_service.contract.neighbors.search import search_pairs
+from forcegate_service.contract.neighbors.periodic import search_pairs
+from forcegate_service.contract.structures import Structures
 
-__all__ = [
-    "Graph",
-    "Structures",
-    "Surveyed",
-    "build_graph",
-    "edge_vectors",
-    "listed",
-    "of_batch",
-    "uncounted",
-]
+__all__ = ["Graph", "build_graph", "edge_vectors", "listed"]
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
-Bool = npt.NDArray[np.bool_]
 
 # All pairs of one open structure are cheaper than a search up to about this many atoms.
 _ALL_PAIRS_ATOMS = 300
-
-
-@dataclass(frozen=True)
-class Structures(ABC):
-    """``B`` structures with ``N`` atoms in all, one after the other, and how much each is.
-
-    ``positions`` [N, 3] in Å, ``atomic_numbers`` [N], ``n_atoms`` [B], ``cells`` [B, 3, 3] in Å,
-    ``pbc`` [B, 3]. All arrays are contiguous.
-    """
-
-    positions: Float
-    atomic_numbers: Int
-    n_atoms: Int
-    cells: Float
-    pbc: Bool
-
-    @abstractmethod
-    def counts(self) -> tuple[Int, Int]:
-        """Directed edges [B] and pairs [B] of each structure; no pairs for interface 1."""
-
-    @abstractmethod
-    def nearest(self) -> Float:
-        """[N] in Å; of each atom its nearest neighbour, infinite without any."""
-
-    @property
-    def structure_index(self) -> Int:
-        """[N]; the structure that each atom belongs to."""
-        return np.repeat(np.arange(len(self.n_atoms)), self.n_atoms)
-
-    @property
-    def n_edges(self) -> int:
-        """Number of directed edges, E."""
-        return int(self.counts()[0].sum())
-
-    @property
-    def n_pairs(self) -> int:
-        """Number of pairs, P."""
-        return int(self.counts()[1].sum())
-
-
-@dataclass(frozen=True)
-class Surveyed(Structures):
-    """Structures whose edges and pairs were counted, and are listed by whoever evaluates them.
-
-    ``edge_counts`` [B], ``pair_counts`` [B], ``distances`` [N] in Å to the nearest neighbour.
-    """
-
-    edge_counts: Int
-    pair_counts: Int
-    distances: Float
-
-    def counts(self) -> tuple[Int, Int]:
-        """See ``Structures``."""
-        return self.edge_counts, self.pair_counts
-
-    def nearest(self) -> Float:
-        """See ``Structures``."""
-        return self.distances
 
 
 @dataclass(frozen=True)
@@ -158,20 +90,6 @@ def edge_vectors(graph: Graph) -> Float:
     vectors -= graph.positions.take(center, axis=0)
     vectors += graph.edge_shift
     return vectors
-
-
-def uncounted(
-    positions: Float, atomic_numbers: Int, n_atoms: Int, cells: Float, pbc: Bool
-) -> Structures:
-    """Structures for a runtime that is asked at once: nobody looks at what they cost."""
-    nothing = np.zeros(len(n_atoms), dtype=np.int64)
-    unknown = np.full(len(atomic_numbers), np.nan)
-    return Surveyed(positions, atomic_numbers, n_atoms, cells, pbc, nothing, nothing, unknown)
-
-
-def of_batch(batch: StructureBatch) -> Structures:
-    """The same of a batch."""
-    return uncounted(batch.positions, batch.atomic_numbers, batch.n_atoms, batch.cells, batch.pbc)
 
 
 def listed(structures: Structures, cutoff: float, pair_cutoff: float | None) -> Graph:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.contract.graph import Structures
-from forcegate_service.contract.memory_need import MemoryNeed
+from forcegate_service.contract.size import MemoryNeed
+from forcegate_service.contract.structures import Structures
 
 __all__ = [
     "OUTPUT_NAMES",

@@ -9,17 +9,18 @@ from __future__ import annotations
 import logging
 from functools import cache
 
-from forcegate_client.checks.contacts import Contacts
+import numpy as np
+
+from forcegate_client.checks.contacts import Contacts, ShortestDistances
 from forcegate_client.local.survey import survey_of
 from forcegate_client.structures import StructureBatch
 from forcegate_engine.errors import LibraryMissing
 from forcegate_engine.library import library
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.contract.contacts import contacts
-from forcegate_service.contract.graph import Surveyed, build_graph
-from forcegate_service.contract.subgraph import slice_structures
+from forcegate_service.contract.graph import Graph, build_graph, edge_vectors
+from forcegate_service.contract.structures import Surveyed, slice_structures
 
-__all__ = ["look_at"]
+__all__ = ["contacts", "look_at"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,3 +59,24 @@ def _engine_is_here() -> bool:
         logger.warning("neighbours are listed without the engine: %s", error)
         return False
     return True
+
+
+def contacts(graph: Graph, shortest: ShortestDistances) -> Contacts:
+    """The structures of ``graph`` with atoms that are too close, and those remarked on."""
+    vectors = edge_vectors(graph)
+    vectors *= vectors
+    # No matrix product: for so many rows it would wake threads that inference needs.
+    squared = vectors[:, 0] + vectors[:, 1]
+    squared += vectors[:, 2]
+    numbers = graph.atomic_numbers
+    table = shortest.remarkable
+    ratios = np.sqrt(squared) / table[numbers[graph.edge_index[0]], numbers[graph.edge_index[1]]]
+    isolation = np.full(len(numbers), np.inf)
+    np.minimum.at(isolation, graph.edge_index[0], ratios)
+    alone = shortest.alone(numbers, graph.n_atoms, isolation)
+    (near,) = (squared < shortest.farthest**2).nonzero()
+    ends = graph.edge_index.take(near, axis=1)
+    found = shortest.judged(
+        numbers.take(ends), np.sqrt(squared.take(near)), graph.structure_index.take(ends[0])
+    )
+    return Contacts(found.refused, alone | found.remarked)

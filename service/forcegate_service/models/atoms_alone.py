@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.structures import StructureBatch
-from forcegate_service.contract.graph import of_batch
 from forcegate_service.contract.runtime import LoadedRuntime
+from forcegate_service.contract.structures import of_batch
 from forcegate_service.queue.isolate import evaluate_isolated
 
 __all__ = ["atomic_energies"]

@@ -12,10 +12,10 @@ from forcegate_client.errors import ForcegateError, ModelNotFound
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.errors import ModelRefused
-from forcegate_service.contract.graph import Structures
-from forcegate_service.contract.graph_size import size_of
 from forcegate_service.contract.reference import compare_with_card, reference_graph
 from forcegate_service.contract.runtime import LoadedRuntime, RuntimeLoader
+from forcegate_service.contract.size import size_of
+from forcegate_service.contract.structures import Structures
 from forcegate_service.contract.survey import look_at
 from forcegate_service.queue.cost import Timing
 

@@ -20,9 +20,8 @@ from forcegate_client.errors import InvalidStructure, PayloadTooLarge
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.contract.graph import Surveyed
 from forcegate_service.contract.neighbors.pairs import count_open_pairs
-from forcegate_service.contract.subgraph import keep_structures
+from forcegate_service.contract.structures import Surveyed, keep_structures
 from forcegate_service.contract.survey import look_at
 from forcegate_service.predict.density import crowded, estimate_edges
 from forcegate_service.queue.microbatch import BatchLimit, Demand, Piece

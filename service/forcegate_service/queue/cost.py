@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forcegate_service.contract.graph_size import Float, GraphSize, Number
+from forcegate_service.contract.size import Float, GraphSize, Number
 
 __all__ = ["CostModel", "Timing"]
 

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from forcegate_client.errors import ForcegateError, InvalidStructure, RuntimeUnavailable
-from forcegate_service.contract.graph import Structures
 from forcegate_service.contract.reference import reference_graph
 from forcegate_service.contract.runtime import LoadedRuntime, ModelOutput
-from forcegate_service.contract.subgraph import slice_structures
+from forcegate_service.contract.structures import Structures, slice_structures
 
 __all__ = ["Faults", "evaluate_isolated"]
 

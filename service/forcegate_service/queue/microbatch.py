@@ -9,10 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forcegate_service.contract.graph import Structures
-from forcegate_service.contract.graph_size import Float, GraphSize, size_of, sizes_of
-from forcegate_service.contract.memory_need import MemoryNeed
-from forcegate_service.contract.subgraph import cut, slice_structures
+from forcegate_service.contract.size import Float, GraphSize, MemoryNeed, size_of, sizes_of
+from forcegate_service.contract.structures import Structures, cut, slice_structures
 from forcegate_service.queue.cost import CostModel
 
 __all__ = ["BatchLimit", "Demand", "Piece"]

@@ -8,9 +8,9 @@ from forcegate_engine import EngineError, Evaluation, Model
 from forcegate_engine.errors import LibraryMissing
 from forcegate_service.contract.card import ENGINE_NAME, ModelCard
 from forcegate_service.contract.errors import ModelRefused, RuntimeFault
-from forcegate_service.contract.graph import Structures
-from forcegate_service.contract.memory_need import engine_need
 from forcegate_service.contract.runtime import ModelOutput
+from forcegate_service.contract.size import engine_need
+from forcegate_service.contract.structures import Structures
 
 __all__ = ["EngineRuntime"]
 

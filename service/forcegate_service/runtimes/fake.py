@@ -19,9 +19,10 @@ import numpy as np
 from forcegate_client.messages import UNITS
 from forcegate_service.contract.card import MODEL_NAME, ModelCard, Reference
 from forcegate_service.contract.errors import ModelRefused
-from forcegate_service.contract.graph import Graph, Structures, build_graph, edge_vectors, listed
-from forcegate_service.contract.memory_need import MemoryNeed
+from forcegate_service.contract.graph import Graph, build_graph, edge_vectors, listed
 from forcegate_service.contract.runtime import ModelOutput
+from forcegate_service.contract.size import MemoryNeed
+from forcegate_service.contract.structures import Structures
 
 __all__ = ["FakeRuntime", "load_fake", "write_fake_model"]
 

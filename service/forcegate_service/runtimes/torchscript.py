@@ -11,9 +11,10 @@ import torch
 
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.errors import DeviceLost, RuntimeFault
-from forcegate_service.contract.graph import Graph, Structures, listed
-from forcegate_service.contract.memory_need import torchscript_need
+from forcegate_service.contract.graph import Graph, listed
 from forcegate_service.contract.runtime import ModelOutput
+from forcegate_service.contract.size import torchscript_need
+from forcegate_service.contract.structures import Structures
 
 __all__ = ["TorchScriptRuntime", "load_script", "tensors_of"]
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from forcegate_client.errors import ForcegateError
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.contract.graph import Structures
 from forcegate_service.contract.runtime import ModelOutput
+from forcegate_service.contract.structures import Structures
 
 __all__ = ["HearsOfUnloading", "Observer", "Outcome", "Row", "Served"]
 

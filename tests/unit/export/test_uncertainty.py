@@ -9,7 +9,8 @@ from ase.build import molecule
 
 from forcegate_client.dataset import load_dataset
 from forcegate_client.structures import StructureBatch
-from forcegate_service.contract.graph import build_graph, of_batch
+from forcegate_service.contract.graph import build_graph
+from forcegate_service.contract.structures import of_batch
 from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.export.uncertainty import calibrate

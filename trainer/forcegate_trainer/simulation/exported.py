@@ -17,8 +17,8 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.contract.graph import of_batch
 from forcegate_service.contract.runtime import LoadedRuntime
+from forcegate_service.contract.structures import of_batch
 from forcegate_service.runtimes.fake import load_fake
 from forcegate_service.runtimes.here import open_here
 from forcegate_trainer.simulation.potential import Evaluation

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from forcegate_client.card import PAIR_CUTOFF
 from forcegate_client.structures import StructureBatch
-from forcegate_service.contract.neighbors.search import search_pairs
+from forcegate_service.contract.neighbors.periodic import search_pairs
 
 __all__ = ["PAIR_CUTOFF", "PairList", "count_open_pairs", "find_pairs"]
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from forcegate_service.contract.errors import DeviceLost, ModelRefused
-from forcegate_service.contract.graph import uncounted
 from forcegate_service.contract.runtime import LoadedRuntime
+from forcegate_service.contract.structures import uncounted
 from forcegate_service.machine import give_back_memory, two_cores_with
 from forcegate_service.runtimes.here import Opened
 from forcegate_service.runtimes.process.channel import DONE, FAILED, Channel

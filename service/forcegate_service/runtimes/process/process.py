@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from forcegate_service.contract.errors import RuntimeFault
-from forcegate_service.contract.graph import Structures
 from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.inference.channel import FAILED, Channel
 from forcegate_service.inference.memory import StructureMemory

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.errors import ModelAbsent, nobody_evaluates
-from forcegate_service.contract.graph import Graph, Structures, listed
-from forcegate_service.contract.memory_need import torchscript_need
+from forcegate_service.contract.graph import Graph, listed
 from forcegate_service.contract.reference import reference_graph
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.contract.subgraph import merge
+from forcegate_service.contract.size import torchscript_need
+from forcegate_service.contract.structures import Structures, merge
 from forcegate_service.runtimes.triton.client import ConnectionLost, NotServed
 from forcegate_service.runtimes.triton.link import Link
 

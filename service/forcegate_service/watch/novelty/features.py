@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.structures import segments
-from forcegate_service.contract.graph import Structures
 from forcegate_service.contract.histograms import Features
 from forcegate_service.contract.runtime import ModelOutput
+from forcegate_service.contract.structures import Structures
 
 __all__ = ["evenly", "features_of", "features_of_some"]
 

@@ -10,9 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from forcegate_client.structures import segments
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.contract.graph import Structures
 from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.contract.subgraph import merge
+from forcegate_service.contract.structures import Structures, merge
 from forcegate_service.settings import Settings
 from forcegate_service.watch.novelty.features import evenly, features_of, features_of_some
 from forcegate_service.watch.novelty.health import ModelHealth, VersionHealth

@@ -1,16 +1,54 @@
-"""How much memory an evaluation takes, by the code that evaluates."""
+"""How large structures are: what the cost and the memory of their evaluation grow with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from forcegate_service.contract.graph_size import GraphSize, Number
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["MemoryNeed", "engine_need", "torchscript_need"]
+from forcegate_service.contract.structures import Structures
 
+__all__ = [
+    "Float",
+    "GraphSize",
+    "MemoryNeed",
+    "Number",
+    "engine_need",
+    "size_of",
+    "sizes_of",
+    "torchscript_need",
+]
+
+Float = npt.NDArray[np.float64]
+Number = TypeVar("Number", float, Float)
 # Of a model that does not say.
 _WIDTH, _DEPTH = 128, 3
+
+
+class GraphSize(NamedTuple, Generic[Number]):
+    """Atoms, directed edges, and pairs beyond them, 0 for a model of interface 1.
+
+    Numbers, or arrays [B] with one for each structure.
+    """
+
+    atoms: Number
+    edges: Number
+    pairs: Number
+
+
+def size_of(structures: Structures) -> GraphSize[float]:
+    """The size of all of them."""
+    return GraphSize(len(structures.atomic_numbers), structures.n_edges, structures.n_pairs)
+
+
+def sizes_of(structures: Structures) -> GraphSize[Float]:
+    """The size of each of them."""
+    edges, pairs = structures.counts()
+    return GraphSize(
+        structures.n_atoms.astype(np.float64), edges.astype(np.float64), pairs.astype(np.float64)
+    )
 
 
 class MemoryNeed(NamedTuple):
