@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from forcegate_service.api.app import create_app
-from forcegate_service.api.connection import connection_class
+from forcegate_service.api.http.connection import connection_class
 from forcegate_service.contract.runtime import RuntimeLoader
 from forcegate_service.predict.gateway import Gateway
 from forcegate_service.settings import Settings

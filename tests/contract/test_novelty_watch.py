@@ -14,11 +14,11 @@ from ase import Atoms
 from ase.build import molecule
 from prometheus_client import CollectorRegistry
 
-from forcegate_service.api.negotiation import JSON
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.graph import Graph
 from forcegate_service.contract.histograms import FEATURES
 from forcegate_service.contract.runtime import ModelOutput, RuntimeLoader
+from forcegate_service.predict.forms import JSON
 from forcegate_service.predict.gateway import Gateway
 from forcegate_service.queue.fair_queue import Flow
 from forcegate_service.runtimes.choose import Runtimes

@@ -23,7 +23,7 @@ import pytest
 from forcegate_client import Client
 from forcegate_client.errors import ServerUnreachable
 from forcegate_client.retry import RetryPolicy
-from forcegate_service.api.connection import Connection
+from forcegate_service.api.http.connection import Connection
 from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway

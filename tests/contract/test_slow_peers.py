@@ -17,7 +17,7 @@ import pytest
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import MEDIA_TYPE, decode_response, encode_request
-from forcegate_service.api.connection import Connection
+from forcegate_service.api.http.connection import Connection
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
 from support.raw_http import PATIENCE_S, Peer, RawAnswer, post_head

@@ -1,4 +1,4 @@
-"""The rooms of a package stand in the order that it lists: none knows those that come after it."""
+"""The rooms of a package stand in the order that it lists, and know each other in one direction."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TRAINER = ROOT / "trainer" / "forcegate_trainer"
-# Packages whose docstring lists their folders in the order in which they may know each other.
+# Packages whose docstring lists what is in them in the order in which work meets it, and says in
+# which direction they know each other.
 PACKAGES = [
-    pytest.param(TRAINER, id="trainer"),
+    pytest.param(ROOT / "service" / "forcegate_service", id="service"),
+    pytest.param(ROOT / "trainer" / "forcegate_trainer", id="trainer"),
     pytest.param(ROOT / "benchmarks" / "forcegate_bench", id="benchmarks"),
 ]
 
 
 def listed(package: Path) -> list[str]:
+    """Rooms and single files, from the ground up."""
     text = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8")))
     assert text is not None
-    return re.findall(r"^ {4}(\w+)/ ", text, re.MULTILINE)
+    names = re.findall(r"^ {4}(\w+)(?:/|\.py) ", text, re.MULTILINE)
+    return names[::-1] if "imports those below it" in text else names
 
 
 def modules(package: Path) -> dict[str, Path]:
@@ -47,20 +50,23 @@ def known_by(path: Path, known: dict[str, Path]) -> set[str]:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_package_lists_all_its_rooms(package: Path) -> None:
     folders = {path.parent.name for path in package.glob("*/__init__.py")}
-    assert folders == set(listed(package))
+    files = {path.stem for path in package.glob("*.py")}
+    assert folders == set(listed(package)) - files
+    assert len(listed(package)) == len(set(listed(package)))
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_room_knows_those_before_it_alone(package: Path) -> None:
     order, known = listed(package), modules(package)
     for name, path in known.items():
-        room, *inside = name.split(".")[1:] or [""]
-        # What stands beside the rooms is known by all of them, and knows none; but for the door.
-        place = order.index(room) if inside or room in order else -1
+        room = ".".join(name.split(".")[1:2])
+        # What is not listed stands beside the rooms: all of them know it, and it knows none; but
+        # for the door.
+        place = order.index(room) if room in order else -1
         place = len(order) if room == "__main__" else place
         for other in known_by(path, known):
-            there = other.split(".")[1:2]
-            reached = order.index(there[0]) if there and there[0] in order else -1
+            there = ".".join(other.split(".")[1:2])
+            reached = order.index(there) if there in order else -1
             assert reached <= place, f"{name} imports {other}"
 
 

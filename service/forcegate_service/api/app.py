@@ -17,9 +17,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from forcegate_client.errors import ForcegateError
 from forcegate_service.api.access.caller import Access
-from forcegate_service.api.connections import Connections
 from forcegate_service.api.deadline import TIMEOUT_HEADER
 from forcegate_service.api.hosts import Hosts
+from forcegate_service.api.http.connections import Connections
 from forcegate_service.api.openapi import describe_bodies
 from forcegate_service.api.problems import install_handlers
 from forcegate_service.api.request_log import REQUEST_DIGEST, REQUEST_ID, RequestContext

@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from forcegate_service.api.deadline import TIMEOUT_HEADER
-from forcegate_service.api.negotiation import JSON, MSGPACK, XYZ
 from forcegate_service.api.problems import PROBLEM_TYPE, Problem
+from forcegate_service.predict.forms import JSON, MSGPACK, XYZ
 from forcegate_service.predict.json_answer import PredictAnswer
 from forcegate_service.predict.json_request import PredictBody
 from forcegate_service.watch.md_runs.report import MDReportBody

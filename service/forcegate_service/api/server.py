@@ -22,8 +22,8 @@ from forcegate_client.errors import ForcegateError
 from forcegate_service.api.access.caller import Access
 from forcegate_service.api.access.keyfile import KeyFileError
 from forcegate_service.api.app import create_app
-from forcegate_service.api.connection import connection_class
-from forcegate_service.api.connections import raise_file_limit
+from forcegate_service.api.http.connection import connection_class
+from forcegate_service.api.http.connections import raise_file_limit
 from forcegate_service.predict.gateway import Gateway
 from forcegate_service.settings import Settings
 

@@ -17,13 +17,11 @@ import numpy as np
 from forcegate_client.checks.structures import Problems
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
 from forcegate_client.messages import PredictRequest
-from forcegate_client.wire import decode_request, encode_response
-from forcegate_service.api.negotiation import JSON, XYZ, Form
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.models.registry import Registry
+from forcegate_service.predict import forms
 from forcegate_service.predict.answers import failures, respond
-from forcegate_service.predict.json_answer import write_json
-from forcegate_service.predict.json_request import read_json
+from forcegate_service.predict.forms import XYZ, Form
 from forcegate_service.predict.prepare import Preparation, Prepared, prepare
 from forcegate_service.predict.together import JointPreparation
 from forcegate_service.queue.admission import Budget, LengthGuess, Reservation
@@ -141,25 +139,12 @@ class PredictFlow:
     ) -> tuple[PredictRequest, Problems]:
         # What reads XYZ is loaded with the first of it, which the loop must not wait for.
         if small and form != XYZ:
-            request, problems = self._decode(body, form, query)
+            request, problems = forms.read(body, form, query, self._settings)
         else:
-            request, problems = await self._aside(partial(self._decode, body, form, query))
+            reading = partial(forms.read, body, form, query, self._settings)
+            request, problems = await self._aside(reading)
         note_structures(len(request.structures))
         return request, problems
-
-    def _decode(self, body: bytes, form: Form, query: bytes) -> tuple[PredictRequest, Problems]:
-        settings = self._settings
-        if form == JSON:
-            return read_json(body, settings)
-        if form == XYZ:
-            # Imported here because the readers of files bring scipy by way of ASE.
-            from forcegate_service.predict.xyz_request import read_xyz
-
-            return read_xyz(body, query, settings)
-        request = decode_request(
-            body, max_structures=settings.max_structures, max_atoms=settings.max_atoms
-        )
-        return request, {}
 
     def _version_of(self, request: PredictRequest) -> ServedVersion:
         version = self._models.find(request.model, request.version)
@@ -265,8 +250,7 @@ class PredictFlow:
         if failed and request.on_error == "raise":
             raise failed[min(failed)]
         response = respond(prepared, answers, failed, card, self._remarks(request, card), second)
-        json = form == JSON
-        body = write_json(response, request.ids) if json else encode_response(response)
+        body = forms.write(response, request.ids, form)
         phases = {**response.timing, "serialise_s": time.perf_counter() - started}
         size = len(request.structures)
         counted = partial(self._count, card, len(response.predictions.index), phases, size)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from forcegate_client.errors import ForcegateError, RuntimeUnavailable
-from forcegate_service.api.negotiation import Form
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.errors import ModelAbsent, nobody_evaluates
 from forcegate_service.models.registry import Registry
 from forcegate_service.models.reloading import Reloaded, Serving
 from forcegate_service.predict.flow import PredictFlow
+from forcegate_service.predict.forms import Form
 from forcegate_service.queue.admission import BodyBuffer, Budget, LoopLag
 from forcegate_service.queue.dispatcher import Dispatcher
 from forcegate_service.queue.fair_queue import Flow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from forcegate_service.api.admit import admit
+from forcegate_service.api.head import admit
 from forcegate_service.api.openapi import FORBIDDEN, NOT_READY, UNAUTHORIZED
 from forcegate_service.api.routes.dependencies import GatewayDependency
 from forcegate_service.models.reloading import Reloaded

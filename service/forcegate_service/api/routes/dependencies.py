@@ -7,8 +7,8 @@ from typing import Annotated, TypedDict, cast
 from fastapi import Depends, Request
 
 from forcegate_service.api.access.caller import Access, Caller
-from forcegate_service.api.admit import admit
-from forcegate_service.api.connections import Connections
+from forcegate_service.api.head import admit
+from forcegate_service.api.http.connections import Connections
 from forcegate_service.predict.gateway import Gateway
 from forcegate_service.watch.md_runs.reports import MDReports
 

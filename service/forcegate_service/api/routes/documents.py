@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from forcegate_client.errors import ModelNotFound
-from forcegate_service.api.admit import admit
+from forcegate_service.api.head import admit
 from forcegate_service.api.routes.dependencies import GatewayDependency
 from forcegate_service.api.routes.page_files import INDEX, document_files, file_response
 

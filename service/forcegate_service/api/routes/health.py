@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from forcegate_service.api.admit import admit
+from forcegate_service.api.head import admit
 from forcegate_service.api.openapi import NOT_READY, UNAUTHORIZED
 from forcegate_service.api.routes.dependencies import GatewayDependency
 

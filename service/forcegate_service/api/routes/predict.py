@@ -9,14 +9,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from forcegate_client.errors import DeadlineExceeded, ForcegateError
-from forcegate_service.api.admit import admit
 from forcegate_service.api.body import declared_length, read_body
 from forcegate_service.api.deadline import Patience
-from forcegate_service.api.head import flow_of, read_terms
-from forcegate_service.api.negotiation import Form
+from forcegate_service.api.head import admit, flow_of, headers_of, read_terms
 from forcegate_service.api.openapi import PREDICT_REQUEST, PREDICT_RESPONSES
 from forcegate_service.api.problems import client_gone, problem_response, stopped
-from forcegate_service.api.raw_headers import headers_of
+from forcegate_service.predict.forms import Form
 from forcegate_service.predict.gateway import Gateway
 
 __all__ = ["PATH", "PlainPredictions", "router"]

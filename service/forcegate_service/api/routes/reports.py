@@ -9,12 +9,12 @@ from starlette.datastructures import Headers
 
 from forcegate_client.errors import ForcegateError, PayloadTooLarge, UnsupportedMediaType
 from forcegate_service.api.access.caller import ANONYMOUS, Caller
-from forcegate_service.api.admit import admit
 from forcegate_service.api.body import declared_length, read_body
 from forcegate_service.api.deadline import Patience
-from forcegate_service.api.negotiation import JSON, request_form
+from forcegate_service.api.head import admit, request_form
 from forcegate_service.api.openapi import REPORT_REQUEST, REPORT_RESPONSES
 from forcegate_service.api.routes.dependencies import GatewayDependency
+from forcegate_service.predict.forms import JSON
 from forcegate_service.predict.gateway import Gateway
 from forcegate_service.watch.md_runs.reports import MDReports
 

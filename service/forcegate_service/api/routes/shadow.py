@@ -5,12 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from forcegate_client.errors import UnsupportedMediaType
-from forcegate_service.api.admit import admit
 from forcegate_service.api.body import declared_length, read_body
 from forcegate_service.api.deadline import Patience
-from forcegate_service.api.negotiation import JSON, request_form
+from forcegate_service.api.head import admit, request_form
 from forcegate_service.api.openapi import SHADOW_REQUEST, SHADOW_RESPONSES
 from forcegate_service.api.routes.dependencies import GatewayDependency
+from forcegate_service.predict.forms import JSON
 from forcegate_service.predict.gateway import Gateway
 from forcegate_service.watch.shadow.results import ShadowReceipt, read_results
 from forcegate_service.watch.shadow.shadow import Shadow

@@ -13,10 +13,10 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from forcegate_client.errors import ForcegateError
-from forcegate_service.api.connections import Connections
-from forcegate_service.api.exchange import Exchange
-from forcegate_service.api.farewell import Farewell
-from forcegate_service.api.refusals import CROWDED, MAX_HEAD_BYTES, malformed, too_long
+from forcegate_service.api.http.connections import Connections
+from forcegate_service.api.http.exchange import Exchange
+from forcegate_service.api.http.farewell import Farewell
+from forcegate_service.api.http.refusals import CROWDED, MAX_HEAD_BYTES, malformed, too_long
 
 __all__ = ["HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "READER_TIMEOUT_S", "Connection", "connection_class"]
 
