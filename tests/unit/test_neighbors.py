@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.graph import build_graph
-from forcegate_service.contract.neighbors import search
+from forcegate_service.contract.neighbors import periodic
 from forcegate_service.contract.neighbors.dense import copy_pairs, open_pairs
 from forcegate_service.contract.neighbors.lattice import complete_cell, copies_within
 from forcegate_service.contract.neighbors.periodic import cell_list_pairs, tree_pairs
@@ -140,7 +140,7 @@ def test_an_unwrapped_trajectory_has_the_edges_of_the_wrapped_one(
     dense_pairs: float,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(search, "_DENSE_PAIRS", dense_pairs)
+    monkeypatch.setattr(periodic, "_DENSE_PAIRS", dense_pairs)
     rng = np.random.default_rng(3)
     atoms = kind(rng, 20)
     far = atoms.copy()
@@ -158,7 +158,7 @@ def test_an_unwrapped_trajectory_has_the_edges_of_the_wrapped_one(
 def test_the_two_directions_of_an_edge_have_opposite_shifts(
     dense_pairs: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "_DENSE_PAIRS", dense_pairs)
+    monkeypatch.setattr(periodic, "_DENSE_PAIRS", dense_pairs)
     batch = StructureBatch.from_atoms([triclinic(np.random.default_rng(4), 15)])
     graph = build_graph(batch, CUTOFF)
     center, neighbor = graph.edge_index
