@@ -6,7 +6,7 @@ from forcegate_bench.report.rows import Findings, at_most, plain, timed
 from forcegate_bench.report.timing import Local, take_turns
 from forcegate_bench.subjects.models import Model
 from forcegate_bench.subjects.structures import BOXES, ORGANIC, Shaken
-from forcegate_service.graph import build_graph
+from forcegate_service.contract.graph import build_graph
 
 __all__ = ["edge_curve", "measure_neighbours", "measure_sizes"]
 

@@ -15,8 +15,8 @@ from forcegate_bench.machine.processor import describe
 from forcegate_bench.report.rows import Findings, at_most, plain, write
 from forcegate_bench.subjects.models import Inputs, inputs_of, potential_of
 from forcegate_bench.subjects.structures import BOXES, Shaken
-from forcegate_service.card import ModelCard
-from forcegate_service.loading import version_folders
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.models.loading import version_folders
 from forcegate_service.runtimes.torchscript import load_script
 from forcegate_trainer.network.config import PRESETS
 

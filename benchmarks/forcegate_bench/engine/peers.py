@@ -17,7 +17,7 @@ from forcegate_bench.report.rows import Findings, absent, at_least, plain, timed
 from forcegate_bench.report.timing import Candidate, ratio, take_turns
 from forcegate_bench.subjects.models import Model
 from forcegate_bench.subjects.structures import Shaken, structure
-from forcegate_service.allocator import keeping_memory
+from forcegate_service.machine import keeping_memory
 
 __all__ = ["KNOWN_PEERS", "measure_peers"]
 

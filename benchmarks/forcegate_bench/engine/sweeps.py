@@ -39,8 +39,8 @@ def sweep_apart(threads: int, seconds: float) -> Findings:
 def sweep(threads: int, seconds: float, repository: Path) -> Findings:
     """Batches of aspirin, and one structure of every size, for presets and stored models."""
     from forcegate_bench.subjects.models import Model
-    from forcegate_service.graph import build_graph
-    from forcegate_service.loading import version_folders
+    from forcegate_service.contract.graph import build_graph
+    from forcegate_service.models.loading import version_folders
     from forcegate_trainer.network.config import PRESETS
 
     models = [Model.preset(name) for name in PRESETS]

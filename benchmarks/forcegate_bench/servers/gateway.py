@@ -14,12 +14,12 @@ from forcegate_bench.load.http1 import Address
 from forcegate_bench.machine import procfs
 from forcegate_bench.machine.cores import Layout
 from forcegate_bench.subjects.subject import Subject
-from forcegate_service.allocator import keeping_memory
+from forcegate_service.machine import keeping_memory
 from forcegate_trainer.demo.gateway import running_gateway
 
 __all__ = ["RunningGateway", "metric", "start_gateway"]
 
-_INFERENCE = "forcegate_service.inference"
+_INFERENCE = "forcegate_service.runtimes.process"
 
 
 class GatewayUnusable(Exception):

@@ -29,19 +29,18 @@ from forcegate_bench.subjects.structures import Shaken
 from forcegate_bench.subjects.subject import MOLECULE, Subject
 from forcegate_client.messages import PredictRequest
 from forcegate_client.wire import encode_request
+from forcegate_service.api.routes.predict import PATH
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.gateway import Gateway
-from forcegate_service.handlers.predict import PATH
-from forcegate_service.instruments.requests import RequestMetrics
-from forcegate_service.metrics import Metrics
-from forcegate_service.monitoring.assembly import make_observers
-from forcegate_service.monitoring.novelty_watch import NoveltyWatch
-from forcegate_service.monitoring.observer import Observer, Served
-from forcegate_service.negotiation import Form
-from forcegate_service.request_record import RequestRecord
+from forcegate_service.predict.forms import Form
+from forcegate_service.predict.gateway import Gateway
+from forcegate_service.queue.fair_queue import Flow
 from forcegate_service.runtimes.choose import open_runtimes
-from forcegate_service.scheduling.flow import Flow
 from forcegate_service.settings import Settings
+from forcegate_service.watch.assembly import make_observers
+from forcegate_service.watch.metrics.metrics import Metrics
+from forcegate_service.watch.metrics.requests import RequestMetrics, RequestRecord
+from forcegate_service.watch.novelty.watch import NoveltyWatch
+from forcegate_service.watch.observer import Observer, Served
 
 __all__ = ["measure_monitoring"]
 
