@@ -19,8 +19,7 @@ from forcegate_service.contract.card import (
     file_digest,
 )
 from forcegate_service.contract.force_uncertainty import ForcePartner
-from forcegate_service.fake import write_fake_model
-from forcegate_service.force_uncertainty import ForcePartner
+from forcegate_service.runtimes.fake import write_fake_model
 from support.engine import CHARGED, NEUTRAL, potential, weights
 from support.models import newest_version
 from support.versions import ACETAMIDE_LIKE, write_random_version
