@@ -14,16 +14,18 @@ from prometheus_client import CollectorRegistry
 
 from forcegate_client.errors import InvalidStructure, RuntimeUnavailable
 from forcegate_client.structures import StructureBatch
-from forcegate_service.errors import RuntimeFault, nobody_evaluates
-from forcegate_service.fake import FakeRuntime, load_fake, write_fake_model
-from forcegate_service.graph import Structures, build_graph
-from forcegate_service.metrics import Metrics
-from forcegate_service.runtime import Done, ModelOutput
-from forcegate_service.scheduling.batch_limit import BatchLimit, Piece
-from forcegate_service.scheduling.cost import CostModel
-from forcegate_service.scheduling.dispatcher import Answer, Dispatcher
-from forcegate_service.scheduling.flow import Flow
-from forcegate_service.scheduling.version import ServedVersion
+from forcegate_service.contract.errors import RuntimeFault, nobody_evaluates
+from forcegate_service.contract.graph import build_graph
+from forcegate_service.contract.runtime import Done, ModelOutput
+from forcegate_service.contract.structures import Structures
+from forcegate_service.queue.batch import Answer
+from forcegate_service.queue.cost import CostModel
+from forcegate_service.queue.dispatcher import Dispatcher
+from forcegate_service.queue.fair_queue import Flow
+from forcegate_service.queue.microbatch import BatchLimit, Piece
+from forcegate_service.queue.version import ServedVersion
+from forcegate_service.runtimes.fake import FakeRuntime, load_fake, write_fake_model
+from forcegate_service.watch.metrics.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
 

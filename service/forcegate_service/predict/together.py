@@ -20,8 +20,9 @@ from forcegate_client.checks.structures import check_structures
 from forcegate_client.errors import InvalidStructure
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
-from forcegate_service.graph import Structures, of_batch
-from forcegate_service.preparation import Prepared
+from forcegate_service.contract.structures import Structures, of_batch
+from forcegate_service.contract.survey import look_at
+from forcegate_service.predict.prepare import Prepared
 from forcegate_service.queue.version import ServedVersion
 from forcegate_service.settings import Settings
 

@@ -12,13 +12,13 @@ import numpy as np
 from forcegate_client.checks.plausible import implausible
 from forcegate_client.columns import finite as finite_rows
 from forcegate_client.columns import not_finite
-from forcegate_service.graph import Structures
-from forcegate_service.graph_size import size_of
-from forcegate_service.isolation import Faults
-from forcegate_service.runtime import ModelOutput
-from forcegate_service.scheduling.batch_limit import Piece
-from forcegate_service.scheduling.cost import Timing
-from forcegate_service.scheduling.version import ServedVersion
+from forcegate_service.contract.runtime import ModelOutput
+from forcegate_service.contract.size import size_of
+from forcegate_service.contract.structures import Structures
+from forcegate_service.queue.cost import Timing
+from forcegate_service.queue.isolate import Faults
+from forcegate_service.queue.microbatch import Piece
+from forcegate_service.queue.version import ServedVersion
 
 __all__ = ["Answer", "Batch", "Work", "answers_of"]
 

@@ -19,15 +19,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 from forcegate_client.errors import RuntimeUnavailable
-from forcegate_service.graph import Structures
-from forcegate_service.isolation import evaluate_isolated
-from forcegate_service.metrics import Metrics
-from forcegate_service.runtime import ModelOutput, Start
-from forcegate_service.scheduling.batch import Answer, Batch, Work, answers_of
-from forcegate_service.scheduling.batch_limit import Piece
-from forcegate_service.scheduling.fair_queue import FairQueue
-from forcegate_service.scheduling.flow import Flow
-from forcegate_service.scheduling.version import ServedVersion
+from forcegate_service.contract.runtime import ModelOutput, Start
+from forcegate_service.contract.structures import Structures, merge
+from forcegate_service.queue.batch import Answer, Batch, Work, answers_of
+from forcegate_service.queue.fair_queue import FairQueue, Flow
+from forcegate_service.queue.isolate import evaluate_isolated
+from forcegate_service.queue.microbatch import Piece
+from forcegate_service.queue.version import ServedVersion
+from forcegate_service.watch.metrics.metrics import Metrics
 
 __all__ = ["Answer", "Dispatcher"]
 

@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Protocol
 
 from forcegate_client.errors import RuntimeUnavailable
-from forcegate_service.card import ModelCard
-from forcegate_service.cores import two_cores_with
-from forcegate_service.errors import RuntimeFault, nobody_evaluates
-from forcegate_service.graph import Structures
-from forcegate_service.inference.process import (
+from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.errors import RuntimeFault, nobody_evaluates
+from forcegate_service.contract.runtime import Done, ModelOutput
+from forcegate_service.contract.size import MemoryNeed
+from forcegate_service.contract.structures import Structures
+from forcegate_service.machine import two_cores_with
+from forcegate_service.runtimes.process.process import (
     COMMAND,
     InferenceProcess,
     ProcessDied,
     ProcessHung,
 )
-from forcegate_service.memory_need import MemoryNeed
-from forcegate_service.runtime import Done, ModelOutput
 
 __all__ = ["HostedRuntime", "InferenceEvents", "InferenceHost"]
 

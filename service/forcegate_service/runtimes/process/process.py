@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from forcegate_service.contract.errors import RuntimeFault
-from forcegate_service.contract.runtime import ModelOutput
-from forcegate_service.inference.channel import FAILED, Channel
-from forcegate_service.inference.memory import StructureMemory
-from forcegate_service.inference.watch import Watch
-from forcegate_service.rounding import rounding_alike
-from forcegate_service.runtime import Done, ModelOutput
+from forcegate_service.contract.runtime import Done, ModelOutput
+from forcegate_service.contract.structures import Structures
+from forcegate_service.machine import keeping_memory, rounding_alike
+from forcegate_service.runtimes.process.channel import FAILED, Channel
+from forcegate_service.runtimes.process.memory import StructureMemory
+from forcegate_service.runtimes.process.watch import Watch
 
 __all__ = ["COMMAND", "InferenceProcess", "ProcessDied", "ProcessHung"]
 
