@@ -21,7 +21,6 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_client.connection import REQUEST_ID
 from forcegate_client.errors import (
     DocumentedError,
     ForcegateError,
@@ -29,10 +28,11 @@ from forcegate_client.errors import (
     ModelNotFound,
     PayloadTooLarge,
 )
-from forcegate_client.md_reports import PATH as REPORTS_PATH
+from forcegate_client.http.connection import REQUEST_ID
+from forcegate_client.http.verification import REQUEST_DIGEST, digest_of
+from forcegate_client.md.reports import PATH as REPORTS_PATH
 from forcegate_client.messages import Predictions, PredictRequest, PredictResponse
 from forcegate_client.structures import StructureBatch
-from forcegate_client.verification import REQUEST_DIGEST, digest_of
 from forcegate_client.wire import MEDIA_TYPE, decode_request, encode_response
 
 __all__ = ["FakeClock", "FakeServer", "html_page", "problem", "serve"]

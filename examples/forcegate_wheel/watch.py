@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from forcegate_client.client import Client
 from forcegate_client.dataset import Dataset
 from forcegate_client.errors import TooManyRequests
+from forcegate_client.http.client import Client
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.demo.gateway import running_gateway
 from forcegate_wheel.progress import Progress

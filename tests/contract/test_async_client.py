@@ -14,7 +14,6 @@ from ase import Atoms
 from ase.build import molecule
 
 from forcegate_client import AsyncClient
-from forcegate_client.connection import Timeouts
 from forcegate_client.errors import (
     InvalidStructure,
     ModelNotFound,
@@ -22,6 +21,7 @@ from forcegate_client.errors import (
     ServerUnreachable,
     TooManyRequests,
 )
+from forcegate_client.http.connection import Timeouts
 from forcegate_client.retry import RetryPolicy
 from forcegate_client.testing import FakeClock, FakeServer, html_page, problem
 from forcegate_service.settings import Settings

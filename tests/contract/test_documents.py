@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-# So that their errors are known.
-import forcegate_client.blow_up
 import forcegate_client.dataset.errors
+
+# So that their errors are known.
+import forcegate_client.md.blow_up
 import forcegate_client.screening.errors  # noqa: F401
 from forcegate_client.errors import DocumentedError, ForcegateError
 from forcegate_client.messages import PROPERTIES

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forcegate_client.client import Client
 from forcegate_client.errors import ForcegateError
+from forcegate_client.http.client import Client
 from forcegate_client.messages import Predictions, PredictResponse
 from forcegate_client.retry import PATIENT, RetryPolicy
 from forcegate_client.structures import StructureBatch

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from forcegate_client.blow_up import BLOW_UPS
-from forcegate_client.ensemble import Ensemble
 from forcegate_client.errors import TooManyRequests
+from forcegate_client.md.blow_up import BLOW_UPS
+from forcegate_client.md.ensemble import Ensemble
 from forcegate_client.testing import FakeClock
 from forcegate_service.api.access.keyfile import create_key
 from forcegate_service.api.app import create_app

@@ -20,8 +20,8 @@ from ase.build import molecule
 from ase.md.verlet import VelocityVerlet
 
 from forcegate_client import Client, MDMonitor, RemoteCalculator
-from forcegate_client.blow_up import DynamicsBlewUp
-from forcegate_client.nve import draw_velocities
+from forcegate_client.md.blow_up import DynamicsBlewUp
+from forcegate_client.md.nve import draw_velocities
 from forcegate_monitoring.alerts import render_rules
 from forcegate_monitoring.health_board import HEALTH
 from support.damaged import write_damaged

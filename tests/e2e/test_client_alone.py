@@ -22,7 +22,7 @@ MINORS = (11, 12, 13, 14)
 
 LIGHT = """
 import sys
-import forcegate_client, forcegate_client.cli.app, forcegate_client.nve
+import forcegate_client, forcegate_client.cli.app, forcegate_client.md.nve
 from importlib.util import find_spec
 for name in ("torch", "fastapi", "forcegate_service", "forcegate_trainer", "h5py"):
     assert find_spec(name) is None, name

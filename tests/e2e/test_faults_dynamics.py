@@ -22,7 +22,7 @@ from ase.io import read, write
 from ase.md.verlet import VelocityVerlet
 
 from forcegate_client import Client, RemoteCalculator
-from forcegate_client.nve import draw_velocities
+from forcegate_client.md.nve import draw_velocities
 from forcegate_client.retry import PATIENT
 from support.killable import HANG_S, Kill, KillableGateway, kill_during, killable
 from support.models import REPOSITORY

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from forcegate_client import MDMonitor, RemoteCalculator
 from forcegate_client.errors import ForcegateError
-from forcegate_client.nve import draw_velocities
+from forcegate_client.md.nve import draw_velocities
 from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway

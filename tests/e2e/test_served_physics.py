@@ -11,7 +11,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.md.verlet import VelocityVerlet
 
 from forcegate_client import Client, RemoteCalculator
-from forcegate_client.nve import draw_velocities
+from forcegate_client.md.nve import draw_velocities
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway

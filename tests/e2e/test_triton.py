@@ -21,7 +21,7 @@ from ase.io import read
 from ase.md.verlet import VelocityVerlet
 
 from forcegate_client import RemoteCalculator
-from forcegate_client.nve import draw_velocities
+from forcegate_client.md.nve import draw_velocities
 from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import decode_response
 from forcegate_service.contract.card import CARD_NAME, MODEL_NAME, ModelCard, content_digest

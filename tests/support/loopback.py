@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from forcegate_client.client import Client
+from forcegate_client.http.client import Client
 from forcegate_client.testing import FakeClock, FakeServer
 
 __all__ = [

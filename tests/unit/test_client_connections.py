@@ -11,7 +11,7 @@ import threading
 import pytest
 from ase.build import molecule
 
-from forcegate_client.client import Client
+from forcegate_client.http.client import Client
 from support.loopback import (
     Listener,
     Script,

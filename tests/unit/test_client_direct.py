@@ -10,9 +10,9 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from forcegate_client.client import Client
-from forcegate_client.connection import Timeouts
 from forcegate_client.errors import PayloadTooLarge, RuntimeUnavailable, ServerUnreachable
+from forcegate_client.http.client import Client
+from forcegate_client.http.connection import Timeouts
 from forcegate_client.retry import RetryPolicy
 from support.loopback import (
     Listener,

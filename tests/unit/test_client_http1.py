@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forcegate_client import http1
-from forcegate_client.answers import Answer
 from forcegate_client.errors import ServerUnreachable
-from forcegate_client.http1 import MAX_HEAD_BYTES, Target, read_answer
+from forcegate_client.http import http1
+from forcegate_client.http.answers import Answer
+from forcegate_client.http.http1 import MAX_HEAD_BYTES, Target, read_answer
 
 URL = httpx.URL("http://gateway/v1/predict")
 COUNTED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\nhello"

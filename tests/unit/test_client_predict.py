@@ -12,14 +12,14 @@ from ase.build import molecule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forcegate_client.client import Client
-from forcegate_client.connection import Timeouts
 from forcegate_client.errors import (
     DigestChanged,
     InvalidStructure,
     PayloadTooLarge,
     ServerUnreachable,
 )
+from forcegate_client.http.client import Client
+from forcegate_client.http.connection import Timeouts
 from forcegate_client.structures import StructureBatch
 from forcegate_client.testing import FakeServer, html_page, serve
 from forcegate_client.wire import MEDIA_TYPE

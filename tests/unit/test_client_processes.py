@@ -15,7 +15,7 @@ from ase.md.verlet import VelocityVerlet
 from ase.mep import NEB
 
 from forcegate_client import Client, RemoteCalculator
-from forcegate_client.nve import draw_velocities
+from forcegate_client.md.nve import draw_velocities
 from forcegate_client.testing import FakeServer, serve
 
 FORK = """

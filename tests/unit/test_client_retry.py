@@ -10,7 +10,6 @@ import httpx
 import pytest
 from ase.build import molecule
 
-from forcegate_client.client import Client
 from forcegate_client.errors import (
     Forbidden,
     ForcegateError,
@@ -23,6 +22,7 @@ from forcegate_client.errors import (
     TooManyRequests,
     Unauthorized,
 )
+from forcegate_client.http.client import Client
 from forcegate_client.retry import PATIENT, RetryPolicy
 from forcegate_client.testing import FakeClock, FakeServer, html_page, problem
 

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from ase.build import molecule
 
-from forcegate_client.client import Client
 from forcegate_client.errors import ServerUnreachable
+from forcegate_client.http.client import Client
 from forcegate_client.testing import FakeClock
 from support.loopback import Listener, good, listening
 

@@ -12,12 +12,12 @@ import pytest
 from ase.build import molecule
 
 from forcegate_client import AsyncClient, Client, ForcegateError, RemoteCalculator
-from forcegate_client.connection import Connection, Timeouts
-from forcegate_client.direct import DirectTransport
 from forcegate_client.errors import ServerUnreachable
+from forcegate_client.http.connection import Connection, Timeouts
+from forcegate_client.http.direct import DirectTransport
+from forcegate_client.http.transport import HttpxTransport, open_transport, proxy_of
 from forcegate_client.retry import RetryPolicy
 from forcegate_client.testing import FakeServer, serve
-from forcegate_client.transport import HttpxTransport, open_transport, proxy_of
 from support.loopback import Listener, answer_to, listening, receive, says
 
 WATER = molecule("H2O")

@@ -25,6 +25,7 @@ from forcegate_client.errors import (
     ServerUnreachable,
     WrongAnswer,
 )
+from forcegate_client.http.verification import digest_of
 from forcegate_client.relaxation import evaluator, relax_batched
 from forcegate_client.retry import RetryPolicy
 from forcegate_client.screening.evaluator import Evaluator
@@ -32,7 +33,6 @@ from forcegate_client.screening.gate import Gate
 from forcegate_client.screening.pin import pin
 from forcegate_client.structures import StructureBatch
 from forcegate_client.testing import FakeServer, problem, serve
-from forcegate_client.verification import digest_of
 from support.loopback import Listener, answer_to, good, listening, receive
 
 FRAMES = [molecule("H2O"), molecule("CH4"), Atoms("Fe"), molecule("CO")]

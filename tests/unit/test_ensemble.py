@@ -20,15 +20,15 @@ from ase.md.nvtberendsen import NVTBerendsen
 from ase.md.verlet import VelocityVerlet
 
 from forcegate_client import MDMonitor
-from forcegate_client.ensemble import (
+from forcegate_client.md.ensemble import (
     Ensemble,
     conserved_energy,
     driven_degrees_of_freedom,
     ensemble_of,
     target_temperature_k,
 )
-from forcegate_client.nve import draw_velocities
-from forcegate_client.run_progress import RunProgress
+from forcegate_client.md.nve import draw_velocities
+from forcegate_client.md.progress import RunProgress
 
 STEP = 2.0 * units.fs
 RNG = np.random.default_rng(0)

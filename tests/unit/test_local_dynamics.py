@@ -14,11 +14,11 @@ from ase.constraints import FixAtoms
 from ase.md.verlet import VelocityVerlet
 
 from forcegate_client import LocalCalculator, MDMonitor
-from forcegate_client.ensemble import Ensemble
 from forcegate_client.errors import ForcegateError
 from forcegate_client.local.dynamics import LocalDynamics, LocalLangevin, LocalVerlet
 from forcegate_client.local.models import LocalModels
-from forcegate_client.nve import draw_velocities
+from forcegate_client.md.ensemble import Ensemble
+from forcegate_client.md.nve import draw_velocities
 from support.models import REPOSITORY
 
 STEP = 0.5 * units.fs

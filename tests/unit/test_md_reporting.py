@@ -17,8 +17,6 @@ from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 
 from forcegate_client import Client, MDMonitor, RemoteCalculator
-from forcegate_client.blow_up import DynamicsBlewUp
-from forcegate_client.ensemble import Ensemble
 from forcegate_client.errors import (
     Forbidden,
     InvalidStructure,
@@ -26,8 +24,10 @@ from forcegate_client.errors import (
     RuntimeUnavailable,
     Unauthorized,
 )
-from forcegate_client.md_reports import ReportSender, RunReport
-from forcegate_client.nve import draw_velocities
+from forcegate_client.md.blow_up import DynamicsBlewUp
+from forcegate_client.md.ensemble import Ensemble
+from forcegate_client.md.nve import draw_velocities
+from forcegate_client.md.reports import ReportSender, RunReport
 from forcegate_client.testing import FakeServer, html_page, problem, serve
 
 # A guard against a thread that hangs; nothing is timed.

@@ -14,8 +14,8 @@ from ase.cluster import Octahedron
 from ase.md.verlet import VelocityVerlet
 
 from forcegate_client import MDMonitor
-from forcegate_client.monitor import DynamicsBlewUp
-from forcegate_client.nve import bonded_pairs, draw_velocities
+from forcegate_client.md.monitor import DynamicsBlewUp
+from forcegate_client.md.nve import bonded_pairs, draw_velocities
 
 
 class Constant(Calculator):

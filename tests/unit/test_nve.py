@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forcegate_client import RemoteCalculator
-from forcegate_client.client import Client
-from forcegate_client.monitor import MDMonitor
-from forcegate_client.nve import (
+from forcegate_client.http.client import Client
+from forcegate_client.md.monitor import MDMonitor
+from forcegate_client.md.nve import (
     Drift,
     bond_changes,
     bonded_pairs,

@@ -13,7 +13,7 @@ from ase.data import vdw_radii
 from rdkit import Chem
 from rdkit.Chem import rdDepictor, rdDistGeom
 
-from forcegate_client.bonds import bonded_pairs
+from forcegate_client.md.bonds import bonded_pairs
 from forcegate_client.reading import InputUnreadable, Record, open_library
 
 

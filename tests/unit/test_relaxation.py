@@ -24,9 +24,9 @@ from ase.constraints import (
 )
 from ase.optimize import FIRE
 
-from forcegate_client.calculator import RemoteCalculator
-from forcegate_client.client import Client
 from forcegate_client.errors import DigestChanged, ServerUnreachable
+from forcegate_client.http.calculator import RemoteCalculator
+from forcegate_client.http.client import Client
 from forcegate_client.messages import Predictions
 from forcegate_client.relaxation import Relaxed, evaluator, relax_batched
 from forcegate_client.retry import RetryPolicy

@@ -14,7 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from forcegate_client import Client, RemoteCalculator
-from forcegate_client.nve import snapshot
+from forcegate_client.md.nve import snapshot
 from forcegate_client.relaxation import evaluator, relax_batched
 from forcegate_client.results import forget_results, with_results
 from forcegate_client.testing import FakeServer

@@ -15,7 +15,6 @@ from ase.build import molecule
 from ase.constraints import FixAtoms, FixBondLength, FixCartesian
 from ase.io import read, write
 
-from forcegate_client.client import Client
 from forcegate_client.constraints import held_coordinates
 from forcegate_client.errors import (
     DigestChanged,
@@ -24,6 +23,7 @@ from forcegate_client.errors import (
     ServerUnreachable,
     TooManyRequests,
 )
+from forcegate_client.http.client import Client
 from forcegate_client.screening import NO_RETRIES, Screened, Shard, SinglePoint, merge, screen
 from forcegate_client.screening.errors import ResultsMismatch
 from forcegate_client.screening.exporting import ExportFormat, export

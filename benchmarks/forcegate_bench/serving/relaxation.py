@@ -35,8 +35,8 @@ from forcegate_bench.servers.gateway import start_gateway
 from forcegate_bench.serving.minima import beside_ase
 from forcegate_bench.subjects.in_process import InProcess
 from forcegate_bench.subjects.subject import Subject
-from forcegate_client.client import Client
 from forcegate_client.dataset import load_dataset
+from forcegate_client.http.client import Client
 from forcegate_client.messages import Predictions
 from forcegate_client.relaxation import Evaluate, Relaxed, evaluator, relax_batched
 from forcegate_client.structures import StructureBatch

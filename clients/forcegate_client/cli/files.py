@@ -11,12 +11,12 @@ from ase import Atoms
 from rich.progress import Progress
 
 from forcegate_client.cli.console import CommandError, counted, err_console, warn
-from forcegate_client.extxyz import write_frames
 from forcegate_client.reading.formats import COMPRESSED
 from forcegate_client.reading.inputs import Input, named_inputs
 from forcegate_client.reading.library import Library
 from forcegate_client.reading.record import Record
-from forcegate_client.writing import require_writable
+from forcegate_client.writing.extxyz import write_frames
+from forcegate_client.writing.files import require_writable
 
 __all__ = [
     "opened",

@@ -41,10 +41,10 @@ from forcegate_client.cli.options import (
     calculator_of,
     connect,
 )
-from forcegate_client.drift import DRIFT_LIMIT_MEV_PER_ATOM_PER_PS
 from forcegate_client.md.checkpoint import CHECKPOINT, Checkpoint
+from forcegate_client.md.drift import DRIFT_LIMIT_MEV_PER_ATOM_PER_PS
+from forcegate_client.md.nve import DEFAULT_FRICTION_PER_FS, steps_in
 from forcegate_client.md.trajectories import TrajectoryFormat
-from forcegate_client.nve import DEFAULT_FRICTION_PER_FS, steps_in
 from forcegate_client.reading.inputs import Input
 from forcegate_client.reading.library import open_library
 from forcegate_client.reading.record import Record

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from forcegate_client.cli.console import CommandError
 from forcegate_client.md.checkpoint import CHECKPOINT
-from forcegate_client.writing import require_writable, unwritable
+from forcegate_client.writing.files import require_writable, unwritable
 
 __all__ = ["before_name", "check_folder", "end_folder", "new_folder"]
 

@@ -15,13 +15,13 @@ import numpy as np
 from ase import Atoms
 
 from forcegate_client.cli.md_settings import MDSettings
-from forcegate_client.drift import DRIFT_LIMIT_MEV_PER_ATOM_PER_PS
-from forcegate_client.extxyz import write_frames
+from forcegate_client.md.drift import DRIFT_LIMIT_MEV_PER_ATOM_PER_PS
+from forcegate_client.md.monitor import MDMonitor, MDReport, MDSamples
 from forcegate_client.md.novelty_watch import NoveltyWatch
+from forcegate_client.md.plot import plot_run
 from forcegate_client.md.trajectories import TrajectoryFormat, open_trajectory
-from forcegate_client.md_plot import plot_run
-from forcegate_client.monitor import MDMonitor, MDReport, MDSamples
-from forcegate_client.writing import replacing, write_text
+from forcegate_client.writing.extxyz import write_frames
+from forcegate_client.writing.files import replacing, write_text
 
 __all__ = ["LOG", "MDOutput", "read_log", "summary_of"]
 

@@ -16,8 +16,8 @@ from rich.progress import (
 )
 
 from forcegate_client.cli.md_settings import MDSettings
-from forcegate_client.drift import SHORTEST_DRIFT_PS
-from forcegate_client.monitor import MDMonitor
+from forcegate_client.md.drift import SHORTEST_DRIFT_PS
+from forcegate_client.md.monitor import MDMonitor
 
 __all__ = ["Stage", "md_progress", "show_monitor"]
 

@@ -12,7 +12,6 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import LBFGS
 from rich.progress import Progress
 
-from forcegate_client.bonds import Pair, bonded_pairs
 from forcegate_client.cli.console import CommandError
 from forcegate_client.cli.md_output import MDOutput
 from forcegate_client.cli.md_progress import Stage, show_monitor
@@ -24,9 +23,10 @@ from forcegate_client.local.dynamics import (
     LocalVerlet,
     taken_by_the_engine,
 )
+from forcegate_client.md.bonds import Pair, bonded_pairs
 from forcegate_client.md.checkpoint import Checkpointer
-from forcegate_client.monitor import MDMonitor
-from forcegate_client.nve import degrees_of_freedom, equilibrate, start_velocities, steps_in
+from forcegate_client.md.monitor import MDMonitor
+from forcegate_client.md.nve import degrees_of_freedom, equilibrate, start_velocities, steps_in
 
 __all__ = ["Prepared", "new_monitor", "prepare", "record", "require_motion"]
 

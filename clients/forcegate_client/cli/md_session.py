@@ -10,7 +10,6 @@ import numpy as np
 from ase import Atoms
 from rich.progress import Progress
 
-from forcegate_client.calculator import ModelCalculator
 from forcegate_client.cli.console import err_console, with_state
 from forcegate_client.cli.md_output import MDOutput, read_log, summary_of
 from forcegate_client.cli.md_progress import md_progress
@@ -19,14 +18,15 @@ from forcegate_client.cli.md_settings import MDSettings
 from forcegate_client.cli.signals import undisturbed
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import OutputUnwritable
+from forcegate_client.http.calculator import ModelCalculator
 from forcegate_client.local.dynamics import LocalDynamics
 from forcegate_client.md.checkpoint import CHECKPOINT, Checkpoint, Checkpointer
+from forcegate_client.md.monitor import MDMonitor
 from forcegate_client.md.novelty_watch import NoveltyWatch
 from forcegate_client.md.trajectories import TrajectoryFormat
-from forcegate_client.monitor import MDMonitor
 from forcegate_client.potential import Potential
 from forcegate_client.remarks import judge_of
-from forcegate_client.writing import unwritable
+from forcegate_client.writing.files import unwritable
 
 __all__ = ["MDSession"]
 

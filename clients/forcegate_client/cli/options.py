@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from forcegate_client.calculator import ModelCalculator, RemoteCalculator
-from forcegate_client.client import Client
+from forcegate_client.http.calculator import ModelCalculator, RemoteCalculator
+from forcegate_client.http.client import Client
 from forcegate_client.local.calculator import LocalCalculator
 from forcegate_client.local.engine import require_engine
 from forcegate_client.local.models import LocalModels

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from forcegate_client.calculator import ModelCalculator
 from forcegate_client.cli.console import (
     ExitCode,
     counted,
@@ -38,8 +37,9 @@ from forcegate_client.cli.relax_resume import Earlier, take_earlier
 from forcegate_client.cli.relax_run import Optimizer, judge_results, relax_many, relax_one
 from forcegate_client.cli.signals import undisturbed
 from forcegate_client.cli.tables import ResultTable
-from forcegate_client.client import Client
 from forcegate_client.errors import ForcegateError
+from forcegate_client.http.calculator import ModelCalculator
+from forcegate_client.http.client import Client
 from forcegate_client.local.calculator import LocalCalculator
 from forcegate_client.local.models import LocalModels
 from forcegate_client.reading.library import open_library

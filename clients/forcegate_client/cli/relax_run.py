@@ -9,14 +9,14 @@ import numpy as np
 from ase import Atoms
 from ase.optimize import FIRE, LBFGS
 
-from forcegate_client.bonds import bond_changes, bonded_pairs
-from forcegate_client.calculator import ModelCalculator
 from forcegate_client.cli.frame_results import FrameResult
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import UnprocessableRequest
+from forcegate_client.http.calculator import ModelCalculator
 from forcegate_client.local.relaxation import relax_by_engine
 from forcegate_client.local.student import Student
-from forcegate_client.nve import snapshot
+from forcegate_client.md.bonds import bond_changes, bonded_pairs
+from forcegate_client.md.nve import snapshot
 from forcegate_client.potential import Potential
 from forcegate_client.reading.record import Problem
 from forcegate_client.relaxation import Relaxed, RemoteEvaluator, relax_batched

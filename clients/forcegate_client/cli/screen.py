@@ -33,9 +33,9 @@ from forcegate_client.cli.options import (
     WhereOption,
     one_place,
 )
-from forcegate_client.client import Client
 from forcegate_client.errors import ForcegateError
 from forcegate_client.extras import needing
+from forcegate_client.http.client import Client
 from forcegate_client.local.models import LocalModels
 from forcegate_client.reading.inputs import Input
 

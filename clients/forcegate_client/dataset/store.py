@@ -2,7 +2,7 @@
 
 HDF5 files that are open for writing survive neither ``kill -9`` nor a full disk, on which the
 library ends the process. So a file is built in memory, and its bytes are written as a whole
-(:mod:`forcegate_client.atomic_write`). Work that grows over hours is kept in parts
+(:mod:`forcegate_client.writing.atomic`). Work that grows over hours is kept in parts
 (:mod:`forcegate_client.dataset.parts`).
 """
 
@@ -14,7 +14,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from forcegate_client.atomic_write import write_atomically
 from forcegate_client.dataset.errors import (
     DatasetCorruptError,
     DatasetMismatchError,
@@ -35,6 +34,7 @@ from forcegate_client.dataset.schema import (
     from_charge_steps,
     from_force_steps,
 )
+from forcegate_client.writing.atomic import write_atomically
 
 WRITE_AGAIN = "write it again from its source"
 

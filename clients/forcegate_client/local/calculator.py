@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ase import Atoms
 
-from forcegate_client.calculator import ModelCalculator
 from forcegate_client.electrons import electrons_of
+from forcegate_client.http.calculator import ModelCalculator
 from forcegate_client.local.models import LocalModels
 from forcegate_client.local.student import Student
 from forcegate_client.messages import PredictRequest

@@ -9,7 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from forcegate_client.card import CARD_NAME, DEFAULTS, MODEL_NAME, card_digest, fit_for_something
+from forcegate_client.checks.card import (
+    CARD_NAME,
+    DEFAULTS,
+    MODEL_NAME,
+    card_digest,
+    fit_for_something,
+)
 from forcegate_client.checks.contacts import ShortestDistances
 from forcegate_client.errors import ModelRefused
 

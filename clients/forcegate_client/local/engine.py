@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from forcegate_client.columns import not_finite
 from forcegate_client.errors import ForcegateError, InvalidStructure, ModelRefused
 from forcegate_client.extras import needing
+from forcegate_client.wire.columns import not_finite
 
 if TYPE_CHECKING:
     from forcegate_engine import EngineError

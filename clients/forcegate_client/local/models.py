@@ -10,7 +10,7 @@ from typing import Any
 from ase import Atoms
 
 from forcegate_client.errors import ModelNotFound, UnprocessableRequest
-from forcegate_client.exchange import asked
+from forcegate_client.http.exchange import asked
 from forcegate_client.local.student import Student
 from forcegate_client.local.versions import Repository, Version, looks_like_a_path, version_at
 from forcegate_client.messages import OnError, PredictResponse

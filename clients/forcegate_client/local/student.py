@@ -14,7 +14,6 @@ from forcegate_client.checks.charges import mismatched
 from forcegate_client.checks.composition import composition_warnings
 from forcegate_client.checks.plausible import implausible
 from forcegate_client.checks.structures import check_properties, check_structures, without
-from forcegate_client.columns import columns_of
 from forcegate_client.errors import ForcegateError, InvalidStructure
 from forcegate_client.force_uncertainty import force_uncertainty
 from forcegate_client.local.engine import forcegate_errors, require_engine
@@ -22,6 +21,7 @@ from forcegate_client.local.survey import survey_of
 from forcegate_client.local.versions import Version
 from forcegate_client.messages import Predictions, PredictRequest, PredictResponse
 from forcegate_client.structures import StructureBatch
+from forcegate_client.wire.columns import columns_of
 
 if TYPE_CHECKING:
     from forcegate_engine import Evaluation

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forcegate_client.card import CARD_NAME, ENGINE_NAME
+from forcegate_client.checks.card import CARD_NAME, ENGINE_NAME
 from forcegate_client.errors import ModelNotFound, ModelRefused
 from forcegate_client.extras import needing
 from forcegate_client.local.card import LocalCard

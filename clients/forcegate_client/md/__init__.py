@@ -1,1 +1,1 @@
-"""Files of molecular-dynamics runs: checkpoints to go on from, and trajectories."""
+"""Molecular dynamics beside ASE's: monitor, reports, NVE protocol, checkpoints, trajectories."""

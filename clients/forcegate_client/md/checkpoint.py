@@ -13,9 +13,9 @@ from ase import Atoms
 from ase.io.jsonio import decode, encode
 from ase.md.md import MolecularDynamics
 
-from forcegate_client.bonds import Pair
 from forcegate_client.errors import ForcegateError
-from forcegate_client.writing import write_text
+from forcegate_client.md.bonds import Pair
+from forcegate_client.writing.files import write_text
 
 __all__ = ["CHECKPOINT", "Checkpoint", "CheckpointUnreadable", "Checkpointer"]
 

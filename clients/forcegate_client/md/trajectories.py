@@ -12,8 +12,8 @@ from ase.io import iread, write
 from ase.io.trajectory import Trajectory
 
 from forcegate_client.md.dcd import DCDWriter
-from forcegate_client.nve import snapshot
-from forcegate_client.writing import replacing
+from forcegate_client.md.nve import snapshot
+from forcegate_client.writing.files import replacing
 
 __all__ = ["TrajectoryFormat", "TrajectoryWriter", "open_trajectory"]
 

@@ -11,9 +11,8 @@ from ase import Atoms
 
 from forcegate_client.errors import ForcegateError, PredictionNotFinite, error_from_problem
 from forcegate_client.messages import Predictions
-from forcegate_client.relaxation import fire
 from forcegate_client.relaxation.entrance import admitted
-from forcegate_client.relaxation.fire import Fire, Motion
+from forcegate_client.relaxation.fire import Fire, Motion, step
 from forcegate_client.relaxation.outcome import Relaxed, failed
 from forcegate_client.results import forget_results, with_results
 from forcegate_client.structures import StructureBatch, segments
@@ -100,7 +99,7 @@ class Group:
             forces = forces[self._atoms_of(np.flatnonzero(~leaving))]
             self._keep(np.flatnonzero(~leaving))
         if len(self):
-            moves = fire.step(self._motion, forces, self._rules.fire)
+            moves = step(self._motion, forces, self._rules.fire)
             self.batch = replace(self.batch, positions=self.batch.positions + moves)
             self._steps = self._steps + 1
         return out

@@ -19,14 +19,14 @@ from ase.io import write
 
 from forcegate_client.electrons import NEUTRAL_SINGLET, electrons_of
 from forcegate_client.extras import needing
-from forcegate_client.extxyz import naming_lost_constraints
 from forcegate_client.reading.inputs import Input
 from forcegate_client.reading.library import open_library
 from forcegate_client.screening.errors import ResultsMismatch
 from forcegate_client.screening.failures import remarks_of
 from forcegate_client.screening.manifest import Manifest, file_digest
 from forcegate_client.screening.part import NAMES
-from forcegate_client.writing import replacing
+from forcegate_client.writing.extxyz import naming_lost_constraints
+from forcegate_client.writing.files import replacing
 
 __all__ = ["ExportFormat", "export", "require_package"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 
 from forcegate_client.screening.manifest import Manifest
-from forcegate_client.writing import replacing
+from forcegate_client.writing.files import replacing
 
 __all__ = ["FAILURES", "remarks_of", "write_failures"]
 

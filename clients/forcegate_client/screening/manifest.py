@@ -13,7 +13,7 @@ import numpy as np
 
 from forcegate_client.remarks import Judge
 from forcegate_client.screening.errors import ResultsMismatch, ScreeningError
-from forcegate_client.writing import write_text
+from forcegate_client.writing.files import write_text
 
 __all__ = ["MANIFEST", "Manifest", "Shard", "file_digest"]
 

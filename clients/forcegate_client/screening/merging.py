@@ -22,7 +22,7 @@ from forcegate_client.screening.part import (
     string_array,
 )
 from forcegate_client.screening.where import Condition
-from forcegate_client.writing import ForgivingFile, replacing
+from forcegate_client.writing.files import ForgivingFile, replacing
 
 __all__ = ["RESULTS", "folders_of", "merge"]
 

@@ -13,12 +13,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_client.atomic_write import write_atomically
 from forcegate_client.reading.chunk import Chunk
 from forcegate_client.reading.record import Problem
 from forcegate_client.remarks import Judge
 from forcegate_client.screening.tasks import TRANSIENT_STATUSES, Computed
-from forcegate_client.writing import unwritable
+from forcegate_client.writing.atomic import write_atomically
+from forcegate_client.writing.files import unwritable
 
 __all__ = ["Failure", "Part", "part_of", "read_part", "string_array", "write_part"]
 

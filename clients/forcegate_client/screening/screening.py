@@ -25,7 +25,7 @@ from forcegate_client.screening.part import Part
 from forcegate_client.screening.pin import PinnedModel, pin
 from forcegate_client.screening.pipeline import left_to_do, run_parts, writer
 from forcegate_client.screening.tasks import SinglePoint, Task
-from forcegate_client.writing import unwritable
+from forcegate_client.writing.files import unwritable
 
 __all__ = ["NO_RETRIES", "Progress", "Screened", "screen"]
 

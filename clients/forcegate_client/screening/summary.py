@@ -14,7 +14,7 @@ import numpy as np
 from forcegate_client.remarks import Judge, verdict_remark
 from forcegate_client.screening.manifest import Manifest
 from forcegate_client.screening.summary_plot import plot_summary
-from forcegate_client.writing import replacing, write_text
+from forcegate_client.writing.files import replacing, write_text
 
 __all__ = ["write_summary"]
 

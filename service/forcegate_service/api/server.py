@@ -17,8 +17,8 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from forcegate_client.atomic_write import write_atomically
 from forcegate_client.errors import ForcegateError
+from forcegate_client.writing.atomic import write_atomically
 from forcegate_service.api.access.caller import Access
 from forcegate_service.api.access.keyfile import KeyFileError
 from forcegate_service.api.app import create_app

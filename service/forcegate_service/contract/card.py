@@ -14,8 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from forcegate_client.atomic_write import write_atomically
-from forcegate_client.card import (
+from forcegate_client.checks.card import (
     CARD_NAME,
     ENGINE_NAME,
     MEASURED,
@@ -29,6 +28,7 @@ from forcegate_client.card import (
 from forcegate_client.checks.contacts import ShortestDistances
 from forcegate_client.checks.plausible import MOST_ENERGY_PER_ATOM, MOST_FORCE
 from forcegate_client.structures import StructureBatch
+from forcegate_client.writing.atomic import write_atomically
 from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.contract.force_uncertainty import ForcePartner
 from forcegate_service.contract.histograms import TrainingHistograms

@@ -17,8 +17,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from forcegate_client.atomic_write import write_atomically
 from forcegate_client.errors import ForcegateError
+from forcegate_client.writing.atomic import write_atomically
 from forcegate_service.contract.card import Digest, ModelCard
 from forcegate_service.models.loading import version_folders
 

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.checks.charges import mismatched
-from forcegate_client.columns import columns_of
 from forcegate_client.errors import ForcegateError, PredictionNotFinite, RuntimeUnavailable
 from forcegate_client.messages import Predictions, PredictResponse
+from forcegate_client.wire.columns import columns_of
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.predict.prepare import Prepared

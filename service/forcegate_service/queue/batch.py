@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from forcegate_client.checks.plausible import implausible
-from forcegate_client.columns import finite as finite_rows
-from forcegate_client.columns import not_finite
+from forcegate_client.wire.columns import finite as finite_rows
+from forcegate_client.wire.columns import not_finite
 from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.contract.size import size_of
 from forcegate_service.contract.structures import Structures

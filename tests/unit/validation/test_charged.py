@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 from ase.calculators.calculator import Calculator
 
-from forcegate_client.bonds import bonded_pairs
 from forcegate_client.electrons import electrons_of
+from forcegate_client.md.bonds import bonded_pairs
 from forcegate_client.structures import StructureBatch
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.simulation.potential import CalculatorPotential, Evaluation

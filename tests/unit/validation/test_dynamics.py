@@ -11,10 +11,10 @@ from ase.build import molecule
 from ase.calculators.calculator import CalculationFailed
 from ase.calculators.emt import EMT
 
-from forcegate_client.bonds import bond_changes, bonded_pairs
-from forcegate_client.nve import run_nve
+from forcegate_client.md.bonds import bond_changes, bonded_pairs
+from forcegate_client.md.nve import run_nve
+from forcegate_client.md.velocities import degrees_of_freedom
 from forcegate_client.structures import StructureBatch
-from forcegate_client.velocities import degrees_of_freedom
 from forcegate_service.runtimes.fake import FakeRuntime, write_fake_model
 from forcegate_trainer.errors import SettingsError
 from forcegate_trainer.simulation.exported import RuntimePotential

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from forcegate_client.bonds import bonded_pairs
 from forcegate_client.checks.composition import composition_warnings
 from forcegate_client.dataset import Dataset
 from forcegate_client.electrons import electrons_of
+from forcegate_client.md.bonds import bonded_pairs
 from forcegate_client.structures import StructureBatch
 from forcegate_service.runtimes.fake import FakeRuntime, load_fake, write_fake_model
 from forcegate_trainer.errors import SettingsError

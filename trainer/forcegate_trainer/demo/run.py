@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.io import write
 
-from forcegate_client.md_plot import plot_run
+from forcegate_client.md.plot import plot_run
 from forcegate_trainer.demo.trajectory import Trajectory, run_trajectory
 from forcegate_trainer.teachers.interface import Teacher
 

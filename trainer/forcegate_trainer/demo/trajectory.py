@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from forcegate_client.nve import NVEReport, run_nve
+from forcegate_client.md.nve import NVEReport, run_nve
 from forcegate_trainer.metrics import force_metrics
 from forcegate_trainer.teachers.interface import Teacher
 

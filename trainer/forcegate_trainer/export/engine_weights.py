@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from forcegate_client.atomic_write import write_atomically
+from forcegate_client.writing.atomic import write_atomically
 from forcegate_engine import EngineError, Model
 from forcegate_engine.errors import LibraryMissing
 from forcegate_service.contract.card import ENGINE_NAME, ModelCard, content_digest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from forcegate_client.client import Client
+from forcegate_client.http.client import Client
 from forcegate_client.retry import RetryPolicy
 from forcegate_service.watch.shadow.results import ShadowReceipt, ShadowResults
 

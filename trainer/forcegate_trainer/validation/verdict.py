@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from forcegate_client.drift import DRIFT_LIMIT_MEV_PER_ATOM_PER_PS
+from forcegate_client.md.drift import DRIFT_LIMIT_MEV_PER_ATOM_PER_PS
 from forcegate_service.contract.card import VERDICTS, Approval
 
 __all__ = [

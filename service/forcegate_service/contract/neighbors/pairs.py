@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_client.card import PAIR_CUTOFF
+from forcegate_client.checks.card import PAIR_CUTOFF
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.neighbors.periodic import search_pairs
 

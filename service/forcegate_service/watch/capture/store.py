@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_client.atomic_write import TEMPORARY_FILES
 from forcegate_client.dataset import (
     Dataset,
     DatasetCorruptError,
@@ -34,6 +33,7 @@ from forcegate_client.dataset import (
     load_dataset,
     write_dataset,
 )
+from forcegate_client.writing.atomic import TEMPORARY_FILES
 from forcegate_service.watch.capture.fingerprint import composition, fingerprint
 from forcegate_service.watch.capture.metrics import CaptureDropReason
 from forcegate_service.watch.capture.sample import CaptureSample, Kept, Placed

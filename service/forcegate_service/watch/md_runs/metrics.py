@@ -7,7 +7,7 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from forcegate_client.blow_up import BlowUp
+from forcegate_client.md.blow_up import BlowUp
 from forcegate_service.watch.md_runs.runs import Run, RunIdentity
 
 __all__ = ["MDMetrics", "Outcome"]

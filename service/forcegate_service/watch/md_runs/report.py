@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from forcegate_client.blow_up import BlowUp
 from forcegate_client.errors import UnprocessableRequest
+from forcegate_client.md.blow_up import BlowUp
 from forcegate_service.contract.json_body import JSONBounds, read_object, shown
 
 __all__ = ["EnsembleName", "MDReportBody", "read_report"]

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from forcegate_client.atomic_write import TEMPORARY_FILES, write_atomically
+from forcegate_client.writing.atomic import TEMPORARY_FILES, write_atomically
 from forcegate_service.watch.disk import make_private
 
 __all__ = ["Claim", "Spool", "SpoolFull"]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ase import Atoms
 from scipy.sparse.csgraph import connected_components
 
-from forcegate_client.bonds import bonded_pairs
+from forcegate_client.md.bonds import bonded_pairs
 from forcegate_trainer.data.molecules.structures import conformers, hydrogenated, structure_of
 
 __all__ = ["DESCRIPTIONS", "IONS", "ZWITTERIONS", "Strange", "make_strange"]

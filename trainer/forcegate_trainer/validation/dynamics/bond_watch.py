@@ -1,4 +1,4 @@
-"""The bonds of many molecules side by side, by the rules of ``forcegate_client.bonds``."""
+"""The bonds of many molecules side by side, by the rules of ``forcegate_client.md.bonds``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.data import covalent_radii
 
-from forcegate_client.bonds import BONDED, BROKEN, FORMED
+from forcegate_client.md.bonds import BONDED, BROKEN, FORMED
 from forcegate_trainer.simulation.motion import Motion
 
 __all__ = ["TORN", "BondWatch"]

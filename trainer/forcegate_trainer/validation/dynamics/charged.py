@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from forcegate_client.bonds import BROKEN
+from forcegate_client.md.bonds import BROKEN
 from forcegate_trainer.reports import ACCENT, clean, number, table
 from forcegate_trainer.validation.dynamics.molecule_run import MoleculeRun
 from forcegate_trainer.validation.dynamics.suite_runs import MDResults

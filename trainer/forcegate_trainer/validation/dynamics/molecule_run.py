@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_client.drift import MIN_BLOCKS, Drift, energy_drift
-from forcegate_client.monitor import MDReport, MDSamples
-from forcegate_client.nve import NVEReport
+from forcegate_client.md.drift import MIN_BLOCKS, Drift, energy_drift
+from forcegate_client.md.monitor import MDReport, MDSamples
+from forcegate_client.md.nve import NVEReport
 from forcegate_trainer.reports import or_none
 
 __all__ = ["MoleculeRun", "md_report", "moment"]

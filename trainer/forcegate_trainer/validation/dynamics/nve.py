@@ -1,6 +1,6 @@
 """The microcanonical protocol for many molecules side by side, each judged as if it were alone.
 
-The rules are those of ``forcegate_client.nve``, which runs one molecule of a user's: relax, draw
+The rules are those of ``forcegate_client.md.nve``, which runs one molecule of a user's: relax, draw
 velocities at twice the temperature, take away overall motion without rescaling, scale once, let
 it settle, record.
 """
@@ -19,10 +19,10 @@ from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_masses
 
-from forcegate_client.monitor import MDSamples
-from forcegate_client.nve import NVEReport, steps_in
+from forcegate_client.md.monitor import MDSamples
+from forcegate_client.md.nve import NVEReport, steps_in
+from forcegate_client.md.velocities import degrees_of_freedom, draw_velocities
 from forcegate_client.structures import StructureBatch
-from forcegate_client.velocities import degrees_of_freedom, draw_velocities
 from forcegate_trainer.data.sampling.randomness import generator
 from forcegate_trainer.progress import Tell, tell_nobody
 from forcegate_trainer.simulation.integrators import velocity_verlet

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from forcegate_client.bonds import BROKEN, FORMED
+from forcegate_client.md.bonds import BROKEN, FORMED
 from forcegate_trainer.reports import table
 from forcegate_trainer.simulation.motion import MAX_FORCE
 from forcegate_trainer.validation.dynamics.bond_watch import TORN

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.units import kcal, mol
 from rdkit import Chem
 
-from forcegate_client.bonds import bond_changes, bonded_pairs
+from forcegate_client.md.bonds import bond_changes, bonded_pairs
 from forcegate_trainer.data.molecules.structures import conformers, hydrogenated, structure_of
 from forcegate_trainer.data.sampling.randomness import generator
 from forcegate_trainer.errors import MoleculeError

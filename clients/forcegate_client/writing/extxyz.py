@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.io import iread, write
 
 from forcegate_client.errors import OutputUnwritable
-from forcegate_client.writing import replacing
+from forcegate_client.writing.files import replacing
 
 __all__ = ["DROPPED", "lasting", "naming_lost_constraints", "write_frames"]
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
-from forcegate_client.client import Client
-from forcegate_client.connection import Timeouts
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import DigestChanged
+from forcegate_client.http.client import Client
+from forcegate_client.http.connection import Timeouts
 from forcegate_client.messages import Predictions, PredictResponse
 from forcegate_client.potential import Potential
 from forcegate_client.retry import PATIENT, RetryPolicy

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import msgpack
 
 from forcegate_client.errors import MalformedBody, PayloadTooLarge, UnprocessableRequest
-from forcegate_client.fields import shown
+from forcegate_client.wire.fields import shown
 
 __all__ = ["Fields", "read_map"]
 

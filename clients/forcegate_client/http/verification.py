@@ -18,9 +18,9 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_client.answers import Answer, check_status
-from forcegate_client.connection import REQUEST_ID, shown
 from forcegate_client.errors import ForcegateError, WrongAnswer
+from forcegate_client.http.answers import Answer, check_status
+from forcegate_client.http.connection import REQUEST_ID, shown
 from forcegate_client.messages import (
     COLUMNS_OF,
     DEFAULT_MODEL,

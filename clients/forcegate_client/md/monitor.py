@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from ase import units
 
-from forcegate_client.blow_up import (
+from forcegate_client.errors import ForcegateError
+from forcegate_client.http.calculator import RemoteCalculator
+from forcegate_client.md.blow_up import (
     HOTTEST_START_K,
     BlowUp,
     DynamicsBlewUp,
@@ -21,20 +23,18 @@ from forcegate_client.blow_up import (
     blow_up_of,
     temperature_limit_k,
 )
-from forcegate_client.bonds import Pair, bond_changes, bonded_pairs
-from forcegate_client.calculator import RemoteCalculator
-from forcegate_client.drift import MIN_BLOCKS, Drift, energy_drift
-from forcegate_client.ensemble import (
+from forcegate_client.md.bonds import Pair, bond_changes, bonded_pairs
+from forcegate_client.md.drift import MIN_BLOCKS, Drift, energy_drift
+from forcegate_client.md.ensemble import (
     Ensemble,
     conserved_energy,
     driven_degrees_of_freedom,
     ensemble_of,
     target_temperature_k,
 )
-from forcegate_client.errors import ForcegateError
-from forcegate_client.run_progress import RunProgress
-from forcegate_client.run_reporter import REPORT_EVERY_S, RunFacts, RunReporter
-from forcegate_client.velocities import degrees_of_freedom, temperature_of
+from forcegate_client.md.progress import RunProgress
+from forcegate_client.md.reporter import REPORT_EVERY_S, RunFacts, RunReporter
+from forcegate_client.md.velocities import degrees_of_freedom, temperature_of
 
 if TYPE_CHECKING:
     # It brings ASE's optimizers, and they scipy, which whoever has a dynamics has loaded already.

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from forcegate_client.drift import N_BLOCKS, SHORTEST_DRIFT_PS, Drift, line_through
+from forcegate_client.md.drift import N_BLOCKS, SHORTEST_DRIFT_PS, Drift, line_through
 
 __all__ = ["RunProgress"]
 

@@ -9,11 +9,11 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from forcegate_client.answers import Answer
-from forcegate_client.connection import Timeouts, is_loopback
-from forcegate_client.direct import KEEPALIVE_EXPIRY_S, DirectTransport
 from forcegate_client.errors import ServerUnreachable
-from forcegate_client.http1 import Target, join_body
+from forcegate_client.http.answers import Answer
+from forcegate_client.http.connection import Timeouts, is_loopback
+from forcegate_client.http.direct import KEEPALIVE_EXPIRY_S, DirectTransport
+from forcegate_client.http.http1 import Target, join_body
 
 __all__ = [
     "HttpxTransport",

@@ -48,22 +48,10 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
-from forcegate_client.bounded_map import Fields, read_map
 from forcegate_client.errors import (
     MalformedBody,
     PayloadTooLarge,
     UnprocessableRequest,
-)
-from forcegate_client.fields import (
-    buffer,
-    by_index,
-    map_field,
-    require_fields,
-    shown,
-    text_field,
-    unpack,
-    wrong_response,
-    wrong_type,
 )
 from forcegate_client.messages import (
     PER_ATOM,
@@ -75,6 +63,18 @@ from forcegate_client.messages import (
     units_with,
 )
 from forcegate_client.structures import StructureBatch
+from forcegate_client.wire.bounded_map import Fields, read_map
+from forcegate_client.wire.fields import (
+    buffer,
+    by_index,
+    map_field,
+    require_fields,
+    shown,
+    text_field,
+    unpack,
+    wrong_response,
+    wrong_type,
+)
 
 __all__ = [
     "MEDIA_TYPE",

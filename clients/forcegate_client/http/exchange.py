@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
-from forcegate_client.answers import Answer, read_json, through
-from forcegate_client.connection import Connection, Timeouts, shown
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import (
     ForcegateError,
@@ -20,10 +18,12 @@ from forcegate_client.errors import (
     UnprocessableRequest,
     WrongAnswer,
 )
-from forcegate_client.http1 import Target
+from forcegate_client.http.answers import Answer, read_json, through
+from forcegate_client.http.connection import Connection, Timeouts, shown
+from forcegate_client.http.http1 import Target
+from forcegate_client.http.verification import check_predictions
 from forcegate_client.messages import DEFAULT_MODEL, OnError, PredictRequest, PredictResponse
 from forcegate_client.structures import StructureBatch
-from forcegate_client.verification import check_predictions
 from forcegate_client.wire import MEDIA_TYPE, decode_response
 
 __all__ = [

@@ -11,9 +11,9 @@ from contextlib import suppress
 
 import httpx
 
-from forcegate_client.answers import Answer
-from forcegate_client.connection import Timeouts
-from forcegate_client.http1 import Target, read_answer
+from forcegate_client.http.answers import Answer
+from forcegate_client.http.connection import Timeouts
+from forcegate_client.http.http1 import Target, read_answer
 
 __all__ = ["KEEPALIVE_EXPIRY_S", "DirectTransport"]
 

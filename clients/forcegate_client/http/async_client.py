@@ -13,10 +13,10 @@ from urllib.parse import quote
 import httpx
 from ase import Atoms
 
-from forcegate_client.answers import Answer, error_of_transport
-from forcegate_client.connection import Connection, Timeouts
 from forcegate_client.errors import ForcegateError, ServerUnreachable, WrongAnswer
-from forcegate_client.exchange import (
+from forcegate_client.http.answers import Answer, error_of_transport
+from forcegate_client.http.connection import Connection, Timeouts
+from forcegate_client.http.exchange import (
     asked,
     card_in,
     models_in,
@@ -24,13 +24,13 @@ from forcegate_client.exchange import (
     predict_target,
     prediction_in,
 )
-from forcegate_client.http1 import Body, Target
+from forcegate_client.http.http1 import Body, Target
+from forcegate_client.http.splitting import predict_in_parts_async
+from forcegate_client.http.transport import open_async
+from forcegate_client.http.verification import blaming, check_answer, new_request_id
 from forcegate_client.messages import OnError, PredictRequest, PredictResponse
 from forcegate_client.retry import AsyncWaiter, RetryPolicy, Transient
-from forcegate_client.splitting import predict_in_parts_async
 from forcegate_client.structures import StructureBatch
-from forcegate_client.transport import open_async
-from forcegate_client.verification import blaming, check_answer, new_request_id
 from forcegate_client.wire import encode_request
 
 __all__ = ["AsyncClient"]

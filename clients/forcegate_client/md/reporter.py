@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from forcegate_client.blow_up import BlowUp
-from forcegate_client.calculator import RemoteCalculator
-from forcegate_client.ensemble import Ensemble
-from forcegate_client.md_reports import ReportSender, RunReport
-from forcegate_client.run_progress import RunProgress
+from forcegate_client.http.calculator import RemoteCalculator
+from forcegate_client.md.blow_up import BlowUp
+from forcegate_client.md.ensemble import Ensemble
+from forcegate_client.md.progress import RunProgress
+from forcegate_client.md.reports import ReportSender, RunReport
 
 __all__ = ["REPORT_EVERY_S", "RunFacts", "RunReporter"]
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from forcegate_client.atomic_write import flush
 from forcegate_client.errors import OutputUnwritable
+from forcegate_client.writing.atomic import flush
 
 __all__ = ["ForgivingFile", "replacing", "require_writable", "unwritable", "write_text"]
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import httpx
 
-from forcegate_client.connection import shown
 from forcegate_client.errors import (
     ForcegateError,
     ServerUnreachable,
     asked_wait_s,
     error_from_problem,
 )
+from forcegate_client.http.connection import shown
 from forcegate_client.retry import Transient
 
 __all__ = ["Answer", "check_status", "error_of_transport", "read_json", "through"]

@@ -15,9 +15,9 @@ from functools import cached_property
 import httpx
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from forcegate_client.answers import Answer
-from forcegate_client.connection import REQUEST_ID, Timeouts, shown
 from forcegate_client.errors import ServerUnreachable
+from forcegate_client.http.answers import Answer
+from forcegate_client.http.connection import REQUEST_ID, Timeouts, shown
 
 __all__ = ["MAX_BODY_BYTES", "MAX_HEAD_BYTES", "Body", "Target", "join_body", "read_answer"]
 

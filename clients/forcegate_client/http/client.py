@@ -12,10 +12,10 @@ from urllib.parse import quote
 import httpx
 from ase import Atoms
 
-from forcegate_client.answers import Answer, error_of_transport, read_json
-from forcegate_client.connection import Connection, Timeouts
 from forcegate_client.errors import ForcegateError, ServerUnreachable, WrongAnswer
-from forcegate_client.exchange import (
+from forcegate_client.http.answers import Answer, error_of_transport, read_json
+from forcegate_client.http.connection import Connection, Timeouts
+from forcegate_client.http.exchange import (
     asked,
     card_in,
     models_in,
@@ -23,13 +23,13 @@ from forcegate_client.exchange import (
     predict_target,
     prediction_in,
 )
-from forcegate_client.http1 import Target
+from forcegate_client.http.http1 import Target
+from forcegate_client.http.splitting import predict_in_parts
+from forcegate_client.http.transport import Transport, open_transport
+from forcegate_client.http.verification import blaming, check_answer, new_request_id
 from forcegate_client.messages import OnError, PredictRequest, PredictResponse
 from forcegate_client.retry import RetryPolicy, Transient, Waiter
-from forcegate_client.splitting import predict_in_parts
 from forcegate_client.structures import StructureBatch
-from forcegate_client.transport import Transport, open_transport
-from forcegate_client.verification import blaming, check_answer, new_request_id
 from forcegate_client.wire import encode_request
 
 __all__ = ["Client"]

@@ -12,11 +12,11 @@ import os
 import threading
 from dataclasses import asdict, dataclass
 
-from forcegate_client.blow_up import BlowUp
-from forcegate_client.client import Client
-from forcegate_client.connection import Timeouts
-from forcegate_client.ensemble import Ensemble
 from forcegate_client.errors import ForcegateError
+from forcegate_client.http.client import Client
+from forcegate_client.http.connection import Timeouts
+from forcegate_client.md.blow_up import BlowUp
+from forcegate_client.md.ensemble import Ensemble
 from forcegate_client.retry import Transient
 
 __all__ = ["PATH", "ReportSender", "RunReport"]

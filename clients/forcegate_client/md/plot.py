@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from forcegate_client.drift import Drift
-from forcegate_client.monitor import MDSamples
+from forcegate_client.md.drift import Drift
+from forcegate_client.md.monitor import MDSamples
 
 __all__ = ["plot_run"]
 
