@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from forcegate_client.errors import ForcegateError
 
-__all__ = ["PATIENT", "AsyncWaiter", "RetryPolicy", "Transient", "Waiter"]
-
-T = TypeVar("T")
+__all__ = ["PATIENT", "Attempts", "RetryPolicy", "Transient"]
 
 logger = logging.getLogger("forcegate")
 
@@ -103,59 +97,3 @@ class Attempts:
         """Say so, if the log was told of the wait."""
         if self._reminded:
             logger.warning("the server answered after %.0f s", self._clock() - self._started)
-
-
-@dataclass
-class Waiter:
-    """Repeats an attempt as a policy allows. ``sleep``, ``clock`` and ``jitter`` are test seams."""
-
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-    jitter: Callable[[], float] = random.random
-
-    def call(self, attempt: Callable[[], T], answered_before: Callable[[], bool]) -> T:
-        """The first result of ``attempt`` that is not ``Transient``.
-
-        Raises:
-            ForcegateError: the last ``Transient.error``, once the policy gives up.
-        """
-        attempts = Attempts(self.policy, self.clock, self.jitter)
-        while True:
-            try:
-                result = attempt()
-            except Transient as failure:
-                failed = failure
-            else:
-                attempts.succeeded()
-                return result
-            self.sleep(attempts.pause_s(failed, answered_before()))
-
-
-@dataclass
-class AsyncWaiter:
-    """As ``Waiter``, on an event loop."""
-
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    clock: Callable[[], float] = time.monotonic
-    jitter: Callable[[], float] = random.random
-
-    async def call(
-        self, attempt: Callable[[], Awaitable[T]], answered_before: Callable[[], bool]
-    ) -> T:
-        """The first result of ``attempt`` that is not ``Transient``.
-
-        Raises:
-            ForcegateError: the last ``Transient.error``, once the policy gives up.
-        """
-        attempts = Attempts(self.policy, self.clock, self.jitter)
-        while True:
-            try:
-                result = await attempt()
-            except Transient as failure:
-                failed = failure
-            else:
-                attempts.succeeded()
-                return result
-            await self.sleep(attempts.pause_s(failed, answered_before()))

@@ -25,6 +25,7 @@ from forcegate_bench.servers.gateway import start_gateway
 from forcegate_bench.subjects.structures import Shaken
 from forcegate_bench.subjects.subject import MOLECULE, Subject
 from forcegate_client import Client, RemoteCalculator
+from forcegate_client.http.calls import Step
 from forcegate_client.messages import PredictRequest
 from forcegate_client.wire import encode_request
 
@@ -51,10 +52,10 @@ class _ObservedClient(Client):
         self.timing = response.timing
         return response
 
-    def _send(self, *args: Any) -> Any:
+    def _perform(self, step: Step) -> Any:
         self.sent = time.perf_counter()
         try:
-            return super()._send(*args)
+            return super()._perform(step)
         finally:
             self.answered = time.perf_counter()
 

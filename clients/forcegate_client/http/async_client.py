@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 from ase import Atoms
 
-from forcegate_client.errors import ForcegateError, ServerUnreachable, WrongAnswer
 from forcegate_client.http.answers import Answer, error_of_transport
+from forcegate_client.http.calls import Calls, Pause, Send, Step, run_async
 from forcegate_client.http.connection import Connection, Timeouts
-from forcegate_client.http.exchange import (
-    asked,
-    card_in,
-    models_in,
-    page,
-    predict_target,
-    prediction_in,
-)
-from forcegate_client.http.http1 import Body, Target
-from forcegate_client.http.splitting import predict_in_parts_async
+from forcegate_client.http.http1 import Body
 from forcegate_client.http.transport import open_async
-from forcegate_client.http.verification import blaming, check_answer, new_request_id
-from forcegate_client.messages import OnError, PredictRequest, PredictResponse
-from forcegate_client.retry import AsyncWaiter, RetryPolicy, Transient
+from forcegate_client.messages import OnError, PredictResponse
+from forcegate_client.retry import RetryPolicy
 from forcegate_client.structures import StructureBatch
-from forcegate_client.wire import encode_request
 
 __all__ = ["AsyncClient"]
 
@@ -71,15 +60,12 @@ class AsyncClient:
     ) -> None:
         self.connection = Connection.resolve(url, api_key, allow_plain_http=allow_plain_http)
         self.timeouts = timeouts or Timeouts()
-        waiter = AsyncWaiter(retry or RetryPolicy(), sleep, clock)
-        self._waiter = (
-            waiter if jitter is None else AsyncWaiter(waiter.policy, sleep, clock, jitter)
-        )
+        policy = retry or RetryPolicy()
+        self._calls = Calls(self.connection, self.timeouts, policy, clock, jitter or random.random)
+        self._sleep = sleep
         self._connections = connections
         self._given = transport
-        self._answered = False
         self._session: _Session | None = None
-        self._predict_target = predict_target(self.connection, self.timeouts)
 
     def __repr__(self) -> str:
         return f"AsyncClient({str(self.connection)!r})"
@@ -98,25 +84,20 @@ class AsyncClient:
         Raises:
             ForcegateError: the class that the server raised, or ``ServerUnreachable``.
         """
-        question = asked(structures, model, version, properties, on_error, ids)
-        return question.answered(await predict_in_parts_async(question.request, self._predict_once))
+        flow = self._calls.predict(structures, model, version, properties, on_error, ids)
+        return await run_async(flow, self._perform)
 
     async def models(self) -> list[dict[str, Any]]:
         """What the server offers: one entry for each model."""
-        return models_in(await self._get("/v1/models"))
+        return await run_async(self._calls.models(), self._perform)
 
     async def model(self, name: str, version: str | None = None) -> dict[str, Any]:
         """The card of model ``name``, of ``version`` or of the default one."""
-        path = f"/v1/models/{quote(name, safe='')}"
-        return card_in(await self._get(path, version=version), name, version)
+        return await run_async(self._calls.model(name, version), self._perform)
 
     async def ready(self) -> bool:
         """Whether the server would answer a prediction now; asks once, without retries."""
-        try:
-            await self._send(page(self.connection, "/health/ready"))
-        except (Transient, ForcegateError):
-            return False
-        return True
+        return await run_async(self._calls.ready(), self._perform)
 
     async def close(self) -> None:
         """Close the connections; the client opens new ones if it is used again."""
@@ -136,63 +117,31 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _predict_once(self, request: PredictRequest) -> PredictResponse:
-        body = encode_request(request)
-        try:
-            with blaming(request):
-                answer = await self._with_retries(self._predict_target, body)
-            return prediction_in(answer, self._predict_target, request)
-        except WrongAnswer:
-            await self._distrust()
-            raise
+    async def _perform(self, step: Step) -> Answer | None:
+        if isinstance(step, Send):
+            return await self._send(step)
+        if isinstance(step, Pause):
+            await self._sleep(step.seconds)
+        elif self._given is None:
+            await self.close()
+        return None
 
-    async def _get(self, path: str, **query: str | None) -> Answer:
-        return await self._with_retries(page(self.connection, path, **query))
-
-    async def _with_retries(self, target: Target, body: bytes | None = None) -> Answer:
-        return await self._waiter.call(lambda: self._send(target, body), lambda: self._answered)
-
-    async def _send(self, target: Target, body: bytes | None = None) -> Answer:
-        """One attempt.
-
-        Raises:
-            Transient: if another attempt may succeed.
-            ForcegateError: if not.
-        """
-        session = self._open()
-        request_id = new_request_id()
+    async def _send(self, step: Send) -> Answer:
+        session, url = self._open(), step.target.url
         async with session.places:
             try:
                 async with asyncio.timeout(self.timeouts.total_s):
-                    answer = await self._exchange(session, target, request_id, body)
+                    return await self._exchange(session, step)
             except TimeoutError as error:
                 late = httpx.ReadTimeout(self.timeouts.exceeded)
-                raise error_of_transport(late, target.url, session.proxy) from error
+                raise error_of_transport(late, url, session.proxy) from error
             except httpx.TransportError as error:
-                raise error_of_transport(error, target.url, session.proxy) from error
-        try:
-            check_answer(answer, request_id, body, target.url)
-        except Transient as failure:
-            # A proxy may speak for a server that is away; only the server itself counts as one.
-            self._answered |= not isinstance(failure.error, ServerUnreachable)
-            raise
-        except WrongAnswer:
-            await self._distrust()
-            raise
-        self._answered = True
-        return answer
+                raise error_of_transport(error, url, session.proxy) from error
 
-    async def _distrust(self) -> None:
-        """Ask nobody again on connections that have given a wrong answer."""
-        if self._given is None:
-            await self.close()
-
-    async def _exchange(
-        self, session: _Session, target: Target, request_id: str, body: bytes | None
-    ) -> Answer:
-        request = target.request(request_id, body, self.timeouts)
+    async def _exchange(self, session: _Session, step: Send) -> Answer:
+        request = step.target.request(step.request_id, step.body, self.timeouts)
         response = await session.http.send(request, stream=True)
-        content = Body(target.url)
+        content = Body(step.target.url)
         try:
             async for piece in response.aiter_bytes():
                 content.add(piece)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -17,76 +17,41 @@ from forcegate_client.messages import (
     PredictResponse,
 )
 
-__all__ = ["join_responses", "predict_in_parts", "predict_in_parts_async"]
+__all__ = ["in_parts", "join_responses"]
 
+S = TypeVar("S")
 V = TypeVar("V")
 
 
-def parts_of(
+def in_parts(
     request: PredictRequest,
-) -> Generator[PredictRequest, PredictResponse, PredictResponse]:
-    """Yields what to ask, takes the answer or the error, and returns the answer to ``request``.
+    predict: Callable[[PredictRequest], Generator[S, Any, PredictResponse]],
+) -> Generator[S, Any, PredictResponse]:
+    """The answer to ``request`` by ``predict``: whole, or in as few halves as the server accepts.
 
-    Whoever drives it does the asking, in whatever way: ``request`` whole, or in as few halves as
-    the server accepts. All parts are answered by the version that answered the first.
+    All parts are answered by the version that answered the first.
 
     Raises:
         PayloadTooLarge: if a single structure is too large.
         DigestChanged: if the served weights change between two parts.
     """
     try:
-        return (yield request)
+        return (yield from predict(request))
     except PayloadTooLarge as error:
         size = len(request.structures)
         if size < 2:
             error.structure = 0 if size else None
             raise
     middle = size // 2
-    first = yield from parts_of(_part(request, 0, middle))
+    first = yield from in_parts(_part(request, 0, middle), predict)
     rest = replace(_part(request, middle, size), version=first.version)
     try:
-        second = yield from parts_of(rest)
+        second = yield from in_parts(rest, predict)
     except ForcegateError as error:
         if error.structure is not None:
             error.structure += middle
         raise
     return join_responses(first, second, middle)
-
-
-def predict_in_parts(
-    request: PredictRequest, predict: Callable[[PredictRequest], PredictResponse]
-) -> PredictResponse:
-    """``predict(request)``, in parts as ``parts_of`` says."""
-    parts = parts_of(request)
-    asked = next(parts)
-    try:
-        while True:
-            try:
-                answer = predict(asked)
-            except ForcegateError as error:
-                asked = parts.throw(error)
-            else:
-                asked = parts.send(answer)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
-
-
-async def predict_in_parts_async(
-    request: PredictRequest, predict: Callable[[PredictRequest], Awaitable[PredictResponse]]
-) -> PredictResponse:
-    """``await predict(request)``, in parts as ``parts_of`` says."""
-    parts = parts_of(request)
-    asked = next(parts)
-    try:
-        while True:
-            try:
-                answer = await predict(asked)
-            except ForcegateError as error:
-                asked = parts.throw(error)
-            else:
-                asked = parts.send(answer)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
 
 
 def join_responses(
