@@ -14,8 +14,10 @@ Its rooms, none of which knows those after it:
     local/       students in this process, by the engine
     screening/   libraries of structures, in parts that outlive a kill
     cli/         the ``forcegate`` command
+    nve.py       the NVE protocol, by the name that scripts import
+    testing.py   a small server for tests, over springs
 
-The files beside them are known by all, and know none; ``testing`` and ``nve`` are doors.
+The other files are known by all, and know none of these.
 """
 
 from forcegate_client.errors import ForcegateError
