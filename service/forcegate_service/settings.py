@@ -274,13 +274,12 @@ class Settings(BaseSettings):
     @field_validator("allowed_hosts")
     @classmethod
     def _refuse_strange_hosts(cls, text: str | None) -> str | None:
-        for item in _items(text or ""):
-            if not _HOST.fullmatch(item):
-                raise ValueError(
-                    f"the host {item!r}; expected names such as gateway.example.org or addresses "
-                    "such as [::1], without scheme, port or path, separated by commas"
-                )
-        return text
+        return _all_like(
+            _HOST,
+            text,
+            "the host {item!r}; expected names such as gateway.example.org or addresses such as "
+            "[::1], without scheme, port or path, separated by commas",
+        )
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -310,14 +309,12 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _refuse_strange_origins(cls, text: str | None) -> str | None:
-        for item in _items(text or ""):
-            if not _ORIGIN.fullmatch(item):
-                raise ValueError(
-                    f"the origin {item!r}; expected scheme and host, such as "
-                    "https://lab.example.org or http://localhost:3000, without a path; every "
-                    "origin has to be named"
-                )
-        return text
+        return _all_like(
+            _ORIGIN,
+            text,
+            "the origin {item!r}; expected scheme and host, such as https://lab.example.org or "
+            "http://localhost:3000, without a path; every origin has to be named",
+        )
 
     @field_validator("model_digests")
     @classmethod
@@ -356,6 +353,14 @@ def _uses(text: str) -> frozenset[Judged]:
             "leave it out"
         )
     return frozenset(known[item] for item in _items(text))
+
+
+def _all_like(pattern: re.Pattern[str], text: str | None, refusal: str) -> str | None:
+    """``text`` if all its items match; ``refusal`` has a place for one that does not."""
+    for item in _items(text or ""):
+        if not pattern.fullmatch(item):
+            raise ValueError(refusal.format(item=item))
+    return text
 
 
 def _items(text: str) -> list[str]:

@@ -16,10 +16,10 @@ from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.survey import look_at
 from forcegate_service.predict import prepare as preparation
-from forcegate_service.predict.prepare import prepare
+from forcegate_service.predict.prepare import Preparation
 from forcegate_service.queue.cost import CostModel
-from forcegate_service.queue.microbatch import BatchLimit, Piece
-from forcegate_service.queue.submission import Asked
+from forcegate_service.queue.microbatch import BatchLimit, Microbatch
+from forcegate_service.queue.submission import Submission
 from forcegate_service.runtimes.fake import write_fake_model
 from forcegate_service.settings import Settings
 from forcegate_service.testing import gateway_client
@@ -100,7 +100,7 @@ def test_of_a_request_only_the_structures_that_take_too_long_are_refused(
     )
     request = PredictRequest(structures, "fake", on_error="partial")
     card = write_fake_model(tmp_path)
-    prepared = prepare(request, card, limit, Settings(), {})
+    prepared = Preparation(request, card, limit, Settings(), {}).completed()
     assert prepared.index.tolist() == [0, 2]
     assert {b: problem.code for b, problem in prepared.problems.items()} == {
         1: "structure_too_large"
@@ -142,13 +142,13 @@ async def test_pieces_of_a_request_that_share_a_batch_take_its_time_once(
     settings: Settings, water: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submitted: list[int] = []
-    submit = Asked.submit
+    submit = Submission.submit
 
-    def count(asked: Asked, pieces: Sequence[Piece]) -> None:
-        submit(asked, pieces)
-        submitted.extend(len(piece.structures.n_atoms) for piece in pieces)
+    def count(asked: Submission, microbatches: Sequence[Microbatch]) -> None:
+        submit(asked, microbatches)
+        submitted.extend(len(microbatch.structures.n_atoms) for microbatch in microbatches)
 
-    monkeypatch.setattr(Asked, "submit", count)
+    monkeypatch.setattr(Submission, "submit", count)
     async with staged(settings) as (client, runtime):
         before = await _metric(client, "forcegate_runtime_busy_seconds_total")
         gate = runtime.before = Gate()

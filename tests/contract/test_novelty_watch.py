@@ -20,7 +20,7 @@ from forcegate_service.contract.histograms import FEATURES
 from forcegate_service.contract.runtime import ModelOutput, RuntimeLoader
 from forcegate_service.predict.forms import JSON
 from forcegate_service.predict.gateway import Gateway
-from forcegate_service.queue.fair_queue import Flow
+from forcegate_service.queue.fair_queue import Tenant
 from forcegate_service.runtimes.choose import Runtimes
 from forcegate_service.runtimes.fake import load_fake, write_fake_model
 from forcegate_service.settings import Settings
@@ -33,7 +33,7 @@ from support.staged import StagedRuntime, settled
 
 pytestmark = pytest.mark.anyio
 
-FLOW = Flow("somebody", "somewhere")
+TENANT = Tenant("somebody", "somewhere")
 VERSION = {"model": "fake", "version": "1"}
 LEAST = 20
 HOUR = 3600.0
@@ -75,7 +75,7 @@ class Watched:
                 for atoms in structures
             ],
         }
-        await self.gateway.predict(json.dumps(body).encode(), JSON, JSON, FLOW)
+        await self.gateway.predict(json.dumps(body).encode(), JSON, JSON, TENANT)
         await settled()
 
     async def ask_one_by_one(self, structures: Sequence[Atoms]) -> None:
@@ -301,7 +301,7 @@ async def test_an_observer_that_fails_breaks_no_prediction(
     gateway = Gateway(settings, Runtimes(load_fake), Metrics(registry), [Broken(), watch])
     await gateway.load_models()
     body = {"model": "fake", "structures": [{"atomic_numbers": [1], "positions": [[0, 0, 0]]}]}
-    answer = json.loads(await gateway.predict(json.dumps(body).encode(), JSON, JSON, FLOW))
+    answer = json.loads(await gateway.predict(json.dumps(body).encode(), JSON, JSON, TENANT))
     await settled()
     shutil.rmtree(repository / "fake" / "2")
     changes = await gateway.reload()

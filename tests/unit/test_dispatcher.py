@@ -18,17 +18,17 @@ from forcegate_service.contract.graph import Graph, build_graph
 from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.queue.cost import CostModel
 from forcegate_service.queue.dispatcher import Dispatcher
-from forcegate_service.queue.fair_queue import Flow
-from forcegate_service.queue.microbatch import BatchLimit, Piece
+from forcegate_service.queue.fair_queue import Tenant
+from forcegate_service.queue.microbatch import BatchLimit, Microbatch
 from forcegate_service.queue.version import ServedVersion
 from forcegate_service.runtimes.fake import FakeRuntime, load_fake, write_fake_model
 from forcegate_service.watch.metrics.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
 
-ANN = Flow("ann", "1")
+ANN = Tenant("ann", "1")
 # Fills a batch.
-PIECE = Piece(build_graph(StructureBatch.from_atoms([molecule("H2O")]), 5.0), 1.0, 0.01)
+PIECE = Microbatch(build_graph(StructureBatch.from_atoms([molecule("H2O")]), 5.0), 1.0, 0.01)
 
 
 class _Told(FakeRuntime):

@@ -21,8 +21,8 @@ from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.queue.admission import Budget
 from forcegate_service.queue.cost import CostModel
 from forcegate_service.queue.dispatcher import Answer, Dispatcher
-from forcegate_service.queue.fair_queue import Flow
-from forcegate_service.queue.microbatch import BatchLimit, Piece
+from forcegate_service.queue.fair_queue import Tenant
+from forcegate_service.queue.microbatch import BatchLimit, Microbatch
 from forcegate_service.queue.version import ServedVersion
 from forcegate_service.runtimes.fake import FakeRuntime, load_fake, write_fake_model
 from forcegate_service.watch.metrics.metrics import Metrics
@@ -30,9 +30,9 @@ from forcegate_service.watch.metrics.metrics import Metrics
 pytestmark = pytest.mark.anyio
 
 WAIT_S = 60.0
-ANN, BOB = Flow("ann", "1"), Flow("bob", "1")
+ANN, BOB = Tenant("ann", "1"), Tenant("bob", "1")
 # Fills a batch.
-PIECE = Piece(build_graph(StructureBatch.from_atoms([molecule("H2O")]), 5.0), 1.0, 0.01)
+PIECE = Microbatch(build_graph(StructureBatch.from_atoms([molecule("H2O")]), 5.0), 1.0, 0.01)
 
 
 class _Lanes(FakeRuntime):
@@ -203,7 +203,7 @@ async def test_an_error_on_the_pool_reaches_those_whose_batch_it_was_and_nobody_
     async with stage(tmp_path) as staged:
         version, runtime = staged.version(2)
         runtime.fail = fail
-        half = Piece(PIECE.structures, 0.5, 0.005)
+        half = Microbatch(PIECE.structures, 0.5, 0.005)
         # Two callers share each batch.
         asked = [staged.dispatcher.submit(version, half, ANN) for _ in range(6)]
         await runtime.asked(2)

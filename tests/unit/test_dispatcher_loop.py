@@ -21,23 +21,23 @@ from forcegate_service.contract.structures import Structures
 from forcegate_service.queue.batch import Answer
 from forcegate_service.queue.cost import CostModel
 from forcegate_service.queue.dispatcher import Dispatcher
-from forcegate_service.queue.fair_queue import Flow
-from forcegate_service.queue.microbatch import BatchLimit, Piece
+from forcegate_service.queue.fair_queue import Tenant
+from forcegate_service.queue.microbatch import BatchLimit, Microbatch
 from forcegate_service.queue.version import ServedVersion
 from forcegate_service.runtimes.fake import FakeRuntime, load_fake, write_fake_model
 from forcegate_service.watch.metrics.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
 
-ANN = Flow("ann", "1")
+ANN = Tenant("ann", "1")
 # An element at which a whole batch fails.
 IODINE = 53
 
 
-def piece_of(bond: float, element: int = 6) -> Piece:
+def piece_of(bond: float, element: int = 6) -> Microbatch:
     """Two atoms, so that the answer tells which question it belongs to."""
     batch = StructureBatch.from_arrays([2], [element, element], [[0.0, 0, 0], [bond, 0, 0]])
-    return Piece(build_graph(batch, 5.0), 0.1, 0.001)
+    return Microbatch(build_graph(batch, 5.0), 0.1, 0.001)
 
 
 class _Started(FakeRuntime):
@@ -86,12 +86,12 @@ class _Stage:
         limit = BatchLimit(CostModel(0.0, 1e-5, 1e-6), 0.05, 10**6)
         self.version = ServedVersion(self.runtime, limit, card, np.zeros(119))
 
-    def submit(self, piece: Piece) -> asyncio.Future[Answer]:
-        return self.dispatcher.submit(self.version, piece, ANN)
+    def submit(self, microbatch: Microbatch) -> asyncio.Future[Answer]:
+        return self.dispatcher.submit(self.version, microbatch, ANN)
 
-    def assert_right(self, answer: Answer, piece: Piece) -> None:
+    def assert_right(self, answer: Answer, microbatch: Microbatch) -> None:
         assert not answer.faults
-        expected = FakeRuntime(self.runtime.card).evaluate(piece.structures)
+        expected = FakeRuntime(self.runtime.card).evaluate(microbatch.structures)
         np.testing.assert_array_equal(answer.output.forces, expected.forces)
 
 
@@ -108,14 +108,16 @@ async def stage(folder: Path) -> AsyncIterator[_Stage]:
 
 async def test_no_thread_waits_and_what_comes_meanwhile_is_the_next_batch(tmp_path: Path) -> None:
     async with stage(tmp_path) as staged:
-        pieces = [piece_of(1.2 + 0.1 * k) for k in range(5)]
-        first = staged.submit(pieces[0])
+        microbatches = [piece_of(1.2 + 0.1 * k) for k in range(5)]
+        first = staged.submit(microbatches[0])
         await asyncio.sleep(0.01)
-        others = [staged.submit(piece) for piece in pieces[1:]]
+        others = [staged.submit(microbatch) for microbatch in microbatches[1:]]
         await asyncio.sleep(0.01)
         staged.runtime.gate.set()
-        for answer, piece in zip(await asyncio.gather(first, *others), pieces, strict=True):
-            staged.assert_right(answer, piece)
+        for answer, microbatch in zip(
+            await asyncio.gather(first, *others), microbatches, strict=True
+        ):
+            staged.assert_right(answer, microbatch)
         assert staged.runtime.asked == [1, 4]
         assert staged.runtime.waited == []
 
@@ -123,21 +125,21 @@ async def test_no_thread_waits_and_what_comes_meanwhile_is_the_next_batch(tmp_pa
 async def test_a_runtime_that_cannot_start_now_is_waited_for_by_a_thread(tmp_path: Path) -> None:
     async with stage(tmp_path) as staged:
         staged.runtime.free = False
-        piece = piece_of(1.3)
-        staged.assert_right(await staged.submit(piece), piece)
+        microbatch = piece_of(1.3)
+        staged.assert_right(await staged.submit(microbatch), microbatch)
         assert staged.runtime.waited == [1]
 
 
 async def test_a_batch_that_fails_is_halved_until_only_the_offender_fails(tmp_path: Path) -> None:
     async with stage(tmp_path) as staged:
         staged.runtime.gate.set()
-        pieces = [piece_of(1.3, IODINE if k == 2 else 6) for k in range(4)]
-        answers = await asyncio.gather(*map(staged.submit, pieces))
-        for k, (answer, piece) in enumerate(zip(answers, pieces, strict=True)):
+        microbatches = [piece_of(1.3, IODINE if k == 2 else 6) for k in range(4)]
+        answers = await asyncio.gather(*map(staged.submit, microbatches))
+        for k, (answer, microbatch) in enumerate(zip(answers, microbatches, strict=True)):
             if k == 2:
                 assert isinstance(answer.faults[0], InvalidStructure)
             else:
-                staged.assert_right(answer, piece)
+                staged.assert_right(answer, microbatch)
         # The whole of it is not tried a second time: a crash costs a start.
         assert staged.runtime.asked == [4]
         assert 4 not in staged.runtime.waited
@@ -151,8 +153,8 @@ async def test_when_nobody_is_there_everybody_hears_it_and_nobody_is_blamed(tmp_
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
         assert all(isinstance(one, RuntimeUnavailable) for one in outcomes)
         staged.runtime.fails_with = None
-        piece = piece_of(1.4)
-        staged.assert_right(await staged.submit(piece), piece)
+        microbatch = piece_of(1.4)
+        staged.assert_right(await staged.submit(microbatch), microbatch)
 
 
 async def test_models_are_loaded_between_two_batches(tmp_path: Path) -> None:
@@ -172,9 +174,9 @@ async def test_models_are_loaded_between_two_batches(tmp_path: Path) -> None:
 async def test_what_is_begun_early_is_computed_once(tmp_path: Path) -> None:
     async with stage(tmp_path) as staged:
         staged.runtime.gate.set()
-        piece = piece_of(1.3)
-        staged.dispatcher.begin_early(staged.version, piece.structures)
-        staged.assert_right(await staged.submit(piece), piece)
+        microbatch = piece_of(1.3)
+        staged.dispatcher.begin_early(staged.version, microbatch.structures)
+        staged.assert_right(await staged.submit(microbatch), microbatch)
         assert staged.runtime.asked == [1]
 
 
@@ -195,13 +197,15 @@ async def test_what_is_begun_early_and_refused_answers_nobody_elses_question(
 
 async def test_nothing_is_begun_early_while_others_are_served(tmp_path: Path) -> None:
     async with stage(tmp_path) as staged:
-        pieces = [piece_of(1.3), piece_of(1.5)]
-        first = staged.submit(pieces[0])
-        staged.dispatcher.begin_early(staged.version, pieces[1].structures)
-        second = staged.submit(pieces[1])
+        microbatches = [piece_of(1.3), piece_of(1.5)]
+        first = staged.submit(microbatches[0])
+        staged.dispatcher.begin_early(staged.version, microbatches[1].structures)
+        second = staged.submit(microbatches[1])
         staged.runtime.gate.set()
-        for answer, piece in zip(await asyncio.gather(first, second), pieces, strict=True):
-            staged.assert_right(answer, piece)
+        for answer, microbatch in zip(
+            await asyncio.gather(first, second), microbatches, strict=True
+        ):
+            staged.assert_right(answer, microbatch)
         assert staged.runtime.asked == [2]
 
 

@@ -147,7 +147,7 @@ def test_part_of_a_graph_is_the_graph_of_a_part(seed: int, size: int, data: st.D
 
 def _pieces(graph: Structures, limit: int) -> list[Structures]:
     """Divided by memory alone: time costs nothing here."""
-    pieces = BatchLimit(CostModel(0.0, 0.0, 0.0), 1.0, limit).pieces(graph)
+    pieces = BatchLimit(CostModel(0.0, 0.0, 0.0), 1.0, limit).microbatches(graph)
     return [piece.structures for piece in pieces]
 
 

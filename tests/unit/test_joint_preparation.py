@@ -17,10 +17,10 @@ from forcegate_client.errors import ForcegateError, TooManyRequests
 from forcegate_client.messages import PredictRequest
 from forcegate_client.structures import StructureBatch
 from forcegate_service.contract.card import ModelCard
-from forcegate_service.predict.prepare import Prepared, prepare
+from forcegate_service.predict.prepare import Preparation, Prepared
 from forcegate_service.predict.together import JointPreparation
 from forcegate_service.queue.cost import CostModel
-from forcegate_service.queue.microbatch import BatchLimit, Piece
+from forcegate_service.queue.microbatch import BatchLimit, Microbatch
 from forcegate_service.queue.version import ServedVersion
 from forcegate_service.runtimes.fake import FakeRuntime, load_fake, write_fake_model
 from forcegate_service.settings import Settings
@@ -36,8 +36,8 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> FakeRuntime:
     return load_fake(folder / card.name / card.version)
 
 
-def _arrays(piece: Piece) -> list[np.ndarray]:
-    return list(vars(piece.structures).values())
+def _arrays(microbatch: Microbatch) -> list[np.ndarray]:
+    return list(vars(microbatch.structures).values())
 
 
 def _version(runtime: FakeRuntime) -> ServedVersion:
@@ -85,7 +85,7 @@ def _request(
 
 
 def _alone(request: PredictRequest, version: ServedVersion, limits: Settings = LIMITS) -> Prepared:
-    return prepare(request, version.card, version.limit, limits, {})
+    return Preparation(request, version.card, version.limit, limits, {}).completed()
 
 
 def _together(
@@ -127,11 +127,11 @@ def _assert_alike(mine: Outcome, expected: Outcome) -> None:
     assert {b: error.to_problem() for b, error in mine.problems.items()} == {
         b: error.to_problem() for b, error in expected.problems.items()
     }
-    assert [(p.share, p.seconds) for p in mine.pieces] == [
-        (p.share, p.seconds) for p in expected.pieces
+    assert [(p.share, p.seconds) for p in mine.microbatches] == [
+        (p.share, p.seconds) for p in expected.microbatches
     ]
-    for piece, other in zip(mine.pieces, expected.pieces, strict=True):
-        for array, wanted in zip(*map(_arrays, (piece, other)), strict=True):
+    for microbatch, other in zip(mine.microbatches, expected.microbatches, strict=True):
+        for array, wanted in zip(*map(_arrays, (microbatch, other)), strict=True):
             assert array.dtype == wanted.dtype
             assert np.array_equal(array, wanted)
             assert array.flags.c_contiguous

@@ -16,10 +16,10 @@ from forcegate_service.contract.size import GraphSize, size_of
 from forcegate_service.contract.structures import merge, slice_structures
 from forcegate_service.queue.admission import Budget, LengthGuess, LoopLag
 from forcegate_service.queue.cost import CostModel, Timing
-from forcegate_service.queue.fair_queue import FairQueue, Flow
+from forcegate_service.queue.fair_queue import FairQueue, Tenant
 from forcegate_service.queue.microbatch import BatchLimit
 
-ANN, BOB = Flow("ann", "1"), Flow("bob", "1")
+ANN, BOB = Tenant("ann", "1"), Tenant("bob", "1")
 
 
 def _waters(count: int) -> Graph:
@@ -115,13 +115,13 @@ class TestBudget:
         got = 0.0
         for connection in range(200):
             try:
-                budget.reserve(Flow("bob", str(connection)), 0.05)
+                budget.reserve(Tenant("bob", str(connection)), 0.05)
             except TooManyRequests:
                 break
             got += 0.05
         assert got <= 5.0
         # Whoever comes next still has a share of its own.
-        budget.reserve(Flow("eve", "1"), 0.5)
+        budget.reserve(Tenant("eve", "1"), 0.5)
 
     def test_what_is_larger_than_the_budget_gets_in_beside_light_work(self) -> None:
         budget = Budget(10.0)
@@ -158,7 +158,7 @@ class TestBudget:
         budget = Budget(10.0)
         for who, seconds in asked:
             try:
-                budget.reserve(Flow(str(who), "1"), seconds)
+                budget.reserve(Tenant(str(who), "1"), seconds)
             except TooManyRequests:
                 assert budget.admitted_s > 0.0
         # The budget, a request that is larger than it, and equal shares of it.
@@ -220,8 +220,8 @@ class TestFairQueue:
     def test_connections_of_one_caller_take_turns(self) -> None:
         queue: FairQueue[str] = FairQueue()
         for _ in range(50):
-            queue.push(Flow("ann", "campaign"), 0.98, "campaign")
-        queue.push(Flow("ann", "run"), 0.02, "step")
+            queue.push(Tenant("ann", "campaign"), 0.98, "campaign")
+        queue.push(Tenant("ann", "run"), 0.02, "step")
         assert "step" in queue.pack() + queue.pack()
 
     def test_callers_get_the_same_time_whatever_the_size_of_their_items(self) -> None:
@@ -229,7 +229,7 @@ class TestFairQueue:
         shares = {"small": 0.01, "middle": 0.4, "large": 1.0, "huge": 3.0}
         for name, share in shares.items():
             for _ in range(round(100 / share)):
-                queue.push(Flow(name, "1"), share, (name, share))
+                queue.push(Tenant(name, "1"), share, (name, share))
         got: Counter[str] = Counter()
         while sum(got.values()) < 120:
             batch = queue.pack()
@@ -265,7 +265,7 @@ class TestFairQueue:
     ) -> None:
         queue: FairQueue[int] = FairQueue()
         for k, (caller, connection, share) in enumerate(items):
-            queue.push(Flow(caller, connection), share, k)
+            queue.push(Tenant(caller, connection), share, k)
         packed = []
         while queue:
             batch = queue.pack()
@@ -286,26 +286,26 @@ class TestBatchLimit:
     ) -> None:
         graph = slice_structures(_waters(count), 0, count)
         limit = BatchLimit(CostModel(1e-4, 1e-4, 1e-5), target_s, load)
-        pieces = limit.pieces(graph)
-        merged = merge([piece.structures for piece in pieces])
+        microbatches = limit.microbatches(graph)
+        merged = merge([microbatch.structures for microbatch in microbatches])
         for name, mine in vars(merged).items():
             assert np.array_equal(mine, getattr(graph, name))
-        for piece in pieces:
-            size = size_of(piece.structures)
-            assert piece.share >= (size.atoms + size.edges) / load
-            assert piece.seconds >= limit.cost.marginal(size)
-            assert len(piece.structures.n_atoms) == 1 or piece.share <= 1.0 + 1e-9
+        for microbatch in microbatches:
+            size = size_of(microbatch.structures)
+            assert microbatch.share >= (size.atoms + size.edges) / load
+            assert microbatch.seconds >= limit.cost.marginal(size)
+            assert len(microbatch.structures.n_atoms) == 1 or microbatch.share <= 1.0 + 1e-9
 
     def test_seconds_or_memory_whichever_is_scarcer_ends_a_piece(self) -> None:
         cost = CostModel(0.0, 0.0, 1e-3)
-        by_time = BatchLimit(cost, 0.018, 10**6).pieces(_waters(10))
-        assert [len(piece.structures.n_atoms) for piece in by_time] == [3, 3, 3, 1]
-        by_load = BatchLimit(cost, 1e3, 30).pieces(_waters(10))
-        assert [len(piece.structures.n_atoms) for piece in by_load] == [3, 3, 3, 1]
+        by_time = BatchLimit(cost, 0.018, 10**6).microbatches(_waters(10))
+        assert [len(microbatch.structures.n_atoms) for microbatch in by_time] == [3, 3, 3, 1]
+        by_load = BatchLimit(cost, 1e3, 30).microbatches(_waters(10))
+        assert [len(microbatch.structures.n_atoms) for microbatch in by_load] == [3, 3, 3, 1]
 
     def test_a_version_that_is_slower_than_the_target_still_gets_batches(self) -> None:
         limit = BatchLimit(CostModel(1.0, 1e-4, 1e-4), 0.05, 10**6)
-        assert len(limit.pieces(_waters(20))) < 20
+        assert len(limit.microbatches(_waters(20))) < 20
 
 
 def test_the_guess_by_length_learns_the_pace_of_each_form() -> None:

@@ -33,7 +33,7 @@ from forcegate_service.api.routes.predict import PATH
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.predict.forms import Form
 from forcegate_service.predict.gateway import Gateway
-from forcegate_service.queue.fair_queue import Flow
+from forcegate_service.queue.fair_queue import Tenant
 from forcegate_service.runtimes.choose import open_runtimes
 from forcegate_service.settings import Settings
 from forcegate_service.watch.assembly import make_observers
@@ -50,7 +50,7 @@ _UNCERTAIN = 0.01
 _BLOCK = 32
 _TURNS = 401
 _FORM: Form = "application/msgpack"
-_FLOW = Flow("benchmark", "benchmark")
+_FLOW = Tenant("benchmark", "benchmark")
 _BARE, _AS_IT_COMES, _EVERYTHING = "unwatched", "as it comes", "with shadowing and capture"
 # One structure in a hundred is kept for the teacher; there is always room for it.
 _SHADOW_FRACTION, _SHADOW_FILES = 0.01, 1_000_000

@@ -14,19 +14,19 @@ from forcegate_service.api.access import keys
 from forcegate_service.api.access.caller import ANONYMOUS, Access, Caller
 from forcegate_service.api.deadline import requested_timeout
 from forcegate_service.predict.forms import JSON, MSGPACK, XYZ, Form
-from forcegate_service.queue.fair_queue import Flow
+from forcegate_service.queue.fair_queue import Tenant
 from forcegate_service.settings import Settings
 
 __all__ = [
+    "Head",
     "Need",
     "RawHeaders",
-    "Terms",
     "admit",
     "answer_form",
-    "flow_of",
     "headers_of",
-    "read_terms",
+    "read_head",
     "request_form",
+    "tenant_of",
 ]
 
 # Besides the scopes of keys: whoever may ask at all; whoever has a key, if keys are in force.
@@ -35,7 +35,7 @@ Need = keys.Scope | Literal["nothing", "key"]
 _FORWARDED = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"})
 # Clients send less.
 _LONGEST_REMEMBERED = 512
-# What terms are read from.
+# What is read of it.
 _TELLING = frozenset({b"content-type", b"content-encoding", b"accept", b"x-request-timeout"})
 # Those in which answers are given too.
 _FORMS: tuple[Form, ...] = (JSON, "application/msgpack")
@@ -110,7 +110,7 @@ def _origin(request: Scope) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class Head:
     """The forms of both bodies, the seconds that the answer may take, and the bytes that the
     request may have.
     """
@@ -121,8 +121,8 @@ class Terms:
     limit: int
 
 
-def read_terms(headers: RawHeaders, settings: Settings) -> Terms:
-    """The terms of the request with ``headers``, whose names are in lower case.
+def read_head(headers: RawHeaders, settings: Settings) -> Head:
+    """What is said by ``headers``, whose names are in lower case.
 
     Raises:
         UnsupportedMediaType, NotAcceptable, UnprocessableRequest: if they cannot be met.
@@ -137,11 +137,11 @@ def read_terms(headers: RawHeaders, settings: Settings) -> Terms:
 @lru_cache(maxsize=256)
 def _terms_of(
     said: tuple[tuple[bytes, bytes], ...], longest_s: float, json_bytes: int, msgpack_bytes: int
-) -> Terms:
+) -> Head:
     """A client says the same at every step."""
     headers = RawHeaders(said)
     form = request_form(headers)
-    return Terms(
+    return Head(
         form=form,
         answer=answer_form(headers, form),
         timeout_s=requested_timeout(headers, longest_s),
@@ -149,11 +149,11 @@ def _terms_of(
     )
 
 
-def flow_of(caller: Caller, client: tuple[str, int] | None) -> Flow:
+def tenant_of(caller: Caller, client: tuple[str, int] | None) -> Tenant:
     """Turns are taken by keys, and by addresses where there are none; then by connections."""
     host, port = client or ("", 0)
     who = host if caller.id == ANONYMOUS.id else caller.id
-    return Flow(who, f"{host}:{port}", caller.id)
+    return Tenant(who, f"{host}:{port}", caller.id)
 
 
 def request_form(headers: Mapping[str, str]) -> Form:

@@ -34,13 +34,20 @@ _OF_XYZ = "frames of XYZ; model, version, properties and on_error stand in the q
 _COLUMNAR = {"schema": {"type": "string", "format": "binary", "description": "docs/wire-format.md"}}
 
 
+def _schema(model: str) -> dict[str, Any]:
+    return {"schema": {"$ref": _REFERENCE.format(model=model)}}
+
+
 def _content(model: str) -> dict[str, Any]:
-    return {JSON: {"schema": {"$ref": _REFERENCE.format(model=model)}}, MSGPACK: _COLUMNAR}
+    return {JSON: _schema(model), MSGPACK: _COLUMNAR}
+
+
+def _json_request(model: str) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {JSON: _schema(model)}}}
 
 
 def _problem(description: str) -> dict[str, Any]:
-    schema = {"$ref": _REFERENCE.format(model=Problem.__name__)}
-    return {"description": description, "content": {PROBLEM_TYPE: {"schema": schema}}}
+    return {"description": description, "content": {PROBLEM_TYPE: _schema(Problem.__name__)}}
 
 
 Responses = dict[int | str, dict[str, Any]]
@@ -83,12 +90,7 @@ PREDICT_RESPONSES: Responses = {
     **NOT_FOUND,
     **NOT_READY,
 }
-SHADOW_REQUEST: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {JSON: {"schema": {"$ref": _REFERENCE.format(model=ShadowResults.__name__)}}},
-    }
-}
+SHADOW_REQUEST: dict[str, Any] = _json_request(ShadowResults.__name__)
 SHADOW_RESPONSES: Responses = {
     400: _problem("The body is not JSON"),
     413: _problem("Too many bytes"),
@@ -99,12 +101,7 @@ SHADOW_RESPONSES: Responses = {
     **UNAUTHORIZED,
     **FORBIDDEN,
 }
-REPORT_REQUEST: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {JSON: {"schema": {"$ref": _REFERENCE.format(model=MDReportBody.__name__)}}},
-    }
-}
+REPORT_REQUEST: dict[str, Any] = _json_request(MDReportBody.__name__)
 REPORT_RESPONSES: Responses = {
     204: {"description": "The report was counted, or had been"},
     400: _problem("The body is not JSON"),

@@ -32,8 +32,8 @@ def failures(
     charges = prepared.request.structures.charges
     found: dict[int, ForcegateError] = {}
     first = 0
-    for piece, answer in zip(prepared.pieces, answers, strict=True):
-        n_atoms = piece.structures.n_atoms
+    for microbatch, answer in zip(prepared.microbatches, answers, strict=True):
+        n_atoms = microbatch.structures.n_atoms
         if answer.output.charges is not None:
             told = charges[prepared.index[first : first + len(n_atoms)]]
             for b, mismatch in mismatched(answer.output.charges, n_atoms, told).items():
@@ -80,7 +80,7 @@ def respond(
         timing={
             "queue_s": answers[0].queue_s if answers else 0.0,
             "graph_s": prepared.graph_s,
-            # Of different batches: pieces that were evaluated together took their time once.
+            # Of different batches: microbatches that were evaluated together took their time once.
             "inference_s": sum({answer.inference_s for answer in answers}, 0.0),
         },
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
@@ -22,13 +22,12 @@ from forcegate_service.models.registry import Registry
 from forcegate_service.predict import forms
 from forcegate_service.predict.answers import failures, respond
 from forcegate_service.predict.forms import XYZ, Form
-from forcegate_service.predict.prepare import Preparation, Prepared, prepare
+from forcegate_service.predict.prepare import Preparation, Prepared
 from forcegate_service.predict.together import JointPreparation
 from forcegate_service.queue.admission import Budget, LengthGuess, Reservation
 from forcegate_service.queue.dispatcher import Answer, Dispatcher
-from forcegate_service.queue.fair_queue import Flow
-from forcegate_service.queue.microbatch import Piece
-from forcegate_service.queue.submission import Asked
+from forcegate_service.queue.fair_queue import Tenant
+from forcegate_service.queue.submission import Submission
 from forcegate_service.queue.version import ServedVersion
 from forcegate_service.settings import Settings
 from forcegate_service.watch.metrics.metrics import Metrics
@@ -81,7 +80,7 @@ class PredictFlow:
         """End the threads."""
         self._pool.shutdown()
 
-    def require_room(self, form: Form, length: int, flow: Flow) -> None:
+    def require_room(self, form: Form, length: int, tenant: Tenant) -> None:
         """Refuse a body of ``length`` bytes before it is read, if it could not be admitted now.
 
         A small one has arrived by now, and is refused in ``predict``.
@@ -90,17 +89,17 @@ class PredictFlow:
             TooManyRequests: with an advised wait.
         """
         if length > _INLINE_BYTES:
-            self._budget.reserve(flow, self._guess.seconds(form, length)).release()
+            self._budget.reserve(tenant, self._guess.seconds(form, length)).release()
 
     async def predict(
-        self, body: bytes, form: Form, answer_form: Form, flow: Flow, query: bytes
+        self, body: bytes, form: Form, answer_form: Form, tenant: Tenant, query: bytes
     ) -> bytes:
-        """Answer one request of caller ``flow``; both bodies are encoded.
+        """Answer one request of caller ``tenant``; both bodies are encoded.
 
         Raises:
             ForcegateError: what the answer is if it is not a prediction.
         """
-        reservation = self._budget.reserve(flow, self._guess.seconds(form, len(body)))
+        reservation = self._budget.reserve(tenant, self._guess.seconds(form, len(body)))
         self._in_flight += 1
         try:
             small = len(body) <= _INLINE_BYTES
@@ -109,13 +108,13 @@ class PredictFlow:
             # Before anything is evaluated: without it there would be no answer.
             partner = self._partner_of(request, version)
             with version.in_use(), nullcontext() if partner is None else partner.in_use():
-                with Asked(self._dispatcher, version, flow) as asked:
+                with Submission(self._dispatcher, version, tenant) as submission:
                     prepared = await self._prepare(
-                        request, problems, version, asked, reservation, small
+                        request, problems, version, submission, reservation, small
                     )
                     self._guess.learn(form, len(body), reservation.seconds)
-                    answers = await asked.answers(reservation)
-                second = await self._second_opinion(partner, prepared, flow, reservation)
+                    answers = await submission.answers(reservation)
+                second = await self._second_opinion(partner, prepared, tenant, reservation)
                 failed = failures(prepared, answers, second)
                 outcome = version.card, prepared, answers, second, failed, answer_form
                 try:
@@ -128,7 +127,7 @@ class PredictFlow:
                 finally:
                     if self._observers:
                         self._loop.call_soon(
-                            self._observe, version.card, prepared, answers, failed, flow.key
+                            self._observe, version.card, prepared, answers, failed, tenant.key
                         )
         finally:
             self._in_flight -= 1
@@ -160,26 +159,28 @@ class PredictFlow:
         request: PredictRequest,
         problems: Problems,
         version: ServedVersion,
-        asked: Asked,
+        submission: Submission,
         reservation: Reservation,
         small: bool,
     ) -> Prepared:
         """Check ``request`` and submit its structures; reserved is what all of them will take."""
 
+        def begin() -> Preparation:
+            return Preparation(request, version.card, version.limit, self._settings, problems)
+
         def alone() -> Prepared:
-            with self._counting_what_is_refused(version.card):
-                return prepare(request, version.card, version.limit, self._settings, problems)
+            return self._counted(version.card, lambda: begin().completed())
 
         def ready(prepared: Prepared) -> None:
             reservation.change_to(prepared.seconds)
-            asked.submit(prepared.pieces)
+            submission.submit(prepared.microbatches)
             if self._in_flight == 1:
                 # Nobody comes with it.
                 self._dispatcher.hand_over()
 
         # A few atoms in a small cell may have many thousand images.
         if not small or np.count_nonzero(request.structures.pbc):
-            return await self._prepare_aside(request, problems, version, asked, reservation)
+            return await self._prepare_aside(begin, version.card, submission, reservation)
         if problems:
             prepared = alone()
             ready(prepared)
@@ -190,45 +191,37 @@ class PredictFlow:
 
     async def _prepare_aside(
         self,
-        request: PredictRequest,
-        problems: Problems,
-        version: ServedVersion,
-        asked: Asked,
+        begin: Callable[[], Preparation],
+        card: ModelCard,
+        submission: Submission,
         reservation: Reservation,
     ) -> Prepared:
         """The same on a thread, while the structures that were looked at are evaluated already."""
-
-        def begin() -> Preparation:
-            with self._counting_what_is_refused(version.card):
-                return Preparation(request, version.card, version.limit, self._settings, problems)
-
-        def step() -> list[Piece]:
-            with self._counting_what_is_refused(version.card):
-                return preparation.step()
-
-        preparation = await self._aside(begin)
+        preparation = await self._aside(partial(self._counted, card, begin))
         while not preparation.complete:
-            pieces = await self._aside(step)
+            microbatches = await self._aside(partial(self._counted, card, preparation.step))
             reservation.change_to(preparation.expected_s)
-            asked.submit(pieces)
+            submission.submit(microbatches)
         return preparation.prepared()
 
     async def _second_opinion(
         self,
         partner: ServedVersion | None,
         prepared: Prepared,
-        flow: Flow,
+        tenant: Tenant,
         reservation: Reservation,
     ) -> list[Answer]:
         """What answers are compared with, in the order of ``prepared``; none without a partner."""
         if partner is None:
             return []
-        divided = partner.limit.pieces
-        pieces = [cut for piece in prepared.pieces for cut in divided(piece.structures)]
-        reservation.change_to(sum(piece.seconds for piece in pieces))
-        with Asked(self._dispatcher, partner, flow) as asked:
-            asked.submit(pieces)
-            return await asked.answers(reservation)
+        divided = partner.limit.microbatches
+        microbatches = [
+            cut for microbatch in prepared.microbatches for cut in divided(microbatch.structures)
+        ]
+        reservation.change_to(sum(microbatch.seconds for microbatch in microbatches))
+        with Submission(self._dispatcher, partner, tenant) as submission:
+            submission.submit(microbatches)
+            return await submission.answers(reservation)
 
     def _respond(
         self,
@@ -269,10 +262,10 @@ class PredictFlow:
             ]
         return []
 
-    @contextmanager
-    def _counting_what_is_refused(self, card: ModelCard) -> Iterator[None]:
+    def _counted(self, card: ModelCard, function: Callable[[], T]) -> T:
+        """What ``function`` gives; what it refuses is counted."""
         try:
-            yield
+            return function()
         except ForcegateError as error:
             self._metrics.rejected(card, [error])
             raise
@@ -289,7 +282,7 @@ class PredictFlow:
             card=card,
             asked=prepared.request.structures,
             index=prepared.index,
-            parts=[piece.structures for piece in prepared.pieces],
+            parts=[microbatch.structures for microbatch in prepared.microbatches],
             outputs=[answer.output for answer in answers],
             failed=failed,
             caller=caller,

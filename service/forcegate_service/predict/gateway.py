@@ -16,7 +16,7 @@ from forcegate_service.predict.flow import PredictFlow
 from forcegate_service.predict.forms import Form
 from forcegate_service.queue.admission import BodyBuffer, Budget, LoopLag
 from forcegate_service.queue.dispatcher import Dispatcher
-from forcegate_service.queue.fair_queue import Flow
+from forcegate_service.queue.fair_queue import Tenant
 from forcegate_service.runtimes.choose import Runtimes
 from forcegate_service.settings import Settings
 from forcegate_service.watch.metrics.metrics import Metrics
@@ -150,18 +150,18 @@ class Gateway:
                 retry_after_s=1.0,
             )
 
-    def require_room(self, form: Form, length: int, flow: Flow) -> None:
+    def require_room(self, form: Form, length: int, tenant: Tenant) -> None:
         """Refuse a body of ``length`` bytes before it is read; see ``PredictFlow``.
 
         Raises:
             TooManyRequests: with an advised wait.
         """
-        self._flow.require_room(form, length, flow)
+        self._flow.require_room(form, length, tenant)
 
     async def predict(
-        self, body: bytes, form: Form, answer_form: Form, flow: Flow, query: bytes = b""
+        self, body: bytes, form: Form, answer_form: Form, tenant: Tenant, query: bytes = b""
     ) -> bytes:
-        """Answer one request of caller ``flow``; both bodies are encoded.
+        """Answer one request of caller ``tenant``; both bodies are encoded.
 
         ``query`` is that of the URL, for forms that have no place for what is asked.
 
@@ -170,7 +170,7 @@ class Gateway:
         """
         if not self._runtimes.available():
             raise nobody_evaluates()
-        return await self._flow.predict(body, form, answer_form, flow, query)
+        return await self._flow.predict(body, form, answer_form, tenant, query)
 
     def _unloaded(self, card: ModelCard) -> None:
         for observer in self.observers:

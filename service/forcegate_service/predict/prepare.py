@@ -24,10 +24,10 @@ from forcegate_service.contract.neighbors.pairs import count_open_pairs
 from forcegate_service.contract.structures import Surveyed, keep_structures
 from forcegate_service.contract.survey import look_at
 from forcegate_service.predict.density import crowded, estimate_edges
-from forcegate_service.queue.microbatch import BatchLimit, Demand, Piece
+from forcegate_service.queue.microbatch import BatchLimit, Demand, Microbatch
 from forcegate_service.settings import MIB, Settings
 
-__all__ = ["Preparation", "Prepared", "check_size", "prepare"]
+__all__ = ["Preparation", "Prepared", "check_size"]
 
 # So many atoms are looked at at a time, which bounds what that needs, and lets the first ones be
 # evaluated meanwhile.
@@ -40,20 +40,20 @@ _HARMLESS_ATOMS = 150
 class Prepared:
     """What can be computed of a request, and what cannot.
 
-    ``index`` [K] are the structures in ``pieces``, ascending; all others have a problem.
+    ``index`` [K] are the structures in ``microbatches``, ascending; all others have a problem.
     """
 
     request: PredictRequest
     index: npt.NDArray[np.int64]
-    pieces: list[Piece]
+    microbatches: list[Microbatch]
     problems: Problems
     warnings: dict[int, list[str]] = field(default_factory=dict)
     graph_s: float = 0.0
 
     @property
     def seconds(self) -> float:
-        """Predicted time of all pieces."""
-        return sum(piece.seconds for piece in self.pieces)
+        """Predicted time of all microbatches."""
+        return sum(microbatch.seconds for microbatch in self.microbatches)
 
 
 def check_size(structures: int, atoms: int, settings: Settings) -> None:
@@ -103,7 +103,7 @@ class Preparation:
         _check_pairs(self._usable, card, limit, settings)
         self._keep = np.ones(len(self._usable), dtype=np.bool_)
         self._remarks: dict[int, str] = {}
-        self._pieces: list[Piece] = []
+        self._microbatches: list[Microbatch] = []
         self._chunks = _chunks(self._usable)
         self._atoms = self._listed = 0
         self._seconds = 0.0
@@ -119,7 +119,7 @@ class Preparation:
         """Predicted time of all structures, if those to come are like those that were looked at."""
         return self._seconds * self._usable.total_atoms / max(self._atoms, 1)
 
-    def step(self) -> list[Piece]:
+    def step(self) -> list[Microbatch]:
         """The next structures, those whose atoms keep their distance; not once complete.
 
         Raises:
@@ -146,11 +146,11 @@ class Preparation:
                     else _too_demanding(too_large[b], self._limit, index)
                 )
             _raise_first(self._request, self._problems)
-        pieces = self._limit.pieces(found)
-        self._pieces += pieces
-        self._seconds += sum(piece.seconds for piece in pieces)
+        microbatches = self._limit.microbatches(found)
+        self._microbatches += microbatches
+        self._seconds += sum(microbatch.seconds for microbatch in microbatches)
         self._graph_s += time.perf_counter() - started
-        return pieces
+        return microbatches
 
     def _look_at(
         self, chunk: npt.NDArray[np.int64]
@@ -176,6 +176,12 @@ class Preparation:
         _raise_first(self._request, self._problems)
         return rest
 
+    def completed(self) -> Prepared:
+        """All that is left of it at once; see ``step`` for what is raised."""
+        while not self.complete:
+            self.step()
+        return self.prepared()
+
     def prepared(self) -> Prepared:
         """All of it, once it is complete."""
         index, keep = self._index, self._keep
@@ -189,25 +195,11 @@ class Preparation:
         return Prepared(
             request=self._request,
             index=index[keep],
-            pieces=self._pieces,
+            microbatches=self._microbatches,
             problems=self._problems,
             warnings={int(index[k]): texts for k, texts in warnings.items() if keep[k]},
             graph_s=self._graph_s,
         )
-
-
-def prepare(
-    request: PredictRequest,
-    card: ModelCard,
-    limit: BatchLimit,
-    settings: Settings,
-    problems: Problems,
-) -> Prepared:
-    """All steps of a ``Preparation`` at once; it says what is raised."""
-    preparation = Preparation(request, card, limit, settings, problems)
-    while not preparation.complete:
-        preparation.step()
-    return preparation.prepared()
 
 
 def _chunks(batch: StructureBatch) -> list[npt.NDArray[np.int64]]:

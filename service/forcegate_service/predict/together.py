@@ -184,8 +184,8 @@ def _prepare_all(
     if version.limit.listed(found) > max_edges:
         return None
     ends = [*accumulate(len(request.structures) for request in requests)]
-    pieces = version.limit.pieces_of(found, ends)
-    if pieces is None:
+    microbatches = version.limit.microbatches_of(found, ends)
+    if microbatches is None:
         return None
     warnings = composition_warnings(batch)
     for b, contact in near.remarked.items():
@@ -193,13 +193,13 @@ def _prepare_all(
     graph_s = (time.perf_counter() - started) / len(requests)
     prepared = []
     first = 0
-    for request, piece in zip(requests, pieces, strict=True):
-        size = len(piece.structures.n_atoms)
+    for request, microbatch in zip(requests, microbatches, strict=True):
+        size = len(microbatch.structures.n_atoms)
         prepared.append(
             Prepared(
                 request=request,
                 index=np.arange(size),
-                pieces=[piece],
+                microbatches=[microbatch],
                 problems={},
                 warnings={b: warnings[first + b] for b in range(size) if first + b in warnings}
                 if warnings

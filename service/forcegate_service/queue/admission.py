@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from forcegate_client.errors import TooManyRequests
-from forcegate_service.queue.fair_queue import Flow
+from forcegate_service.queue.fair_queue import Tenant
 
 __all__ = ["BodyBuffer", "Budget", "LengthGuess", "LoopLag", "Reservation"]
 
@@ -38,7 +38,7 @@ _WAIT_FOR_BYTES_S = 1.0
 class Budget:
     """What waits or runs is done within ``limit_s`` predicted seconds; used on the loop alone.
 
-    When it is spent, a flow still gets in with what lies within its equal share of the budget,
+    When it is spent, a tenant still gets in with what lies within its equal share of the budget,
     which callers share, and each caller's connections: turns are fair, so whoever asks for little
     waits for little, whatever others have queued, on however many connections. Time
     that is lost elsewhere, ``lost_s()``, is not there to be spent; ``lanes()`` batches are computed
@@ -56,30 +56,30 @@ class Budget:
         self.lanes = lanes
         self.admitted_s = 0.0
         self.lost_s = lost_s
-        self._of_flow: dict[Flow, float] = {}
+        self._of_tenant: dict[Tenant, float] = {}
         # Connections of each caller that have something admitted.
         self._connections: Counter[str] = Counter()
         self._jitter = jitter
 
-    def reserve(self, flow: Flow, seconds: float) -> Reservation:
+    def reserve(self, tenant: Tenant, seconds: float) -> Reservation:
         """Admit work of ``seconds``.
 
         Raises:
             TooManyRequests: with an advised wait, if it does not fit beside what is admitted.
         """
-        reservation = Reservation(self, flow)
+        reservation = Reservation(self, tenant)
         reservation.change_to(seconds)
         return reservation
 
-    def _require_room(self, flow: Flow, seconds: float) -> None:
+    def _require_room(self, tenant: Tenant, seconds: float) -> None:
         lanes = self.lanes()
         lost_s = self.lost_s()
         waiting_s = self.admitted_s / lanes + lost_s
         if waiting_s + min(seconds / lanes, _LARGEST_SHARE * self.limit_s) <= self.limit_s:
             return
-        own = self._of_flow.get(flow, 0.0)
-        callers = len(self._connections) + (flow.caller not in self._connections)
-        connections = self._connections[flow.caller] + (flow not in self._of_flow)
+        own = self._of_tenant.get(tenant, 0.0)
+        callers = len(self._connections) + (tenant.caller not in self._connections)
+        connections = self._connections[tenant.caller] + (tenant not in self._of_tenant)
         if (own + seconds) / lanes <= (self.limit_s - lost_s) / (callers * connections):
             return
         low, high = _ADVISED
@@ -91,27 +91,27 @@ class Budget:
             retry_after_s=max(_SHORTEST_WAIT_S, wait),
         )
 
-    def _add(self, flow: Flow, seconds: float) -> None:
+    def _add(self, tenant: Tenant, seconds: float) -> None:
         self.admitted_s += seconds
-        own = self._of_flow.get(flow, 0.0) + seconds
+        own = self._of_tenant.get(tenant, 0.0) + seconds
         # Sums of floats: what is empty is empty.
         if own > 1e-12:
-            if flow not in self._of_flow:
-                self._connections[flow.caller] += 1
-            self._of_flow[flow] = own
-        elif self._of_flow.pop(flow, None) is not None:
-            self._connections[flow.caller] -= 1
-            if not self._connections[flow.caller]:
-                del self._connections[flow.caller]
-        if not self._of_flow:
+            if tenant not in self._of_tenant:
+                self._connections[tenant.caller] += 1
+            self._of_tenant[tenant] = own
+        elif self._of_tenant.pop(tenant, None) is not None:
+            self._connections[tenant.caller] -= 1
+            if not self._connections[tenant.caller]:
+                del self._connections[tenant.caller]
+        if not self._of_tenant:
             self.admitted_s = 0.0
 
 
 class Reservation:
     """A request's part of the budget, given back bit by bit or at once; ``seconds`` are left."""
 
-    def __init__(self, budget: Budget, flow: Flow) -> None:
-        self._budget, self._flow = budget, flow
+    def __init__(self, budget: Budget, tenant: Tenant) -> None:
+        self._budget, self._tenant = budget, tenant
         self.seconds = 0.0
 
     def change_to(self, seconds: float) -> None:
@@ -121,15 +121,15 @@ class Reservation:
             TooManyRequests: if it grows beyond what fits; then nothing is reserved any more.
         """
         self.release()
-        self._budget._require_room(self._flow, seconds)
+        self._budget._require_room(self._tenant, seconds)
         self.seconds = seconds
-        self._budget._add(self._flow, seconds)
+        self._budget._add(self._tenant, seconds)
 
     def settle(self, seconds: float) -> None:
         """Give back what is done."""
         done = min(seconds, self.seconds)
         self.seconds -= done
-        self._budget._add(self._flow, -done)
+        self._budget._add(self._tenant, -done)
 
     def release(self) -> None:
         """Give back what is left; a second time does nothing."""

@@ -17,7 +17,7 @@ from forcegate_service.contract.size import size_of
 from forcegate_service.contract.structures import Structures
 from forcegate_service.queue.cost import Timing
 from forcegate_service.queue.isolate import Faults
-from forcegate_service.queue.microbatch import Piece
+from forcegate_service.queue.microbatch import Microbatch
 from forcegate_service.queue.version import ServedVersion
 
 __all__ = ["Answer", "Batch", "Work", "answers_of"]
@@ -25,7 +25,7 @@ __all__ = ["Answer", "Batch", "Work", "answers_of"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outcome for one submitted piece, and the seconds it waited and was computed.
+    """The outcome for one submitted microbatch, and the seconds it waited and was computed.
 
     ``faults`` are the structures whose row of ``output`` is no answer; ``finite``: every number of
     it is.
@@ -40,9 +40,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Work:
-    """A piece that somebody waits for."""
+    """A microbatch that somebody waits for."""
 
-    piece: Piece
+    microbatch: Microbatch
     future: asyncio.Future[Answer]
     queued_at: float
 
@@ -64,7 +64,7 @@ class Batch:
 
 
 def answers_of(batch: Batch, output: ModelOutput, faults: Faults, seconds: float) -> list[Answer]:
-    """One for each piece of work; ``seconds`` is what the evaluation took."""
+    """One for each microbatch of work; ``seconds`` is what the evaluation took."""
     structures, version = batch.structures, batch.version
     if not faults:
         version.limit.cost.observe(Timing(size_of(structures), seconds))
@@ -83,8 +83,8 @@ def _divide(
     answers = []
     structure = atom = 0
     for work in batch.work:
-        last_structure = structure + len(work.piece.structures.n_atoms)
-        last_atom = atom + len(work.piece.structures.atomic_numbers)
+        last_structure = structure + len(work.microbatch.structures.n_atoms)
+        last_atom = atom + len(work.microbatch.structures.atomic_numbers)
         structures, atoms = slice(structure, last_structure), slice(atom, last_atom)
         own = output.part(structures, atoms)
         answers.append(

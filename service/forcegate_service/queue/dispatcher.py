@@ -22,9 +22,9 @@ from forcegate_client.errors import RuntimeUnavailable
 from forcegate_service.contract.runtime import ModelOutput, Start
 from forcegate_service.contract.structures import Structures, merge
 from forcegate_service.queue.batch import Answer, Batch, Work, answers_of
-from forcegate_service.queue.fair_queue import FairQueue, Flow
+from forcegate_service.queue.fair_queue import FairQueue, Tenant
 from forcegate_service.queue.isolate import evaluate_isolated
-from forcegate_service.queue.microbatch import Piece
+from forcegate_service.queue.microbatch import Microbatch
 from forcegate_service.queue.version import ServedVersion
 from forcegate_service.watch.metrics.metrics import Metrics
 
@@ -79,22 +79,32 @@ class Dispatcher:
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._closing = False
 
-    def submit(self, version: ServedVersion, piece: Piece, flow: Flow) -> asyncio.Future[Answer]:
-        """Queue ``piece`` behind what else ``flow`` asked for.
+    def submit(
+        self, version: ServedVersion, microbatch: Microbatch, tenant: Tenant
+    ) -> asyncio.Future[Answer]:
+        """Queue ``microbatch`` behind what else ``tenant`` asked for.
 
         Cancelling the future takes it out of the queue.
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
-        work = Work(piece, future, time.perf_counter())
+        work = Work(microbatch, future, time.perf_counter())
         early, self._early = self._early, None
         same = early is not None and early.version is version
-        if early is not None and same and early.structures.positions is piece.structures.positions:
-            early.work, early.structures, early.seconds = [work], piece.structures, piece.seconds
+        if (
+            early is not None
+            and same
+            and early.structures.positions is microbatch.structures.positions
+        ):
+            early.work, early.structures, early.seconds = (
+                [work],
+                microbatch.structures,
+                microbatch.seconds,
+            )
             return future
         queue = self._queues.get(version)
         if queue is None:
             queue = self._queues[version] = FairQueue()
-        queue.push(flow, piece.share, work)
+        queue.push(tenant, microbatch.share, work)
         self._waiting += 1
         if not self._woken:
             # At the end of this turn of the loop, which may have more to submit.
@@ -183,8 +193,8 @@ class Dispatcher:
         batch = Batch(
             version,
             work,
-            merge([one.piece.structures for one in work]),
-            sum([one.piece.seconds for one in work]),
+            merge([one.microbatch.structures for one in work]),
+            sum([one.microbatch.seconds for one in work]),
             time.perf_counter(),
             alone,
         )

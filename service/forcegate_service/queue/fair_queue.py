@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-__all__ = ["FairQueue", "Flow"]
+__all__ = ["FairQueue", "Tenant"]
 
 T = TypeVar("T")
 
 
-class Flow(NamedTuple):
+class Tenant(NamedTuple):
     """A caller (a key, or whoever has none) and one of its connections; ``key`` is the key's id."""
 
     caller: str
@@ -58,12 +58,12 @@ class FairQueue(Generic[T]):
     def __bool__(self) -> bool:
         return bool(self._callers)
 
-    def push(self, flow: Flow, share: float, item: T) -> None:
-        """Queue ``item`` behind the others of its flow."""
-        caller = self._callers.get(flow.caller)
+    def push(self, tenant: Tenant, share: float, item: T) -> None:
+        """Queue ``item`` behind the others of its tenant."""
+        caller = self._callers.get(tenant.caller)
         if caller is None:
-            caller = self._callers[flow.caller] = _Caller()
-        caller.push(flow.connection, share, item)
+            caller = self._callers[tenant.caller] = _Caller()
+        caller.push(tenant.connection, share, item)
 
     def pack(self, wanted: Callable[[T], bool] = lambda item: True) -> list[T]:
         """The next batch: items whose shares sum up to at most 1, or a single larger one.

@@ -13,14 +13,14 @@ from forcegate_service.contract.size import Float, GraphSize, MemoryNeed, size_o
 from forcegate_service.contract.structures import Structures, cut, slice_structures
 from forcegate_service.queue.cost import CostModel
 
-__all__ = ["BatchLimit", "Demand", "Piece"]
+__all__ = ["BatchLimit", "Demand", "Microbatch"]
 
 # A whole batch; sums of floats may miss it by their rounding.
 _FULL = 1.0 + 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Microbatch:
     """What is evaluated in one batch: the part of a batch that it fills, and the predicted seconds
     that it adds to what waits, its part of a batch's base included.
     """
@@ -73,27 +73,29 @@ class BatchLimit:
         refused = np.flatnonzero((times > self.longest_s) | (memories > self.most_memory))
         return {int(b): Demand(float(times[b]), float(memories[b])) for b in refused}
 
-    def pieces(self, structures: Structures) -> list[Piece]:
-        """Consecutive pieces that fill a batch each, or hold a single structure."""
+    def microbatches(self, structures: Structures) -> list[Microbatch]:
+        """Consecutive microbatches that fill a batch each, or hold a single structure."""
         if not len(structures.n_atoms):
             return []
-        whole = self._piece(structures)
+        whole = self._microbatch(structures)
         if whole.share <= _FULL:
             return [whole]
         ends = np.cumsum(self._shares(structures))
-        pieces = []
+        microbatches = []
         start = 0
         while start < len(ends):
             done = ends[start - 1] if start else 0.0
             stop = max(start + 1, int(np.searchsorted(ends, done + _FULL, side="right")))
-            pieces.append(self._piece(slice_structures(structures, start, stop)))
+            microbatches.append(self._microbatch(slice_structures(structures, start, stop)))
             start = stop
-        return pieces
+        return microbatches
 
-    def pieces_of(self, structures: Structures, ends: Sequence[int]) -> list[Piece] | None:
-        """One piece for each run of structures, which end at ``ends``; None if one is too large."""
+    def microbatches_of(
+        self, structures: Structures, ends: Sequence[int]
+    ) -> list[Microbatch] | None:
+        """One for each run of structures, which end at ``ends``; None if one is too large."""
         if len(ends) == 1:
-            whole = self._piece(structures)
+            whole = self._microbatch(structures)
             return [whole] if whole.share <= _FULL else None
         firsts = [0, *ends[:-1]]
         sizes = GraphSize(*(np.add.reduceat(column, firsts) for column in sizes_of(structures)))
@@ -103,13 +105,13 @@ class BatchLimit:
         if np.maximum.reduce(shares) > _FULL:
             return None
         parts = cut(structures, ends)
-        return [*map(Piece, parts, shares.tolist(), seconds.tolist())]
+        return [*map(Microbatch, parts, shares.tolist(), seconds.tolist())]
 
-    def _piece(self, structures: Structures) -> Piece:
+    def _microbatch(self, structures: Structures) -> Microbatch:
         size = size_of(structures)
         marginal_s = self.cost.marginal(size)
         share = max(marginal_s / self._room_s, (size.atoms + size.edges) / self.load)
-        return Piece(structures, share, self.cost.base_s * min(1.0, share) + marginal_s)
+        return Microbatch(structures, share, self.cost.base_s * min(1.0, share) + marginal_s)
 
     @property
     def _room_s(self) -> float:

@@ -1,4 +1,4 @@
-"""What one request asks of the dispatcher, piece by piece."""
+"""What one request asks of the dispatcher, microbatch by microbatch."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from types import TracebackType
 
 from forcegate_service.queue.admission import Reservation
 from forcegate_service.queue.dispatcher import Answer, Dispatcher
-from forcegate_service.queue.fair_queue import Flow
-from forcegate_service.queue.microbatch import Piece
+from forcegate_service.queue.fair_queue import Tenant
+from forcegate_service.queue.microbatch import Microbatch
 from forcegate_service.queue.version import ServedVersion
 
-__all__ = ["Asked"]
+__all__ = ["Submission"]
 
 
-class Asked:
-    """The pieces of a request that are evaluated, while others may still be in the making.
+class Submission:
+    """The microbatches of a request that are evaluated, while others may still be in the making.
 
     A context manager: whatever is queued when it is left is given up.
     """
 
-    def __init__(self, dispatcher: Dispatcher, version: ServedVersion, flow: Flow) -> None:
-        self._dispatcher, self._version, self._flow = dispatcher, version, flow
-        self._submitted: list[tuple[Piece, asyncio.Future[Answer]]] = []
+    def __init__(self, dispatcher: Dispatcher, version: ServedVersion, tenant: Tenant) -> None:
+        self._dispatcher, self._version, self._tenant = dispatcher, version, tenant
+        self._submitted: list[tuple[Microbatch, asyncio.Future[Answer]]] = []
 
-    def submit(self, pieces: Sequence[Piece]) -> None:
-        """Queue ``pieces`` behind those before."""
-        for piece in pieces:
-            future = self._dispatcher.submit(self._version, piece, self._flow)
-            self._submitted.append((piece, future))
+    def submit(self, microbatches: Sequence[Microbatch]) -> None:
+        """Queue ``microbatches`` behind those before."""
+        for microbatch in microbatches:
+            future = self._dispatcher.submit(self._version, microbatch, self._tenant)
+            self._submitted.append((microbatch, future))
 
     async def answers(self, reservation: Reservation) -> list[Answer]:
-        """One for each piece; what is done is given back to ``reservation``.
+        """One for each microbatch; what is done is given back to ``reservation``.
 
         Raises:
             RuntimeUnavailable: if nobody is there to evaluate them.
         """
         answers = []
-        for piece, future in self._submitted:
+        for microbatch, future in self._submitted:
             answers.append(await future)
-            reservation.settle(piece.seconds)
+            reservation.settle(microbatch.seconds)
         return answers
 
-    def __enter__(self) -> Asked:
+    def __enter__(self) -> Submission:
         return self
 
     def __exit__(

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from forcegate_client.errors import DeadlineExceeded, ForcegateError
 from forcegate_service.api.body import declared_length, read_body
 from forcegate_service.api.deadline import Patience
-from forcegate_service.api.head import admit, flow_of, headers_of, read_terms
+from forcegate_service.api.head import admit, headers_of, read_head, tenant_of
 from forcegate_service.api.openapi import PREDICT_REQUEST, PREDICT_RESPONSES
 from forcegate_service.api.problems import client_gone, problem_response, stopped
 from forcegate_service.predict.forms import Form
@@ -78,21 +78,21 @@ async def _answer(scope: Scope, receive: Receive) -> tuple[bytes, Form]:
     gateway: Gateway = state["gateway"]
     # Before anything is read: who may not ask must not cost anything.
     caller = admit(scope, "predict")
-    terms = read_terms(headers, gateway.settings)
+    head = read_head(headers, gateway.settings)
     gateway.require_ready()
-    flow = flow_of(caller, scope.get("client"))
-    gateway.require_room(terms.form, declared_length(headers, terms.limit), flow)
+    tenant = tenant_of(caller, scope.get("client"))
+    gateway.require_room(head.form, declared_length(headers, head.limit), tenant)
     try:
         with gateway.bodies.holding() as take:
-            async with Patience(receive, terms.timeout_s) as patience:
-                body = await read_body(receive, terms.limit, take)
+            async with Patience(receive, head.timeout_s) as patience:
+                body = await read_body(receive, head.limit, take)
                 patience.body_read()
                 query = scope["query_string"]
-                content = await gateway.predict(body, terms.form, terms.answer, flow, query)
+                content = await gateway.predict(body, head.form, head.answer, tenant, query)
     except ClientDisconnect:
         gateway.metrics.requests.cancelled("disconnect")
         raise
     except DeadlineExceeded:
         gateway.metrics.requests.cancelled("deadline")
         raise
-    return content, terms.answer
+    return content, head.answer
