@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from forcegate_client.errors import ForcegateError, ModelNotFound
 from forcegate_client.structures import StructureBatch
@@ -15,11 +16,13 @@ from forcegate_service.contract.errors import ModelRefused
 from forcegate_service.contract.reference import compare_with_card, reference_graph
 from forcegate_service.contract.runtime import LoadedRuntime, RuntimeLoader
 from forcegate_service.contract.size import size_of
-from forcegate_service.contract.structures import Structures
+from forcegate_service.contract.structures import Structures, of_batch
 from forcegate_service.contract.survey import look_at
 from forcegate_service.queue.cost import Timing
+from forcegate_service.queue.isolate import evaluate_isolated
 
 __all__ = [
+    "atomic_energies",
     "load_version",
     "newest_version",
     "open_version",
@@ -28,6 +31,8 @@ __all__ = [
     "version_folders",
     "warm_up_structures",
 ]
+
+Float = npt.NDArray[np.float64]
 
 _WARM_UP_SIZES = (1, 2, 8, 32)
 # Spread out, atoms have fewer neighbours: so the cost of an atom can be told from that of an edge.
@@ -164,3 +169,17 @@ def time_evaluation(runtime: LoadedRuntime, structures: Structures) -> Timing:
         runtime.evaluate(structures)
         shortest = min(shortest, time.perf_counter() - started)
     return Timing(size_of(structures), shortest)
+
+
+def atomic_energies(runtime: LoadedRuntime) -> Float:
+    """[Z + 1] in eV: what the model answers for each of its elements alone, 0 for all others.
+
+    NaN where it fails: of structures with such an atom only the forces are judged.
+    """
+    card = runtime.card
+    size = len(card.elements)
+    alone = StructureBatch.from_arrays([1] * size, card.elements, np.zeros((size, 3)))
+    energies = np.zeros(max(card.elements) + 1)
+    output, _ = evaluate_isolated(runtime, of_batch(alone))
+    energies[card.elements] = output.energy
+    return energies

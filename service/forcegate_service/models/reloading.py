@@ -15,8 +15,8 @@ from forcegate_client.errors import ForcegateError, RuntimeUnavailable
 from forcegate_service.contract.card import MEASURED, ModelCard
 from forcegate_service.contract.errors import ModelAbsent, ModelRefused
 from forcegate_service.contract.runtime import RuntimeLoader
-from forcegate_service.models.atoms_alone import atomic_energies
 from forcegate_service.models.loading import (
+    atomic_energies,
     open_version,
     recognise,
     time_evaluation,

@@ -12,7 +12,7 @@ from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.graph import build_graph
 from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.contract.survey import contacts
-from forcegate_service.models.atoms_alone import atomic_energies
+from forcegate_service.models.loading import atomic_energies
 from forcegate_service.runtimes.torchscript import TorchScriptRuntime
 from forcegate_trainer.data.datasets import structures_of
 from forcegate_trainer.export.limits import limits_of

@@ -26,7 +26,7 @@ from forcegate_service.contract.card import (
 )
 from forcegate_service.contract.graph import build_graph
 from forcegate_service.contract.neighbors.pairs import PAIR_CUTOFF
-from forcegate_service.models.atoms_alone import atomic_energies
+from forcegate_service.models.loading import atomic_energies
 from forcegate_service.runtimes.torchscript import TorchScriptRuntime, tensors_of
 from forcegate_service.runtimes.triton.repository import update_triton_files
 from forcegate_trainer.data.datasets import load_all, structures_of
