@@ -97,3 +97,13 @@ def test_the_readme_shows_the_nanoseconds_that_were_measured() -> None:
     table = measured[measured.index("| student |") :].rstrip()
     assert table.count("\n") >= 3
     assert table in (root / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_figures_of_a_step_are_the_ones_that_were_measured() -> None:
+    root = Path(__file__).resolve().parents[3]
+    document = (root / "docs/performance.md").read_text(encoding="utf-8")
+    measured = (root / "benchmarks/results/quick.md").read_text(encoding="utf-8")
+    table = measured[measured.index("| what |") : measured.index("## What else")].rstrip()
+    assert table.count("\n") > 10
+    assert table in document
+    assert len(document.encode()) <= 12_000
