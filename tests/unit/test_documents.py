@@ -44,6 +44,7 @@ DOCUMENTS = sorted(
     [
         ROOT / "README.md",
         ROOT / "CHANGELOG.md",
+        ROOT / "CONTRIBUTING.md",
         ROOT / "SECURITY.md",
         ROOT / "benchmarks" / "README.md",
         ROOT / "clients" / "README.md",
@@ -83,6 +84,14 @@ def test_the_index_of_the_documents_names_them_all() -> None:
     pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "howto").glob("*.md")]
     written = {path.relative_to(ROOT / "docs").as_posix() for path in pages} - {"README.md"}
     assert written <= listed
+
+
+def test_the_design_fits_a_sitting_and_leads_to_every_decision() -> None:
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    assert len(design.encode()) <= 12_000
+    pages = {f"decisions/{path.name}" for path in (ROOT / "docs" / "decisions").glob("*.md")}
+    assert len(pages) > 5
+    assert pages <= set(LINK.findall(design))
 
 
 def test_each_defence_of_the_threat_model_is_held_by_tests_that_exist() -> None:

@@ -57,7 +57,7 @@ PYTHON_PAGES = (
         "service",
         "The gateway in Python",
         "For those who embed the gateway, or add a runtime or an observer to it. "
-        "[The design](../design.md#the-gateway) says how the parts work together.",
+        "[The design](../decisions/gateway.md) says how the parts work together.",
         (
             "forcegate_service.api.app",
             "forcegate_service.settings",
