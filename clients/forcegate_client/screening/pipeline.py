@@ -66,78 +66,63 @@ def run_parts(
     so does a signal that raises.
     """
 
-    def work() -> None:
-        _run_parts(
-            todo, reader, task, evaluate, judge, write, at_once=at_once, stop=stop, done=done
-        )
+    def all_parts() -> None:
+        with (
+            ThreadPoolExecutor(1, "forcegate-read") as reading,
+            ThreadPoolExecutor(at_once, "forcegate-ask") as asking,
+            ThreadPoolExecutor(1, "forcegate-write") as writing,
+        ):
 
-    run_aside(work, stop)
+            def read(item: Todo) -> Chunk:
+                chunk = reader.read(item.start, item.stop)
+                return chunk if item.earlier is None else chunk.only(item.earlier.to_repeat)
 
+            def ask(item: Todo, chunk: Chunk) -> Part:
+                work = task
+                if isinstance(task, MovesAtoms) and (chunk.immovable or chunk.held.any()):
+                    immovable = {place: asdict(p) for place, p in chunk.immovable.items()}
+                    work = task.holding(chunk.held, immovable)
+                part = part_of(chunk, work.run(chunk.structures, evaluate), judge)
+                return part if item.earlier is None else item.earlier.completed_by(part)
 
-def _run_parts(
-    todo: list[Todo],
-    reader: Reader,
-    task: Task,
-    evaluate: Evaluate,
-    judge: Judge,
-    write: Callable[[Part], None],
-    *,
-    at_once: int,
-    stop: threading.Event,
-    done: Callable[[Part, int], None],
-) -> None:
-    with (
-        ThreadPoolExecutor(1, "forcegate-read") as reading,
-        ThreadPoolExecutor(at_once, "forcegate-ask") as asking,
-        ThreadPoolExecutor(1, "forcegate-write") as writing,
-    ):
+            def through(item: Todo) -> Iterator[Future[Any]]:
+                """The three steps of a part; each is handed out when the one before has ended."""
+                chunk = reading.submit(read, item)
+                yield chunk
+                part = asking.submit(ask, item, chunk.result())
+                # Neither is needed any more when the next is there.
+                del chunk
+                yield part
+                result = part.result()
+                yield writing.submit(write, result)
+                done(result, item.size)
 
-        def read(item: Todo) -> Chunk:
-            chunk = reader.read(item.start, item.stop)
-            return chunk if item.earlier is None else chunk.only(item.earlier.to_repeat)
+            waiting = iter(todo)
+            under_way: dict[Future[Any], Iterator[Future[Any]]] = {}
+            try:
+                while not stop.is_set():
+                    while (
+                        len(under_way) < 2 * at_once and (item := next(waiting, None)) is not None
+                    ):
+                        steps = through(item)
+                        under_way[next(steps)] = steps
+                    if not under_way:
+                        return
+                    ended, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                    for future in ended:
+                        steps = under_way.pop(future)
+                        future.result()
+                        following = next(steps, None)
+                        if following is not None:
+                            under_way[following] = steps
+            except BaseException:
+                stop.set()
+                raise
+            finally:
+                for future in under_way:
+                    future.cancel()
 
-        def ask(item: Todo, chunk: Chunk) -> Part:
-            work = task
-            if isinstance(task, MovesAtoms) and (chunk.immovable or chunk.held.any()):
-                immovable = {place: asdict(p) for place, p in chunk.immovable.items()}
-                work = task.holding(chunk.held, immovable)
-            part = part_of(chunk, work.run(chunk.structures, evaluate), judge)
-            return part if item.earlier is None else item.earlier.completed_by(part)
-
-        def through(item: Todo) -> Iterator[Future[Any]]:
-            """The three steps of one part; each is handed out when the one before has ended."""
-            chunk = reading.submit(read, item)
-            yield chunk
-            part = asking.submit(ask, item, chunk.result())
-            # Neither is needed any more when the next is there.
-            del chunk
-            yield part
-            result = part.result()
-            yield writing.submit(write, result)
-            done(result, item.size)
-
-        waiting = iter(todo)
-        under_way: dict[Future[Any], Iterator[Future[Any]]] = {}
-        try:
-            while not stop.is_set():
-                while len(under_way) < 2 * at_once and (item := next(waiting, None)) is not None:
-                    steps = through(item)
-                    under_way[next(steps)] = steps
-                if not under_way:
-                    return
-                ended, _ = wait(under_way, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    steps = under_way.pop(future)
-                    future.result()
-                    following = next(steps, None)
-                    if following is not None:
-                        under_way[following] = steps
-        except BaseException:
-            stop.set()
-            raise
-        finally:
-            for future in under_way:
-                future.cancel()
+    run_aside(all_parts, stop)
 
 
 def writer(manifest: Manifest, folder: Path) -> Callable[[Part], None]:
