@@ -136,12 +136,12 @@ def test_the_routes_are_those_of_the_gateway(site: Path) -> None:
 def test_the_python_reference_has_what_the_client_offers(site: Path) -> None:
     text = page(site, "generated/python-client.html")
     for name in (
-        "calculator.RemoteCalculator",
-        "client.Client",
-        "monitor.MDMonitor",
+        "http.calculator.RemoteCalculator",
+        "http.client.Client",
+        "md.monitor.MDMonitor",
         "structures.StructureBatch",
         "errors.ForcegateError",
-        "nve.run_nve",
+        "md.nve.run_nve",
     ):
         assert f'id="forcegate_client.{name}"' in text, name
     assert 'id="forcegate_service.api.app.create_app"' in page(
