@@ -21,6 +21,7 @@ from forcegate_service.runtimes.process.watch import Watch
 __all__ = ["COMMAND", "InferenceProcess", "ProcessDied", "ProcessHung"]
 
 COMMAND = (sys.executable, "-m", "forcegate_service.runtimes.process")
+_MOMENT_S = 0.02
 _FAREWELL_S = 5.0
 _STANDARD_ERROR = 2
 
@@ -207,9 +208,13 @@ class InferenceProcess:
         return ProcessHung(f"it said nothing for {waited_s:g} s")
 
     def _hung_up(self) -> ProcessDied:
-        # Without waiting for its end, which is looked at when another one is started.
+        # For a moment, since the event loop waits here: what ends closes its channel first. What is
+        # slower to end is looked at when another one is started.
         self._lost = True
-        return ProcessDied("it hung up")
+        try:
+            return _ended(self._process.wait(_MOMENT_S))
+        except subprocess.TimeoutExpired:
+            return ProcessDied("it hung up")
 
     def _died(self) -> ProcessDied:
         # Its end of the channel is closed, so it is about to end if it has not yet.
@@ -218,9 +223,13 @@ class InferenceProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        if code < 0:
-            return ProcessDied(f"killed by {signal.Signals(-code).name}")
-        return ProcessDied(f"ended with code {code}")
+        return _ended(code)
+
+
+def _ended(code: int) -> ProcessDied:
+    if code < 0:
+        return ProcessDied(f"killed by {signal.Signals(-code).name}")
+    return ProcessDied(f"ended with code {code}")
 
 
 def _answer_in(message: list[Any]) -> list[Any]:
