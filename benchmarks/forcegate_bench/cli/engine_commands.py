@@ -15,9 +15,10 @@ import typer
 from forcegate_bench.cli.frame import Core, Out, Repository, Seconds, app, publish
 from forcegate_bench.machine.process import is_as_served, start_over_as_served
 from forcegate_bench.paths import CACHE, RESULTS
+from forcegate_client.cli.outspoken import OutspokenCommand
 
 
-@app.command()
+@app.command(cls=OutspokenCommand)
 def quick(seconds: Seconds = 50.0, core: Core = None, out: Out = None) -> None:
     """Every ratio that is asked of the engine, in one run of one to two minutes."""
     _start_on_one_core(core)
@@ -26,7 +27,7 @@ def quick(seconds: Seconds = 50.0, core: Core = None, out: Out = None) -> None:
     show(out or RESULTS / "quick.json", "The engine, quickly", measure_all(seconds))
 
 
-@app.command()
+@app.command(cls=OutspokenCommand)
 def full(seconds: Seconds = 480.0, out: Out = None) -> None:
     """The same at more length; all models, batches and sizes, one thread and all."""
     from forcegate_bench.report.rows import Findings, read, write
@@ -51,7 +52,7 @@ def full(seconds: Seconds = 480.0, out: Out = None) -> None:
     show(out or RESULTS / "full.json", "The engine on a CPU", found)
 
 
-@app.command()
+@app.command(cls=OutspokenCommand)
 def training(
     seconds: Seconds = 30.0,
     core: Core = None,
@@ -64,7 +65,7 @@ def training(
     publish(out or RESULTS / "training.json", "Training steps", measure_training(seconds))
 
 
-@app.command()
+@app.command(cls=OutspokenCommand)
 def local(
     model_repository: Repository = Path("model_repository"),
     seconds: Seconds = 100.0,
@@ -84,7 +85,7 @@ def local(
     publish(out or RESULTS / "local.json", "A student in one's own process", found, more)
 
 
-@app.command()
+@app.command(cls=OutspokenCommand)
 def gpu(
     device: Annotated[str, typer.Option(help="cpu: a dry run of the same code.")] = "cuda",
     preset: Annotated[list[str] | None, typer.Option(help="Which; all unless given.")] = None,
@@ -108,7 +109,7 @@ def gpu(
     Console().print(table)
 
 
-@app.command()
+@app.command(cls=OutspokenCommand)
 def install_peers(
     peers: Annotated[list[str] | None, typer.Argument(help="Which; all unless given.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Also those that are there.")] = False,

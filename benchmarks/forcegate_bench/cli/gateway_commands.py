@@ -12,6 +12,7 @@ import typer
 
 from forcegate_bench.cli.frame import Model, Run, Seconds, app, of_gateway
 from forcegate_bench.report.rows import Findings
+from forcegate_client.cli.outspoken import OutspokenCommand
 
 _BASE = "painn_base"
 _DATASET = Path("datasets/forcegate_v3_1.h5")
@@ -181,7 +182,7 @@ def triton(
     return measure_triton(run.repository, model, run.cores, seconds, run.log)
 
 
-@app.command()
+@app.command(cls=OutspokenCommand)
 def side_by_side(
     urls: Annotated[list[str], typer.Argument(help="The first is what the others are set beside.")],
     model: Model = _BASE,
