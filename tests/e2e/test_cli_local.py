@@ -23,6 +23,7 @@ from typer.testing import CliRunner, Result
 from forcegate_client.cli.app import app
 from forcegate_service.settings import Settings
 from forcegate_service.testing import running_gateway
+from support.engine import NEUTRAL
 from support.local_models import STUDENT, write_repository
 
 # Files round to eight digits.
@@ -266,6 +267,6 @@ def test_models_are_listed(repository: Path) -> None:
 
 def test_an_atom_without_a_server_is_an_atom(repository: Path) -> None:
     write("atom.extxyz", Atoms("O"))
-    here = ("--local", "--repository", repository, "--model", STUDENT)
+    here = ("--local", "--repository", repository, "--model", NEUTRAL)
     assert forcegate("predict", "atom.extxyz", *here).exit_code == 0
     assert "nothing to simulate" in forcegate("md", "atom.extxyz", *here).output

@@ -130,7 +130,7 @@ class Registry:
             lack = (
                 "which has no calibrated partner"
                 if named is None
-                else f"whose partner {named.name} {named.version} is not served as it was"
+                else f"whose partner {named.name} {named.version} is not there as it was"
             )
             raise UnprocessableRequest(
                 f"property 'force_uncertainty' of {card.name} {card.version}, {lack}",
