@@ -139,7 +139,7 @@ def test_among_many_each_bad_structure_fails_alone(
         potential.predict(structures, model, properties=properties, on_error="partial").predictions
         for potential in (client, local)
     )
-    assert 5 < len(mine.problems) < len(structures) - 2
+    assert 5 < len(mine.problems) < len(structures) - 4
     assert mine.index.tolist() == theirs.index.tolist()
     # How a heap of atoms is put into words depends on what else a gateway is asked about.
     assert _codes(mine) == _codes(theirs)

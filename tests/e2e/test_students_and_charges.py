@@ -81,12 +81,14 @@ def test_an_anion_that_is_called_neutral_is_refused_with_the_charge_that_it_has(
 
 @pytest.mark.parametrize("distance", [3.0, 8.0])
 def test_two_ions_keep_their_charges_and_attract_as_charges_do(
-    student: RemoteCalculator, distance: float
+    student: RemoteCalculator, distance: float, request: pytest.FixtureRequest
 ) -> None:
+    if student.model == "painn_compact" and distance > 5.0:
+        reason = "painn_compact 2 sees these two ions with 0.89 e each"
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     pair, first = _ammonium_acetate(distance)
     energy, charges = _answer(student, pair)
-    # At 8 Å painn_compact sees two ions with 0.89 e each.
-    tolerance = 0.2 if distance < 5.0 or student.model == "painn_compact" else 0.1
+    tolerance = 0.2 if distance < 5.0 else 0.1
     assert charges[:first].sum() == pytest.approx(-1.0, abs=tolerance)
     assert charges[first:].sum() == pytest.approx(1.0, abs=tolerance)
     alone = [_answer(student, _ion(smiles))[0] for smiles in ("CC(=O)[O-]", "[NH4+]")]

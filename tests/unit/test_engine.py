@@ -35,17 +35,13 @@ STUDENTS = (*PUBLISHED, CHARGED, NEUTRAL)
 def assert_close(
     answer: Evaluation, name: str, batch: StructureBatch, expected: ModelOutput | None = None
 ) -> None:
-    """Within 1e-5 eV/Å, or the same part of forces above 1 eV/Å: float32 has no more digits.
-
-    Of a novelty it has fewer: a sum of squares of small differences of large numbers.
-    """
+    """Within 1e-5 eV/Å, or the same part of forces above 1 eV/Å: float32 has no more digits."""
     expected = expected or torch_answer(name, batch)
     assert (answer.charges is None) == (expected.charges is None)
     for field in fields(answer):
         one, other = getattr(answer, field.name), getattr(expected, field.name)
         if one is not None:
-            digits = 1e-4 if field.name == "atom_novelty" else 1e-5
-            np.testing.assert_allclose(one, other, atol=2e-5, rtol=digits, err_msg=field.name)
+            np.testing.assert_allclose(one, other, atol=2e-5, rtol=1e-5, err_msg=field.name)
 
 
 @pytest.mark.parametrize("name", STUDENTS)
