@@ -24,6 +24,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+# What the Python backend runs of each version.
+MODULE = Path(__file__).parents[2] / "service/forcegate_service/runtimes/triton/python_model.py"
 _STUB = "triton_python_backend_stub"
 _USUAL_PLACES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/local/lib", "/usr/lib")
 
@@ -124,12 +126,37 @@ def environment(home: Path, given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def with_modules(repository: Path, cache: Path) -> Path:
+    """A folder of links to ``repository``, in which each version has its module as well.
+
+    The server is this process, and finds its own under its number; those of servers that have
+    ended go.
+    """
+    links = cache / "repositories" / str(os.getpid())
+    for left in links.parent.glob("*"):
+        if left == links or not Path("/proc", left.name).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    for model in filter(Path.is_dir, repository.iterdir()):
+        (links / model.name).mkdir(parents=True)
+        for entry in model.iterdir():
+            link = links / model.name / entry.name
+            if not entry.name.isdecimal():
+                link.symlink_to(entry)
+                continue
+            link.mkdir()
+            for file in entry.iterdir():
+                (link / file.name).symlink_to(file)
+            if not (link / "model.py").exists():
+                (link / "model.py").symlink_to(MODULE)
+    return links
+
+
 def command(home: Path, arguments: argparse.Namespace) -> list[str]:
     """The server's command line: on loopback, without control over models from outside."""
     server = home / "pytriton" / "tritonserver"
     return [
         str(server / "bin" / "tritonserver"),
-        f"--model-repository={arguments.model_repository.resolve()}",
+        f"--model-repository={with_modules(arguments.model_repository.resolve(), arguments.cache)}",
         f"--backend-directory={server / 'backends'}",
         "--model-config-name=python",
         "--model-control-mode=none",

@@ -56,12 +56,10 @@ def parsed(content: bytes) -> ModelConfig:
 
 
 def test_all_that_triton_needs_is_written(model: Path) -> None:
-    assert set(triton_files(model)) == {
-        *CONFIGS,
-        "2/model.py",
-        "10/model.py",
-        *(f"warmup/{tensor.name}" for tensor in INPUTS),
-    }
+    wanted = {*CONFIGS, *(f"warmup/{tensor.name}" for tensor in INPUTS)}
+    assert set(triton_files(model)) == wanted
+    modules = {"2/model.py", "10/model.py"}
+    assert set(triton_files(model, python_backend=True)) == wanted | modules
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -114,7 +112,7 @@ def test_a_version_is_warmed_up_on_the_reference_structure_of_the_newest(
 
 
 def test_each_version_has_the_module_byte_for_byte(model: Path) -> None:
-    found = triton_files(model)
+    found = triton_files(model, python_backend=True)
     assert found["2/model.py"] == found["10/model.py"] == MODULE
 
 
@@ -143,7 +141,7 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int | str | 
 def test_the_command_writes_what_is_missing_and_names_what_differs(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    there = ("--model-repository", model.parent)
+    there = ("--model-repository", model.parent, "--python-backend")
     assert command(monkeypatch, *there, "--check") == 1
     assert f"differs: {model / name}\n" in capsys.readouterr().out
     assert not (model / name).exists()

@@ -128,15 +128,20 @@ def _triton_repository(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit with 1 if anything would change.")
     ] = False,
+    python_backend: Annotated[
+        bool, typer.Option("--python-backend", help="Also what Triton's Python backend runs.")
+    ] = False,
 ) -> None:
-    """Write what Triton needs beside each model: configurations, model.py, warm-up data."""
+    """Write what Triton needs beside each model: configurations and warm-up data."""
     from forcegate_service.models.loading import version_folders
     from forcegate_service.runtimes.triton.repository import update_triton_files
 
     try:
         folders = version_folders(_settings_for(context, model_repository).model_repository)
         models = sorted({folder.parent for folder in folders})
-        changed = update_triton_files(models, write=not check)
+        changed = update_triton_files(
+            models, write=not check, python_backend=python_backend
+        )
     except ForcegateError as error:
         typer.echo(f"forcegate-serve: {error}", err=True)
         raise typer.Exit(1) from None

@@ -2,8 +2,9 @@
 
 ``<model>/config.pbtxt`` is for the PyTorch backend of NVIDIA's images, and is the one that Triton
 takes by itself. ``<model>/configs/python.pbtxt`` is for servers that have only the Python backend
-(``--model-config-name=python``), which runs ``<version>/model.py``. Both warm up on the reference
-structure of the newest version, whose arrays lie in ``<model>/warmup/``.
+(``--model-config-name=python``), which runs ``<version>/model.py``; that is the same in every
+version, and only written where it is asked for. Both warm up on the reference structure of the
+newest version, whose arrays lie in ``<model>/warmup/``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ MODULE_NAME = "model.py"
 _WARM_UP_ROUNDS = 3
 
 
-def update_triton_files(models: Iterable[Path], *, write: bool) -> list[Path]:
+def update_triton_files(
+    models: Iterable[Path], *, write: bool, python_backend: bool = False
+) -> list[Path]:
     """The files in ``models`` that are not as they should be; they are written if told to.
 
     Raises:
@@ -37,7 +40,7 @@ def update_triton_files(models: Iterable[Path], *, write: bool) -> list[Path]:
     """
     changed = []
     for model in models:
-        for name, content in triton_files(model).items():
+        for name, content in triton_files(model, python_backend).items():
             path = model / name
             if not path.is_file() or path.read_bytes() != content:
                 changed.append(path)
@@ -47,8 +50,10 @@ def update_triton_files(models: Iterable[Path], *, write: bool) -> list[Path]:
     return changed
 
 
-def triton_files(model: Path) -> dict[str, bytes]:
+def triton_files(model: Path, python_backend: bool = False) -> dict[str, bytes]:
     """What Triton needs in ``model``, a folder with version folders, by its path there.
+
+    With ``python_backend`` each version's module for it is among them.
 
     Raises:
         ModelRefused: if a version's files do not match its card.
@@ -67,12 +72,13 @@ def triton_files(model: Path) -> dict[str, bytes]:
         else f"specific {{ versions: [ {', '.join(served)} ] }}"
     )
     arrays = inputs_of(reference_graph(card))
-    module = files("forcegate_service.runtimes.triton").joinpath("python_model.py").read_bytes()
     found = {
         CONFIG_NAME: _config(card, policy, 'platform: "pytorch_libtorch"', "KIND_AUTO").encode(),
         PYTHON_CONFIG_NAME: _config(card, policy, 'backend: "python"', "KIND_CPU").encode(),
     }
-    found |= {f"{version.name}/{MODULE_NAME}": module for version in versions}
+    if python_backend:
+        module = files("forcegate_service.runtimes.triton").joinpath("python_model.py").read_bytes()
+        found |= {f"{version.name}/{MODULE_NAME}": module for version in versions}
     return found | {f"warmup/{tensor.name}": array.tobytes() for tensor, array in arrays}
 
 
