@@ -139,9 +139,7 @@ def _triton_repository(
     try:
         folders = version_folders(_settings_for(context, model_repository).model_repository)
         models = sorted({folder.parent for folder in folders})
-        changed = update_triton_files(
-            models, write=not check, python_backend=python_backend
-        )
+        changed = update_triton_files(models, write=not check, python_backend=python_backend)
     except ForcegateError as error:
         typer.echo(f"forcegate-serve: {error}", err=True)
         raise typer.Exit(1) from None
