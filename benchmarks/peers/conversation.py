@@ -59,10 +59,11 @@ class _Case:
 
 
 def converse(peer: Peer) -> None:
-    """Answer requests from standard input until it ends."""
-    # Libraries write to standard output what they like; answers have a channel of their own.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+    """Answer requests from standard input until it ends, on the descriptor that is named first.
+
+    Libraries write to standard output what they like, from their import on.
+    """
+    answers = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
     made: dict[str, Any] = {}
     cases: dict[tuple[str, str], _Case] = {}
     for line in sys.stdin:
