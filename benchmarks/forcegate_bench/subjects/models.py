@@ -20,8 +20,9 @@ from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.graph import build_graph
 from forcegate_service.contract.neighbors.pairs import PAIR_CUTOFF
 from forcegate_trainer.export.engine_weights import engine_weights
-from forcegate_trainer.network.config import PRESETS, PaiNNConfig
+from forcegate_trainer.network.config import CHARGED_PRESETS, PRESETS, PaiNNConfig
 from forcegate_trainer.network.potential import Potential
+from forcegate_trainer.network.student import student
 
 __all__ = ["Inputs", "Model", "flops", "inputs_of", "potential_of", "preset_weights"]
 
@@ -30,7 +31,7 @@ Float = npt.NDArray[np.float64]
 
 
 def potential_of(config: PaiNNConfig, seed: int = 0) -> Potential:
-    """A student with random weights: what it costs does not depend on them."""
+    """A student without charges and with random weights: its cost does not depend on them."""
     torch.manual_seed(seed)
     return Potential(config).eval()
 
@@ -51,9 +52,11 @@ def flops(potential: Potential, inputs: Inputs) -> int:
     return int(counter.get_total_flops())
 
 
-def preset_weights(name: str) -> bytes:
-    """Weights for the engine of a preset with random weights."""
-    return engine_weights(potential_of(PRESETS[name]), PRESETS[name], PAIR_CUTOFF)
+def preset_weights(name: str, charges: bool = True) -> bytes:
+    """Random weights of a preset for the engine; the published students have charges."""
+    config = (CHARGED_PRESETS if charges else PRESETS)[name]
+    torch.manual_seed(0)
+    return engine_weights(student(config).eval(), config, PAIR_CUTOFF)
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,10 @@ class Model:
 
     @staticmethod
     @cache
-    def preset(name: str) -> Model:
+    def preset(name: str, charges: bool = True) -> Model:
         """A preset with random weights."""
-        return Model(name, PRESETS[name].cutoff, _answering(EngineModel(preset_weights(name))))
+        weights = preset_weights(name, charges)
+        return Model(name, PRESETS[name].cutoff, _answering(EngineModel(weights)))
 
     @staticmethod
     def stored(folder: Path) -> Model:
