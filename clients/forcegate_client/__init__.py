@@ -12,6 +12,7 @@ Its rooms, none of which knows those after it:
     md/          monitor, reports, the NVE protocol, checkpoints, trajectories
     relaxation/  many structures to their minima
     local/       students in this process, by the engine
+    images/      many images of a molecule in one request: reaction paths, vibrations
     screening/   libraries of structures, in parts that outlive a kill
     cli/         the ``forcegate`` command
     nve.py       the NVE protocol, by the name that scripts import

@@ -6,6 +6,7 @@ import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import DigestChanged
 from forcegate_client.http.client import Client
 from forcegate_client.http.connection import Timeouts
-from forcegate_client.messages import Predictions, PredictResponse
+from forcegate_client.messages import Predictions, PredictResponse, rows_of
 from forcegate_client.potential import Potential
 from forcegate_client.retry import PATIENT, RetryPolicy
 from forcegate_client.structures import StructureBatch
@@ -39,6 +40,9 @@ class ModelCalculator(Calculator):  # type: ignore[misc]  # ASE has no type info
     calculation; ``results`` has no names but ASE's, so that every tool of ASE takes it. Charge and
     multiplicity are those of ``electrons_of``.
 
+    ``device`` is taken because factories of calculators pass one, and chooses nothing: a line of
+    the log says so of any but ``cpu``.
+
     It logs once for what validation rejected the model; with ``use`` (``md``, ``relax``,
     ``screening``) only if it is that, and with an empty one not at all.
     """
@@ -50,6 +54,8 @@ class ModelCalculator(Calculator):  # type: ignore[misc]  # ASE has no type info
     atoms: Any
     # Whether nobody else has what it asks.
     _owns_client = False
+    # What is said to whoever names a device.
+    _computes_on = "what answers knows its own"
 
     def __init__(
         self,
@@ -60,8 +66,11 @@ class ModelCalculator(Calculator):  # type: ignore[misc]  # ASE has no type info
         digest: str | None = None,
         uncertainty: bool = False,
         use: str | None = None,
+        device: str | None = None,
     ) -> None:
         super().__init__()
+        if device not in (None, "cpu"):
+            logger.info("device=%r changes nothing: %s", device, self._computes_on)
         self.client = client
         self.model = model
         self.version = None if version is None else str(version)
@@ -76,6 +85,34 @@ class ModelCalculator(Calculator):  # type: ignore[misc]  # ASE has no type info
         self._batch: StructureBatch | None = None
         self._batch_rest: tuple[object, ...] = ()
         self._warned: set[str] = set()
+
+    def get_forces_batch(
+        self, images: Sequence[Atoms], properties: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        """ASE's ``results`` of each of ``images``, which are asked about in one request.
+
+        Energy (eV), forces (eV/Å), stress (eV/Å³) if all of them have one, and ``charges`` (e) and
+        ``dipole`` (e·Å) if ``properties`` name them. Images that are too many for one request are
+        halved until they fit. The results of this calculator stay as they are.
+
+        Raises:
+            DigestChanged: if the server answers with other weights than before.
+            ForcegateError: the class that the server raised; ``structure`` is the image to blame.
+        """
+        if not images:
+            return []
+        wanted = ["energy", "forces", *properties]
+        wanted += ["stress"] if all(_is_bulk(atoms) for atoms in images) else []
+        batch = StructureBatch.from_atoms(images)
+        response = self.client.predict(batch, self.model, self.version, wanted)
+        self._accept(response)
+        rows = rows_of(response.predictions.n_atoms.tolist())
+        return [_results(response.predictions, b, atoms) for b, atoms in enumerate(rows)]
+
+    @property
+    def allowed_atomic_numbers(self) -> set[int]:
+        """The elements that the model knows, from its card."""
+        return set(self.client.model(self.model, self.version)["elements"])
 
     def close(self) -> None:
         """Close the connection, unless the client was given."""
@@ -148,7 +185,7 @@ class ModelCalculator(Calculator):  # type: ignore[misc]  # ASE has no type info
         """Make it the results."""
         self._accept(response)
         found = response.predictions
-        self.results = _results(found)
+        self.results = _results(found, 0, slice(None))
         self.energy_uncertainty = _first(found.energy_uncertainty)
         self.max_novelty = _first(found.max_novelty)
 
@@ -176,7 +213,8 @@ class ModelCalculator(Calculator):  # type: ignore[misc]  # ASE has no type info
             if verdict == "rejected" and self._use in (None, use)
         ]
         judged = f"validation rejected this model for {', '.join(rejected)}; its card says why"
-        for text in [*([judged] if rejected else []), *response.predictions.warnings.get(0, [])]:
+        remarks = chain.from_iterable(response.predictions.warnings.values())
+        for text in [*([judged] if rejected else []), *remarks]:
             if text not in self._warned:
                 self._warned.add(text)
                 logger.warning("%s %s: %s", response.model, response.version, text)
@@ -190,6 +228,7 @@ class RemoteCalculator(ModelCalculator):
     """
 
     client: Client
+    _computes_on = "the server computes, on the device that it was started for"
 
     def __init__(
         self,
@@ -205,11 +244,18 @@ class RemoteCalculator(ModelCalculator):
         retry: RetryPolicy = PATIENT,
         client: Client | None = None,
         use: str | None = None,
+        device: str | None = None,
     ) -> None:
         asked = client or Client(
             url, api_key, allow_plain_http=allow_plain_http, timeouts=timeouts, retry=retry
         )
-        super().__init__(asked, model, version, digest=digest, uncertainty=uncertainty, use=use)
+        super().__init__(
+            *(asked, model, version),
+            digest=digest,
+            uncertainty=uncertainty,
+            use=use,
+            device=device,
+        )
         self._owns_client = client is None
 
 
@@ -228,20 +274,21 @@ def _is_bulk(atoms: Atoms) -> bool:
     return bool(atoms.pbc.all()) and atoms.cell.rank == 3
 
 
-def _results(found: Predictions) -> dict[str, Any]:
+def _results(found: Predictions, row: int, atoms: slice) -> dict[str, Any]:
+    """Those of structure ``row``, whose atoms are ``atoms``."""
     results: dict[str, Any] = {}
     if found.energy is not None:
         # The student has no electronic entropy: both energies are the same.
-        results["energy"] = results["free_energy"] = float(found.energy[0])
+        results["energy"] = results["free_energy"] = float(found.energy[row])
     if found.forces is not None:
         # Buffers of a message are read-only; ASE users expect to own what they get.
-        results["forces"] = np.array(found.forces)
+        results["forces"] = np.array(found.forces[atoms])
     if found.stress is not None:
-        results["stress"] = np.array(found.stress[0])
+        results["stress"] = np.array(found.stress[row])
     if found.charges is not None:
-        results["charges"] = np.array(found.charges)
+        results["charges"] = np.array(found.charges[atoms])
     if found.dipole is not None:
-        results["dipole"] = np.array(found.dipole[0])
+        results["dipole"] = np.array(found.dipole[row])
     return results
 
 

@@ -29,6 +29,7 @@ class LocalCalculator(ModelCalculator):
     """
 
     client: LocalModels
+    _computes_on = "the engine computes on processors"
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class LocalCalculator(ModelCalculator):
         threads: int = 0,
         local: LocalModels | None = None,
         use: str | None = None,
+        device: str | None = None,
     ) -> None:
         """Find the model and read its weights.
 
@@ -50,7 +52,13 @@ class LocalCalculator(ModelCalculator):
             PackageMissing: if the engine, or without ``repository`` the students, are not there.
         """
         potential = local or LocalModels(repository, threads=threads)
-        super().__init__(potential, model, version, digest=digest, uncertainty=uncertainty, use=use)
+        super().__init__(
+            *(potential, model, version),
+            digest=digest,
+            uncertainty=uncertainty,
+            use=use,
+            device=device,
+        )
         self._owns_client = local is None
         # What is wrong with it is better said here than at the first step.
         self.student: Student = potential.student(model, self.version)

@@ -28,6 +28,8 @@ PYTHON_PAGES = (
             "forcegate_client.http.client",
             "forcegate_client.local.calculator",
             "forcegate_client.local.models",
+            "forcegate_client.images.neb",
+            "forcegate_client.images.together",
             "forcegate_client.structures",
             "forcegate_client.http.answers",
             "forcegate_client.md.monitor",

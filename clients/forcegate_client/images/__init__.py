@@ -1,0 +1,1 @@
+"""Many images of one molecule, evaluated in one request: reaction paths, vibrations."""
