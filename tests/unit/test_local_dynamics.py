@@ -15,7 +15,7 @@ from ase.md.verlet import VelocityVerlet
 
 from forcegate_client import LocalCalculator, MDMonitor
 from forcegate_client.errors import ForcegateError
-from forcegate_client.local.dynamics import LocalDynamics, LocalLangevin, LocalVerlet
+from forcegate_client.local.dynamics import LocalDynamics
 from forcegate_client.local.models import LocalModels
 from forcegate_client.md.ensemble import Ensemble
 from forcegate_client.md.nve import draw_velocities
@@ -32,19 +32,19 @@ def moving(kelvin: float = 300.0) -> Atoms:
     return atoms
 
 
-def langevin(atoms: Atoms) -> LocalLangevin:
-    return LocalLangevin(atoms, STEP, 300.0, 0.01 / units.fs, seed=3)
+def langevin(atoms: Atoms) -> LocalDynamics:
+    return LocalDynamics(atoms, STEP, temperature_K=300.0, friction=0.01 / units.fs, seed=3)
 
 
-def verlet(atoms: Atoms) -> LocalVerlet:
-    return LocalVerlet(atoms, STEP)
+def verlet(atoms: Atoms) -> LocalDynamics:
+    return LocalDynamics(atoms, STEP)
 
 
 def test_blocks_are_the_steps_of_ase_whose_observers_see_the_same() -> None:
     seen: dict[str, list[tuple[int, int]]] = {}
     energies: dict[str, list[float]] = {}
     positions = {}
-    for name, make in (("ase", VelocityVerlet), ("engine", LocalVerlet)):
+    for name, make in (("ase", VelocityVerlet), ("engine", LocalDynamics)):
         atoms = moving()
         dynamics = make(atoms, STEP)
         seen[name], energies[name] = [], []
@@ -83,7 +83,7 @@ def test_nobody_waits_long_for_the_end_of_a_block() -> None:
     atoms = moving()
     dynamics = verlet(atoms)
     ends: list[int] = []
-    dynamics.attach_to_blocks(lambda: ends.append(dynamics.nsteps))
+    dynamics.attach_to_frames(lambda: ends.append(dynamics.nsteps))
     dynamics.run(1000)
     assert ends[0] == 0
     assert ends[-1] == 1000
@@ -108,7 +108,7 @@ def test_a_block_that_ends_in_what_is_refused_is_not_taken() -> None:
     # Fast enough to be pressed into the oxygen.
     atoms.set_velocities([[0.0, 0.0, 0.0], [0.0, -6.0, 0.0], [0.0, 0.0, 0.0]])
     atoms.calc = LocalCalculator("painn_ultra_tiny", local=MODELS, use="")
-    dynamics = LocalVerlet(atoms, 0.1 * STEP)
+    dynamics = LocalDynamics(atoms, 0.1 * STEP)
     dynamics.attach(lambda: None, interval=2)
     with pytest.raises(ForcegateError) as caught:
         dynamics.run(1000)
@@ -138,3 +138,5 @@ def test_what_the_engine_cannot_move_is_refused() -> None:
     atoms.calc = None
     with pytest.raises(ValueError, match="LocalCalculator"):
         verlet(atoms)
+    with pytest.raises(ValueError, match="expected both"):
+        LocalDynamics(moving(), STEP, temperature_K=300.0)

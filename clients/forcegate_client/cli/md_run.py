@@ -15,16 +15,12 @@ from rich.progress import Progress
 from forcegate_client.cli.console import CommandError
 from forcegate_client.cli.md_output import MDOutput
 from forcegate_client.cli.md_progress import Stage, show_monitor
-from forcegate_client.cli.md_settings import Ensemble, MDSettings
+from forcegate_client.cli.md_settings import MDSettings
 from forcegate_client.errors import ForcegateError, OutputUnwritable
-from forcegate_client.local.dynamics import (
-    LocalDynamics,
-    LocalLangevin,
-    LocalVerlet,
-    taken_by_the_engine,
-)
+from forcegate_client.local.dynamics import LocalDynamics, taken_by_the_engine
 from forcegate_client.md.bonds import Pair, bonded_pairs
 from forcegate_client.md.checkpoint import Checkpointer
+from forcegate_client.md.frames import FrameDynamics
 from forcegate_client.md.monitor import MDMonitor
 from forcegate_client.md.nve import degrees_of_freedom, equilibrate, start_velocities, steps_in
 
@@ -110,21 +106,24 @@ def new_monitor(
     friction = settings.friction_per_fs / units.fs
     temperature_k = settings.temperature_k
     dynamics: MolecularDynamics
-    if settings.ensemble is Ensemble.NVE:
-        steps = LocalVerlet if taken_by_the_engine(atoms) else VelocityVerlet
-        dynamics = steps(atoms, timestep)
+    if taken_by_the_engine(atoms):
+        thermostat = {"temperature_K": temperature_k, "friction": friction}
+        dynamics = LocalDynamics(
+            *(atoms, timestep),
+            **({} if settings.conserves_energy else thermostat),
+            seed=settings.seed,
+        )
+    elif settings.conserves_energy:
+        dynamics = VelocityVerlet(atoms, timestep)
     else:
-        assert temperature_k is not None
-        if taken_by_the_engine(atoms):
-            dynamics = LocalLangevin(atoms, timestep, temperature_k, friction, seed=settings.seed)
-        else:
-            dynamics = Langevin(
-                *(atoms, timestep),
-                temperature_K=temperature_k,
-                friction=friction,
-                fixcm=False,
-                rng=rng,
-            )
+        dynamics = Langevin(
+            *(atoms, timestep),
+            temperature_K=temperature_k,
+            friction=friction,
+            fixcm=False,
+            rng=rng,
+        )
+    if not settings.conserves_energy:
         # This thermostat drives overall motion as well.
         n_dof = int(atoms.get_number_of_degrees_of_freedom())
     return MDMonitor(
@@ -155,8 +154,8 @@ def record(
         dynamics.attach(observer, interval=settings.log_every)
     dynamics.attach(output.frame, interval=settings.frame_every)
     # Last: what it keeps has been written down.
-    if isinstance(dynamics, LocalDynamics):
-        dynamics.attach_to_blocks(checkpointer)
+    if isinstance(dynamics, FrameDynamics):
+        dynamics.attach_to_frames(checkpointer)
     else:
         dynamics.attach(checkpointer, interval=1)
     try:

@@ -19,8 +19,8 @@ from forcegate_client.cli.signals import undisturbed
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import OutputUnwritable
 from forcegate_client.http.calculator import ModelCalculator
-from forcegate_client.local.dynamics import LocalDynamics
 from forcegate_client.md.checkpoint import CHECKPOINT, Checkpoint, Checkpointer
+from forcegate_client.md.frames import FrameDynamics
 from forcegate_client.md.monitor import MDMonitor
 from forcegate_client.md.novelty_watch import NoveltyWatch
 from forcegate_client.md.trajectories import TrajectoryFormat
@@ -92,7 +92,7 @@ class MDSession:
             start = None
         if start is not None:
             monitor.dynamics.nsteps = start.step
-            if isinstance(monitor.dynamics, LocalDynamics) and start.velocities is not None:
+            if isinstance(monitor.dynamics, FrameDynamics) and start.velocities is not None:
                 monitor.dynamics.velocities = start.velocities
             earlier = read_log(folder, start.step // settings.log_every + 1)
             monitor.take_up(earlier, start.broken, start.formed)

@@ -165,6 +165,15 @@ class ModelCalculator(Calculator):  # type: ignore[misc]  # ASE has no type info
         response = self.client.predict(self._batch_of(self.atoms), self.model, self.version, wanted)
         self._take(response)
 
+    def adopt(self, atoms: Atoms, response: PredictResponse) -> None:
+        """Take ``response``, an answer to ``atoms``, for the last calculation.
+
+        Raises:
+            DigestChanged: if it is by other weights than before.
+        """
+        self._take(response)
+        self.atoms, self._electrons = atoms.copy(), electrons_of(atoms)
+
     def _keep(self, atoms: Atoms, changes: Sequence[str]) -> None:
         """A copy of ``atoms``; from one step to the next only what moves is copied."""
         moved = self.atoms is not None and list(changes) == ["positions"]

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from ase import Atoms
 
-from forcegate_client.electrons import electrons_of
 from forcegate_client.http.calculator import ModelCalculator
 from forcegate_client.local.models import LocalModels
 from forcegate_client.local.student import Student
-from forcegate_client.messages import PredictRequest
+from forcegate_client.messages import PredictRequest, PredictResponse
 
 if TYPE_CHECKING:
     from forcegate_engine import Evaluation
@@ -63,18 +62,15 @@ class LocalCalculator(ModelCalculator):
         # What is wrong with it is better said here than at the first step.
         self.student: Student = potential.student(model, self.version)
 
-    def adopt(self, atoms: Atoms, evaluation: Evaluation) -> None:
-        """Take ``evaluation``, which the engine has made of ``atoms``, for its own results.
+    def response_to(self, atoms: Atoms, evaluation: Evaluation) -> PredictResponse:
+        """What would have been answered, were ``evaluation`` by the engine not known already.
 
         Raises:
-            ForcegateError: if it is refused, as it would have been here.
+            ForcegateError: if ``atoms``, or what was computed of them, are refused.
         """
         batch = self._batch_of(atoms)
         request = PredictRequest(batch, self.model, self.version, (*self._wanted(atoms, ()),))
         admitted = self.student.admit(batch)
         for problem in admitted.problems.values():
             raise problem
-        response = self.student.respond(request, admitted, evaluation, {})
-        self.atoms = atoms.copy()
-        self._electrons = electrons_of(atoms)
-        self._take(response)
+        return self.student.respond(request, admitted, evaluation, {})

@@ -36,8 +36,6 @@ class Ensemble(StrEnum):
 
 _BY_NAME = {
     "VelocityVerlet": Ensemble.NVE,
-    "LocalVerlet": Ensemble.NVE,
-    "LocalLangevin": Ensemble.NVT,
     "Langevin": Ensemble.NVT,
     "Andersen": Ensemble.NVT,
     "Bussi": Ensemble.NVT,
@@ -49,9 +47,9 @@ _BY_NAME = {
     "MTKNPT": Ensemble.NPT,
 }
 # Each atom is pushed by itself, so overall motion is heated as well.
-_PUSH_EACH_ATOM = frozenset({"Langevin", "LocalLangevin", "Andersen", "LangevinBAOAB"})
+_PUSH_EACH_ATOM = frozenset({"Langevin", "FrameDynamics", "Andersen", "LangevinBAOAB"})
 # Those of ASE, and our own.
-_KNOWN_MODULES = ("ase.md.", "forcegate_client.local.")
+_KNOWN_MODULES = ("ase.md.", "forcegate_client.md.")
 # ASE before and after it was renamed; with a thermostat, a barostat, both or neither.
 _NOSE_HOOVER_MELCHIONNA = frozenset({"MelchionnaNPT", "NPT"})
 
@@ -63,6 +61,8 @@ def ensemble_of(dynamics: MolecularDynamics) -> Ensemble:
         return _by_what_acts(dynamics.T_tau is not None, dynamics.externalstress is not None)
     if name in _NOSE_HOOVER_MELCHIONNA:
         return _by_what_acts(dynamics.ttime is not None, dynamics.pfactor_given is not None)
+    if name == "FrameDynamics":
+        return _by_what_acts(dynamics.temperature_K is not None, False)
     return _BY_NAME.get(name, Ensemble.OTHER)
 
 
@@ -104,7 +104,7 @@ def target_temperature_k(dynamics: MolecularDynamics) -> float | None:
 
 def driven_degrees_of_freedom(dynamics: MolecularDynamics) -> int | None:
     """Degrees of freedom where overall motion is heated as well; ``None`` where it is not."""
-    if _integrator(dynamics) not in _PUSH_EACH_ATOM:
+    if _integrator(dynamics) not in _PUSH_EACH_ATOM or ensemble_of(dynamics) is Ensemble.NVE:
         return None
     free = int(dynamics.atoms.get_number_of_degrees_of_freedom())
     return max(free - 3 if getattr(dynamics, "fix_com", False) else free, 0)
