@@ -50,7 +50,6 @@ import numpy.typing as npt
 
 from forcegate_client.errors import (
     MalformedBody,
-    PayloadTooLarge,
     UnprocessableRequest,
 )
 from forcegate_client.messages import (
@@ -62,7 +61,6 @@ from forcegate_client.messages import (
     PredictResponse,
     units_with,
 )
-from forcegate_client.structures import StructureBatch
 from forcegate_client.wire.bounded_map import Fields, read_map
 from forcegate_client.wire.fields import (
     buffer,
@@ -75,6 +73,7 @@ from forcegate_client.wire.fields import (
     wrong_response,
     wrong_type,
 )
+from forcegate_client.wire.structures import COLUMNS, decode_structures, encode_structures
 
 __all__ = [
     "MEDIA_TYPE",
@@ -90,9 +89,6 @@ SCHEMA = 1
 
 Float = npt.NDArray[np.float64]
 
-_COLUMNS = (
-    *("n_atoms", "atomic_numbers", "positions", "cells", "pbc", "charges", "multiplicities"),
-)
 _PREDICTED = (*PER_STRUCTURE, *PER_ATOM)
 # More than there are properties: whoever repeats them may.
 _MOST_PROPERTIES = 1000
@@ -100,29 +96,12 @@ _MOST_PROPERTIES = 1000
 
 def encode_request(request: PredictRequest) -> bytes:
     """The msgpack body of ``request``."""
-    batch = request.structures
-    structures: dict[str, Any] = {
-        "n_atoms": batch.n_atoms.astype("<i4").tobytes(),
-        "atomic_numbers": _as_bytes(batch.atomic_numbers),
-        "positions": batch.positions.astype("<f8").tobytes(),
-    }
-    # For small arrays, several times as fast as any().
-    if np.count_nonzero(batch.cells):
-        structures["cells"] = batch.cells.astype("<f8").tobytes()
-    if np.count_nonzero(batch.pbc):
-        structures["pbc"] = batch.pbc.astype("u1").tobytes()
-    if np.count_nonzero(batch.charges):
-        structures["charges"] = _as_int32(batch.charges, "charge")
-    if np.count_nonzero(batch.multiplicities != 1):
-        structures["multiplicities"] = _as_int32(batch.multiplicities, "multiplicity")
-    if request.ids is not None:
-        structures["ids"] = list(request.ids)
     message: dict[str, Any] = {
         "schema": SCHEMA,
         "model": request.model,
         "properties": list(request.properties),
         "on_error": request.on_error,
-        "structures": structures,
+        "structures": encode_structures(request.structures, request.ids),
     }
     if request.version is not None:
         message["version"] = request.version
@@ -150,17 +129,14 @@ def decode_request(
             action="use a client of the server's version",
             code="schema_unsupported",
         )
-    structures = message["structures"]
-    if not isinstance(structures, dict):
-        raise wrong_type("structures", structures, "a map")
-    require_fields(structures, ("n_atoms", "atomic_numbers", "positions"))
+    structures, ids = decode_structures(message["structures"], max_structures, max_atoms)
     return PredictRequest(
-        structures=_decode_structures(structures, max_structures, max_atoms),
+        structures=structures,
         model=text_field(message, "model"),
         version=None if message.get("version") is None else text_field(message, "version"),
         properties=_properties(message.get("properties", ["energy", "forces"])),
         on_error=_on_error(message.get("on_error", "raise")),
-        ids=_ids(structures.get("ids"), len(structures["n_atoms"]) // 4),
+        ids=ids,
     )
 
 
@@ -241,85 +217,8 @@ def _request_fields(max_structures: int) -> Fields:
     return {
         **dict.fromkeys(("schema", "model", "version", "on_error")),
         "properties": _MOST_PROPERTIES,
-        "structures": {**dict.fromkeys(_COLUMNS), "ids": max_structures},
+        "structures": {**dict.fromkeys(COLUMNS), "ids": max_structures},
     }
-
-
-def _as_bytes(atomic_numbers: npt.NDArray[np.int64]) -> bytes:
-    """One byte each; what does not fit would come out as another element."""
-    # All bits of all numbers together: cheaper than the smallest and the largest.
-    if not 0 <= int(np.bitwise_or.reduce(atomic_numbers)) <= 255:
-        wrong = atomic_numbers[(atomic_numbers < 0) | (atomic_numbers > 255)][0]
-        raise UnprocessableRequest(
-            f"atomic number {wrong}",
-            expected="atomic numbers between 1 and 118",
-            action="correct the structure",
-            code="element_unsupported",
-        )
-    return atomic_numbers.astype("u1").tobytes()
-
-
-def _as_int32(values: npt.NDArray[np.int64], what: str) -> bytes:
-    """Four bytes each; what does not fit would come out as another number."""
-    narrow = values.astype("<i4")
-    if np.count_nonzero(narrow != values):
-        raise UnprocessableRequest(
-            f"{what} {values[narrow != values][0]}",
-            expected="a number of 32 bits",
-            action="correct the structure",
-            code=f"{what}_unsupported",
-        )
-    return narrow.tobytes()
-
-
-def _decode_structures(
-    message: Mapping[str, Any], max_structures: int | None, max_atoms: int | None
-) -> StructureBatch:
-    n_atoms = buffer(message, "n_atoms", "<i4").astype(np.int64)
-    # Before anything is made of that size.
-    _check_limit(len(n_atoms), max_structures, "structures")
-    # Of the few numbers of a single molecule a list is looked through sooner than an array.
-    counts = n_atoms.tolist()
-    if counts and min(counts) < 0:
-        raise UnprocessableRequest(
-            f"n_atoms contains {min(counts)}",
-            expected="counts ≥ 0",
-            action="correct n_atoms",
-            code="shape_mismatch",
-        )
-    size, total = len(counts), sum(counts)
-    _check_limit(total, max_atoms, "atoms")
-    optional: dict[str, npt.NDArray[Any]] = {}
-    for name, dtype, width in (
-        ("cells", "<f8", 9),
-        ("pbc", "u1", 3),
-        ("charges", "<i4", 1),
-        ("multiplicities", "<i4", 1),
-    ):
-        if message.get(name) is not None:
-            optional[name] = buffer(message, name, dtype, rows=size * width)
-    if "cells" in optional:
-        optional["cells"] = optional["cells"].reshape(size, 3, 3)
-    if "pbc" in optional:
-        optional["pbc"] = optional["pbc"].reshape(size, 3) != 0
-    atomic_numbers = buffer(message, "atomic_numbers", "u1", rows=total)
-    positions = buffer(message, "positions", "<f8", rows=total * 3).reshape(total, 3)
-    if not optional:
-        # All lengths are known to be right.
-        return StructureBatch.open_neutral(n_atoms, atomic_numbers.astype(np.int64), positions)
-    return StructureBatch.from_arrays(
-        n_atoms=n_atoms, atomic_numbers=atomic_numbers, positions=positions, **optional
-    )
-
-
-def _check_limit(received: int, limit: int | None, what: str) -> None:
-    if limit is not None and received > limit:
-        raise PayloadTooLarge(
-            f"{received} {what}",
-            expected=f"at most {limit} in one request",
-            action="split the request into smaller ones",
-            code=f"too_many_{what}",
-        )
 
 
 def _properties(value: Any) -> tuple[str, ...]:
@@ -337,21 +236,6 @@ def _on_error(value: Any) -> OnError:
             code="on_error_unknown",
         )
     return cast(OnError, value)
-
-
-def _ids(value: Any, size: int) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise wrong_type("ids", value, "a list of strings")
-    if len(value) != size:
-        raise UnprocessableRequest(
-            f"{len(value)} ids for {size} structures",
-            expected="one id for each structure",
-            action="correct ids or leave them out",
-            code="shape_mismatch",
-        )
-    return tuple(value)
 
 
 def _is_schema(value: Any) -> bool:

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 # Made once: for each buffer, numpy would read the name twice.
-_DTYPES = {name: np.dtype(name) for name in ("<i4", "<f8", "u1")}
+_DTYPES = {name: np.dtype(name) for name in ("<i4", "<i8", "<f8", "u1")}
 
 
 def unpack(body: bytes) -> dict[str, Any]:
