@@ -13,7 +13,6 @@ from ctypes import (
     c_int32,
     c_int64,
     c_size_t,
-    c_uint64,
     c_void_p,
 )
 from functools import cache
@@ -48,7 +47,7 @@ __all__ = [
     "library",
 ]
 
-_ABI = 8
+_ABI = 9
 _PATH = Path(__file__).with_name("libforcegate.so")
 _TEXT_BYTES = 496
 
@@ -125,13 +124,9 @@ class Dynamics(Structure):
 
     _fields_: ClassVar[list[tuple[str, Any]]] = [
         ("steps", c_int64),
-        ("start_step", c_int64),
-        ("timestep", c_double),
-        ("friction", c_double),
-        ("temperature", c_double),
-        ("seed", c_uint64),
-        ("streams", c_void_p),
+        ("ensembles", c_void_p),
         ("masses", c_void_p),
+        ("fixed", c_void_p),
     ]
 
 
@@ -150,10 +145,13 @@ class Relaxation(Structure):
     """``forcegate_relaxation``."""
 
     _fields_: ClassVar[list[tuple[str, Any]]] = [
-        ("force", c_double),
-        ("most_steps", c_int64),
+        ("force", c_void_p),
+        ("most_steps", c_void_p),
         ("fixed", c_void_p),
+        ("forces", c_void_p),
         ("positions", c_void_p),
+        ("velocities", c_void_p),
+        ("fires", c_void_p),
         ("steps", c_void_p),
         ("converged", c_void_p),
     ]

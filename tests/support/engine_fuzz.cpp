@@ -137,15 +137,15 @@ class Fuzzer {
     std::vector<double> velocities(forces_.size()), masses(numbers_.size(), 12.0), known = forces_;
     for (auto& v : velocities) v = normal(0.01);
     if (!masses.empty() && seldom()) masses[0] = strange();
-    std::vector<uint32_t> streams(n_atoms_.size(), 3);
-    forcegate_dynamics dynamics{seldom() ? -1 : below(4),
-                                seldom() ? int64_t{1} << 62 : below(9),
-                                seldom() ? strange() : 0.5,
-                                below(2) ? 0.0 : (seldom() ? strange() : 0.01),
-                                seldom() ? strange() : 300.0,
-                                random_(),
-                                below(2) ? nullptr : streams.data(),
-                                maybe(masses)};
+    std::vector<forcegate_ensemble> ensembles;
+    for (size_t b = 0; b < n_atoms_.size(); ++b)
+      ensembles.push_back({seldom() ? int64_t{1} << 62 : below(9), seldom() ? strange() : 0.5,
+                           below(2) ? 0.0 : (seldom() ? strange() : 0.01),
+                           seldom() ? strange() : 300.0, random_(), 3, 0});
+    std::vector<uint8_t> fixed(numbers_.size());
+    for (auto& one : fixed) one = static_cast<uint8_t>(below(4) == 0);
+    forcegate_dynamics dynamics{seldom() ? -1 : below(4), seldom() ? nullptr : ensembles.data(),
+                                maybe(masses), below(2) ? nullptr : fixed.data()};
     forcegate_motion motion{maybe(positions_), maybe(velocities), below(3) ? nullptr : known.data(),
                             0};
     return forcegate_integrate(model_, &structures_, &dynamics, &motion, &answers_, below(4), error);
@@ -155,10 +155,23 @@ class Fuzzer {
     std::vector<uint8_t> fixed(numbers_.size()), converged(n_atoms_.size());
     for (auto& one : fixed) one = static_cast<uint8_t>(below(4) == 0);
     std::vector<int64_t> steps(n_atoms_.size());
-    forcegate_relaxation relaxation{seldom() ? strange() : 0.05,
-                                    seldom() ? -1 : below(4),
+    std::vector<double> force(n_atoms_.size()), velocities(forces_.size()), known = forces_;
+    std::vector<int64_t> most(n_atoms_.size());
+    std::vector<forcegate_fire> fires(n_atoms_.size());
+    for (size_t b = 0; b < n_atoms_.size(); ++b) {
+      force[b] = seldom() ? strange() : 0.05;
+      most[b] = seldom() ? -1 : below(4);
+      fires[b] = {seldom() ? strange() : 0.1, seldom() ? strange() : 0.1, 0, below(2)};
+    }
+    for (auto& v : velocities) v = seldom() ? strange() : normal(0.01);
+    const bool goes_on = below(2);
+    forcegate_relaxation relaxation{maybe(force),
+                                    maybe(most),
                                     below(2) ? nullptr : fixed.data(),
+                                    below(3) ? nullptr : known.data(),
                                     maybe(positions_),
+                                    goes_on ? maybe(velocities) : nullptr,
+                                    goes_on ? fires.data() : nullptr,
                                     maybe(steps),
                                     maybe(converged)};
     return forcegate_relax(model_, &structures_, &relaxation, &answers_, below(4), error);

@@ -131,6 +131,8 @@ import ctypes, random, sys
 from pathlib import Path
 import numpy as np
 from forcegate_engine import EngineError, Model
+from forcegate_engine.dynamics import _ENSEMBLE
+from forcegate_engine.relaxation import FIRE
 from forcegate_engine.library import (
     Answers, Dynamics, Motion, Relaxation, Structures, Survey, library,
 )
@@ -211,22 +213,28 @@ for _ in range(rounds):
         ctypes.byref(structures), ctypes.byref(survey) if rng.random() < 0.98 else None, None,
     ))
     if rng.random() < 0.3:
-        fixed = rng.integers(0, 2, n).astype(np.uint8)
+        fixed, speeds = rng.integers(0, 2, n).astype(np.uint8), tensor(n, 3)
         flags = [np.zeros(b, np.int64), np.zeros(b, np.uint8), fixed]
+        force, most = rng.choice([0.05, 0.05, 0.0, np.nan], b), rng.choice([0, 1, 5, -1], b)
+        fires = np.zeros(b, FIRE)
+        fires["started"], fires["step"] = rng.integers(0, 2, b), rng.choice([0.1, np.inf, -1.0], b)
         relaxation = Relaxation(
-            pick(0.05, 0.0, np.nan), pick(0, 1, 5, -1), address(flags[2]), address(positions),
+            address(force), address(most), address(flags[2]), None, address(positions),
+            *pick((None, None), (address(speeds), address(fires))),
             address(flags[0]), address(flags[1]),
         )
         codes.add(library().forcegate_relax(
             good.handle, ctypes.byref(structures), ctypes.byref(relaxation),
             ctypes.byref(answers), 1, None,
         ))
-        speeds, masses = tensor(n, 3), rng.uniform(-1.0, 9.0, n)
-        dynamics = Dynamics(
-            pick(0, 1, 3, -1), pick(0, 5, -1, 2**62), pick(0.5, 0.0, np.nan), pick(0.0, 0.1, -1.0),
-            pick(300.0, np.inf), 7, None, address(masses),
-        )
-        motion = Motion(address(positions), address(speeds), 0)
+        masses = rng.uniform(-1.0, 9.0, n)
+        each = np.zeros(b, _ENSEMBLE)
+        each["start_step"] = rng.choice([0, 5, -1, 2**62], b)
+        each["timestep"] = rng.choice([0.5, 0.5, 0.0, np.nan], b)
+        each["friction"] = rng.choice([0.0, 0.1, -1.0], b)
+        each["temperature"] = rng.choice([300.0, np.inf], b)
+        dynamics = Dynamics(pick(0, 1, 3, -1), address(each), address(masses), address(flags[2]))
+        motion = Motion(address(positions), address(speeds), None, 0)
         codes.add(library().forcegate_integrate(
             good.handle, ctypes.byref(structures), ctypes.byref(dynamics), ctypes.byref(motion),
             ctypes.byref(answers), 1, None,

@@ -209,6 +209,37 @@ def test_what_no_simulation_has_is_refused(options: dict[str, Any], said: str) -
         moved(CHARGED, batch, np.zeros((3, 3)), **({"steps": 1} | options))
 
 
+def test_runs_of_different_kinds_move_together_as_each_moves_alone() -> None:
+    batch = waters(3)
+    speeds = thermal(batch, 300.0)
+    own: list[dict[str, Any]] = [
+        {"timestep_fs": 0.5, "start_step": 0},
+        {"timestep_fs": 0.25, "start_step": 7, "friction_per_fs": 0.02, "temperature_k": 300.0}
+        | {"seed": 2**40, "streams": 9},
+        {"timestep_fs": 1.0, "start_step": 1000, "friction_per_fs": 0.1, "seed": 3}
+        | {"temperature_k": 50.0, "streams": 1},
+    ]
+    defaults = {"friction_per_fs": 0.0, "temperature_k": 0.0, "seed": 0, "streams": 0}
+    together = {name: [(defaults | one)[name] for one in own] for name in own[1]}
+    found = moved(CHARGED, batch, speeds, steps=20, threads=2, **together)
+    for b, options in enumerate(own):
+        atoms = slice(3 * b, 3 * b + 3)
+        options = {n: [v] if n == "streams" else v for n, v in options.items()}
+        alone = moved(CHARGED, batch.select([b]), speeds[atoms], steps=20, threads=1, **options)
+        assert alone.positions.tobytes() == found.positions[atoms].tobytes()
+        assert alone.velocities.tobytes() == found.velocities[atoms].tobytes()
+
+
+def test_fixed_atoms_stay_and_the_others_move() -> None:
+    batch = waters(2)
+    held = np.array([True, False, False, False, False, True])
+    options = {"steps": 30, "friction_per_fs": 0.05, "temperature_k": 300.0}
+    found = moved(CHARGED, batch, thermal(batch, 300.0), fixed=held, **options)
+    assert (found.positions[held] == batch.positions[held]).all()
+    assert (found.velocities[held] == 0.0).all()
+    assert (found.positions[~held] != batch.positions[~held]).any(axis=1).all()
+
+
 def test_counts_that_contradict_the_arrays_are_refused_whoever_knows_the_forces() -> None:
     batch = waters(2)
     start, masses = np.zeros((6, 3)), atomic_masses[batch.atomic_numbers]

@@ -95,9 +95,40 @@ def test_no_step_and_no_structure_are_answered_too() -> None:
     assert nothing.steps.shape == nothing.converged.shape == (0,)
 
 
+def test_a_relaxation_that_goes_on_is_the_one_that_never_stopped() -> None:
+    structures = rattled()
+    batch = StructureBatch.from_atoms(structures)
+    whole = relaxed("painn_tiny", structures, fmax=0.03)
+    steps = np.zeros(len(structures), dtype=np.int64)
+    part, state = relaxed("painn_tiny", structures, fmax=0.03, max_steps=0), {}
+    while not part.converged.all():
+        at = [Atoms(s.numbers, p) for s, p in zip(structures, _split(batch, part), strict=True)]
+        state = {"velocities": part.velocities, "fires": part.fires}
+        part = relaxed(
+            *("painn_tiny", at),
+            **{"fmax": 0.03, "max_steps": 7, "forces": part.evaluation.forces} | state,
+        )
+        steps += part.steps
+    assert steps.tolist() == whole.steps.tolist()
+    assert part.positions.tobytes() == whole.positions.tobytes()
+    assert part.evaluation.energy.tobytes() == whole.evaluation.energy.tobytes()
+
+
+def test_each_structure_has_its_own_limits() -> None:
+    structures = rattled()[:2]
+    found = relaxed("painn_tiny", structures, fmax=[0.5, 1e-5], max_steps=[200, 3])
+    assert found.converged.tolist() == [True, False]
+    assert found.steps[1] == 3
+    alone = relaxed("painn_tiny", structures[:1], fmax=0.5)
+    assert found.positions[: len(structures[0])].tobytes() == alone.positions.tobytes()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"velocities": np.zeros((3, 3))}, "without fires"),
+        ({"velocities": np.zeros((3, 3)), "fires": np.zeros(1)}, "fires of shape"),
+        ({"forces": np.full((3, 3), np.nan)}, "force of nan"),
         ({"fmax": 0.0}, "force of 0 eV"),
         ({"fmax": float("nan")}, "force of nan"),
         ({"max_steps": -1}, "max_steps -1"),

@@ -26,12 +26,20 @@ void check(const forcegate_structures& s, const forcegate_dynamics& d, const for
     if (!(value >= least && value <= most))
       fail(FORCEGATE_BAD_ARGUMENT, "%s %g; expected %g to %g", name, value, least, most);
   };
-  number("timestep", d.timestep, 1e-4, 100.0);
-  number("temperature", d.temperature, 0.0, 1e6);
-  number("friction", d.friction, 0.0, 1e3);
-  if (d.steps < 0 || d.start_step < 0 || d.start_step > kMostSteps || d.steps > kMostSteps)
-    fail(FORCEGATE_BAD_ARGUMENT, "steps %lld from %lld; expected numbers from 0 on",
-         static_cast<long long>(d.steps), static_cast<long long>(d.start_step));
+  if (d.steps < 0 || d.steps > kMostSteps)
+    fail(FORCEGATE_BAD_ARGUMENT, "steps %lld; expected a number from 0 on",
+         static_cast<long long>(d.steps));
+  if (s.n_structures > 0 && !d.ensembles)
+    fail(FORCEGATE_BAD_ARGUMENT, "no ensembles; expected one for each structure");
+  for (int64_t b = 0; b < s.n_structures; ++b) {
+    const forcegate_ensemble& e = d.ensembles[b];
+    number("timestep", e.timestep, 1e-4, 100.0);
+    number("temperature", e.temperature, 0.0, 1e6);
+    number("friction", e.friction, 0.0, 1e3);
+    if (e.start_step < 0 || e.start_step > kMostSteps)
+      fail(FORCEGATE_BAD_ARGUMENT, "start_step %lld; expected a number from 0 on",
+           static_cast<long long>(e.start_step));
+  }
   if (s.total_atoms > 0 && (!m.velocities || !d.masses))
     fail(FORCEGATE_BAD_ARGUMENT, "no velocities or masses; expected both");
   for (int64_t i = 0; i < s.total_atoms; ++i) {
@@ -70,30 +78,45 @@ void integrate(const forcegate_model& model, const forcegate_structures& structu
     evaluate(model, now, d.steps ? passing : last, threads);
   }
 
-  const double half = 0.5 * d.timestep;
-  const double keep = std::exp(-d.friction * d.timestep);
-  const double renew = std::sqrt(1.0 - keep * keep);
-  const bool thermostat = d.friction > 0.0;
+  // What moves, atom by atom: a fixed one has no acceleration and no velocity.
+  std::vector<double> half(n), push(n);
+  int64_t atom = 0;
+  for (int64_t b = 0; b < structures.n_structures; ++b)
+    for (int64_t a = 0; a < structures.n_atoms[b]; ++a, ++atom) {
+      const bool free = !(d.fixed && d.fixed[atom]);
+      half[atom] = 0.5 * d.ensembles[b].timestep;
+      push[atom] = free ? half[atom] * kAcceleration / d.masses[atom] : 0.0;
+      for (int c = 0; c < 3 && !free; ++c) v[3 * atom + c] = 0.0;
+    }
   const auto kick = [&] {
-    for (int64_t k = 0; k < 3 * n; ++k) v[k] += half * kAcceleration * forces[k] / d.masses[k / 3];
+    for (int64_t k = 0; k < 3 * n; ++k) v[k] += push[k / 3] * forces[k];
   };
   const auto drift = [&] {
-    for (int64_t k = 0; k < 3 * n; ++k) x[k] += half * v[k];
+    for (int64_t k = 0; k < 3 * n; ++k) x[k] += half[k / 3] * v[k];
+  };
+  const auto renew = [&](int64_t step) {
+    int64_t i = 0;
+    for (int64_t b = 0; b < structures.n_structures; ++b) {
+      const forcegate_ensemble& e = d.ensembles[b];
+      if (!(e.friction > 0.0)) {
+        i += structures.n_atoms[b];
+        continue;
+      }
+      const double keep = std::exp(-e.friction * e.timestep), lost = std::sqrt(1.0 - keep * keep);
+      for (int64_t a = 0; a < structures.n_atoms[b]; ++a, ++i) {
+        if (d.fixed && d.fixed[i]) continue;
+        const auto noise = normals(e.seed, static_cast<uint64_t>(e.start_step + step), e.stream,
+                                   static_cast<uint32_t>(a));
+        const double width =
+            lost * std::sqrt(kBoltzmann * e.temperature * kAcceleration / d.masses[i]);
+        for (int c = 0; c < 3; ++c) v[3 * i + c] = keep * v[3 * i + c] + width * noise[c];
+      }
+    }
   };
   for (int64_t step = 0; step < d.steps; ++step) {
     kick();
     drift();
-    int64_t i = 0;
-    for (int64_t b = 0; thermostat && b < structures.n_structures; ++b) {
-      const uint32_t stream = d.streams ? d.streams[b] : static_cast<uint32_t>(b);
-      for (int64_t a = 0; a < structures.n_atoms[b]; ++a, ++i) {
-        const auto noise = normals(d.seed, static_cast<uint64_t>(d.start_step + step), stream,
-                                   static_cast<uint32_t>(a));
-        const double width =
-            renew * std::sqrt(kBoltzmann * d.temperature * kAcceleration / d.masses[i]);
-        for (int c = 0; c < 3; ++c) v[3 * i + c] = keep * v[3 * i + c] + width * noise[c];
-      }
-    }
+    renew(step);
     drift();
     evaluate(model, now, step + 1 < d.steps ? passing : last, threads);
     kick();

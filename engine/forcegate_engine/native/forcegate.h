@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* Grows with every change of a structure or function below. */
-#define FORCEGATE_ABI 8
+#define FORCEGATE_ABI 9
 
 enum forcegate_code {
   FORCEGATE_OK = 0,
@@ -81,16 +81,22 @@ typedef struct {
   double* atom_novelty;       /* [N] */
 } forcegate_answers;
 
-/* Times in fs, masses in u, temperatures in K. */
+/* How one structure moves. Times in fs, temperatures in K. */
 typedef struct {
-  int64_t steps;
   int64_t start_step; /* of the first one: a run that goes on has the noise of one that never ended */
   double timestep;
   double friction;    /* of the Langevin thermostat (BAOAB), 1/fs; 0: none, velocity Verlet */
   double temperature; /* of the thermostat */
   uint64_t seed;
-  const uint32_t* streams; /* [B]: which noise a structure has, wherever it lies; NULL: its index */
-  const double* masses;    /* [N] */
+  uint32_t stream;    /* which noise the structure has, wherever it lies */
+  uint32_t reserved;
+} forcegate_ensemble;
+
+typedef struct {
+  int64_t steps;
+  const forcegate_ensemble* ensembles; /* [B] */
+  const double* masses;                /* [N] in u */
+  const uint8_t* fixed;                /* [N]: atoms that stay where they are; may be NULL */
 } forcegate_dynamics;
 
 /* What moves: read at the start, and written after each step. */
@@ -101,14 +107,24 @@ typedef struct {
   int64_t steps_done;
 } forcegate_motion;
 
-/* `steps` and `converged` are written for each structure, `positions` with every step. */
+/* Where FIRE is with one structure; zeros: at its begin. */
 typedef struct {
-  double force;         /* eV/Å; no atom of a converged structure has a larger one */
-  int64_t most_steps;   /* of each structure */
-  const uint8_t* fixed; /* [N]: atoms that stay where they are; may be NULL */
-  double* positions;    /* [N, 3] in Å, never wrapped into a cell */
-  int64_t* steps;       /* [B] */
-  uint8_t* converged;   /* [B] */
+  double step, mixing;
+  int32_t downhill, started;
+} forcegate_fire;
+
+/* `steps` and `converged` are written for each structure, `positions` with every step. A relaxation
+ * goes on as if it had never stopped with its `velocities` and `fires`, which may both be NULL. */
+typedef struct {
+  const double* force;       /* [B] in eV/Å; no atom of a converged structure has a larger one */
+  const int64_t* most_steps; /* [B] */
+  const uint8_t* fixed;      /* [N]: atoms that stay where they are; may be NULL */
+  const double* forces;      /* [N, 3] in eV/Å at `positions`, as this model answers; NULL: not known */
+  double* positions;         /* [N, 3] in Å, never wrapped into a cell */
+  double* velocities;        /* [N, 3], FIRE's own */
+  forcegate_fire* fires;     /* [B] */
+  int64_t* steps;            /* [B] */
+  uint8_t* converged;        /* [B] */
 } forcegate_relaxation;
 
 /* What is asked about structures before anything is computed from them, and the answers. Pointers to

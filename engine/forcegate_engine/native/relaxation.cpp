@@ -29,13 +29,12 @@ double dot(const std::vector<double>& a, const double* b) {
 struct Walker {
   int64_t structure, first, atoms;
   std::vector<double> velocity;
-  double step = kFirstStep, mixing = kFirstMixing;
-  int downhill = 0;
-  bool started = false;
+  forcegate_fire fire;
 
   // Moves x [3 atoms] along f [3 atoms].
   void walk(double* x, const double* f) {
     std::vector<double>& v = velocity;
+    auto& [step, mixing, downhill, started] = fire;
     const double power = dot(v, f);
     if (started && power > 0.0) {
       double squared = 0.0;
@@ -53,7 +52,7 @@ struct Walker {
       step *= kSlower;
       downhill = 0;
     }
-    started = true;
+    started = 1;
     for (size_t k = 0; k < v.size(); ++k) v[k] += step * f[k];
     const double length = step * std::sqrt(dot(v, v.data()));
     const double scale = length > kFarthest ? kFarthest / length : 1.0;
@@ -109,13 +108,29 @@ class Moving {
 };
 
 void check(const forcegate_structures& s, const forcegate_relaxation& r) {
-  if (!(r.force >= 1e-6 && r.force <= 1e3))
-    fail(FORCEGATE_BAD_ARGUMENT, "a largest force of %g eV/Å; expected 1e-6 to 1000", r.force);
-  if (r.most_steps < 0)
-    fail(FORCEGATE_BAD_ARGUMENT, "%lld steps; expected 0 or more",
-         static_cast<long long>(r.most_steps));
-  if (s.n_structures > 0 && (!r.steps || !r.converged))
-    fail(FORCEGATE_BAD_ARGUMENT, "no steps or converged; expected both");
+  if (s.n_structures > 0 && (!r.force || !r.most_steps || !r.steps || !r.converged))
+    fail(FORCEGATE_BAD_ARGUMENT, "no force, most_steps, steps or converged; expected all four");
+  if (!r.velocities != !r.fires)
+    fail(FORCEGATE_BAD_ARGUMENT, "velocities without fires, or the other way; expected both");
+  for (int64_t b = 0; b < s.n_structures; ++b) {
+    if (!(r.force[b] >= 1e-6 && r.force[b] <= 1e3))
+      fail(FORCEGATE_BAD_ARGUMENT, "a largest force of %g eV/Å; expected 1e-6 to 1000", r.force[b]);
+    if (r.most_steps[b] < 0)
+      fail(FORCEGATE_BAD_ARGUMENT, "%lld steps; expected 0 or more",
+           static_cast<long long>(r.most_steps[b]));
+    if (!r.fires) continue;
+    const forcegate_fire& fire = r.fires[b];
+    if (fire.started && !(fire.step > 0.0 && fire.step <= kLongestStep && fire.mixing >= 0.0 &&
+                          fire.mixing <= kFirstMixing && fire.downhill >= 0))
+      fail(FORCEGATE_BAD_ARGUMENT, "a FIRE with steps of %g and a mixing of %g; expected one that "
+           "was written here", fire.step, fire.mixing);
+  }
+  for (int64_t k = 0; k < 3 * s.total_atoms; ++k) {
+    if (r.velocities && !(std::fabs(r.velocities[k]) <= 1e6))
+      fail(FORCEGATE_BAD_ARGUMENT, "a velocity of %g; expected at most 1e6", r.velocities[k]);
+    if (r.forces && !(std::fabs(r.forces[k]) <= 1e6))
+      fail(FORCEGATE_BAD_ARGUMENT, "a force of %g; expected at most 1e6", r.forces[k]);
+  }
 }
 
 }  // namespace
@@ -131,16 +146,37 @@ void relax(const forcegate_model& model, const forcegate_structures& structures,
   const std::vector<int64_t> first_atom = forcegate::check(model, all, answers, threads, element);
   std::vector<Walker> walkers;
   for (int64_t b = 0; b < all.n_structures; ++b) {
-    const int64_t atoms = first_atom[b + 1] - first_atom[b];
-    walkers.push_back({b, first_atom[b], atoms, std::vector<double>(3 * atoms)});
+    const int64_t first = first_atom[b], atoms = first_atom[b + 1] - first;
+    const bool goes_on = r.fires && r.fires[b].started;
+    std::vector<double> velocity(3 * atoms);
+    if (goes_on) std::copy_n(r.velocities + 3 * first, 3 * atoms, velocity.begin());
+    walkers.push_back({b, first, atoms, std::move(velocity),
+                       goes_on ? r.fires[b] : forcegate_fire{kFirstStep, kFirstMixing, 0, 0}});
     r.steps[b] = 0;
     r.converged[b] = 0;
   }
+  // Forces of all, where nobody has left and nobody can take another step: the answers are there.
+  const auto out_of_steps = [&] {
+    if (static_cast<int64_t>(walkers.size()) < all.n_structures || !answers.forces) return false;
+    for (const Walker& w : walkers)
+      if (r.steps[w.structure] < r.most_steps[w.structure]) return false;
+    return true;
+  };
+  bool known = r.forces && all.total_atoms > 0, answered = false;
   while (!walkers.empty()) {
     Moving moving(all, walkers);
     const size_t before = walkers.size();
     while (walkers.size() == before) {
-      std::vector<double> forces = moving.forces(model, r.positions, walkers, threads);
+      std::vector<double> forces;
+      if ((answered = out_of_steps())) {
+        evaluate(model, all, answers, threads);
+        forces.assign(answers.forces, answers.forces + 3 * all.total_atoms);
+      } else if (known) {
+        forces.assign(r.forces, r.forces + 3 * all.total_atoms);
+      } else {
+        forces = moving.forces(model, r.positions, walkers, threads);
+      }
+      known = false;
       double* f = forces.data();
       std::vector<Walker> rest;
       rest.reserve(before);
@@ -151,18 +187,22 @@ void relax(const forcegate_model& model, const forcegate_structures& structures,
           if (r.fixed && r.fixed[w.first + i]) on[0] = on[1] = on[2] = 0.0;
           largest = std::max(largest, on[0] * on[0] + on[1] * on[1] + on[2] * on[2]);
         }
-        r.converged[w.structure] = largest < r.force * r.force;
-        if (!r.converged[w.structure] && r.steps[w.structure] < r.most_steps) {
-          w.walk(r.positions + 3 * w.first, f);
-          ++r.steps[w.structure];
+        f += 3 * w.atoms;
+        const int64_t b = w.structure;
+        r.converged[b] = largest < r.force[b] * r.force[b];
+        if (!r.converged[b] && r.steps[b] < r.most_steps[b]) {
+          w.walk(r.positions + 3 * w.first, f - 3 * w.atoms);
+          ++r.steps[b];
           rest.push_back(std::move(w));
+        } else if (r.fires) {
+          std::copy(w.velocity.begin(), w.velocity.end(), r.velocities + 3 * w.first);
+          r.fires[b] = w.fire;
         }
-        f += 3 * (first_atom[w.structure + 1] - first_atom[w.structure]);
       }
       walkers = std::move(rest);
     }
   }
-  evaluate(model, all, answers, threads);
+  if (!answered) evaluate(model, all, answers, threads);
 }
 
 }  // namespace forcegate
