@@ -6,6 +6,7 @@ The rooms, in the order in which a request meets them:
     testing.py   gateways for tests, in process or on a port
     api/         the door: HTTP, keys, routes, the page, what leaves as a problem
     predict/     the way of a request: read, prepare, await, respond; `flow.py` has all of it
+    reading/     structures out of files, in a process of its own
     models/      which versions are served, and which one a request means
     queue/       how much may wait, whose turn it is, and what runs together
     runtimes/    what evaluates: the engine beside the gateway, TorchScript, Triton, a toy

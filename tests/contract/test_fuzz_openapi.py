@@ -53,6 +53,8 @@ DRAWN = {
     "POST /v1/admin/reload": 55,
     "POST /v1/shadow/results": 200,
     "POST /v1/md/reports": 100,
+    # Each that is understood starts a process.
+    "POST /v1/structures": 4,
     "GET /health/live": 55,
     "GET /health/ready": 55,
     "GET /metrics": 55,
@@ -247,6 +249,8 @@ class Judge:
             # Lists may be too long or too short for the document as well, and a header no number.
             # Results of a teacher are counted before they are read; no other body may say so.
             counted = {"too_many_values"} if case.path == "/v1/shadow/results" else set()
+            of_files = {"format_unsupported", "input_unreadable", "unprocessable_request"}
+            counted |= of_files if case.path == "/v1/structures" else set()
             allowed = UNREAD | {"shape_mismatch"} | counted | IMPATIENCE
             assert code in allowed, (ask, answer.text)
 

@@ -93,8 +93,9 @@ def test_the_number_of_pairs_is_estimated_within_a_factor_of_four(
 def test_remarks_on_composition_count_electrons_and_hydrogens() -> None:
     stripped = molecule("C6H6")
     del stripped[stripped.numbers == 1]
+    dry_ice = molecule("CO2", cell=[4.0, 4.0, 6.0], pbc=True).repeat((2, 2, 1))
     batch = StructureBatch.from_atoms(
-        [molecule("CH4"), molecule("CH3"), stripped, bulk("C"), molecule("C2F4")]
+        [molecule("CH4"), molecule("CH3"), stripped, bulk("C"), molecule("C2F4"), dry_ice]
     )
     warnings = composition_warnings(batch)
     assert sorted(warnings) == [1, 2]

@@ -10,6 +10,7 @@ from forcegate_client.structures import StructureBatch
 __all__ = ["composition_warnings"]
 
 _HYDROGEN, _CARBON = 1, 6
+_CHALCOGENS = (8, 16)
 _HALOGENS = (9, 17, 35, 53)
 
 ODD_ELECTRONS = (
@@ -27,8 +28,8 @@ def composition_warnings(batch: StructureBatch) -> dict[int, list[str]]:
 
     A structure is remarked on if its number of electrons is odd, or if it looks like an organic
     molecule stripped of its hydrogens: no hydrogen, at least two carbons, and fewer halogens than
-    carbons. That spares CO, CO₂, CS₂ and perhalogenated molecules such as C₂F₄ and C₆F₆; periodic
-    structures of carbon alone (diamond, graphene) are spared as well.
+    carbons. That spares CO and perhalogenated molecules such as C₂F₄ and C₆F₆; however many CO₂ and
+    CS₂ together, and periodic structures of carbon alone (diamond, graphene), are spared as well.
     """
     size = len(batch)
     owner, numbers = batch.structure_index, batch.atomic_numbers
@@ -44,6 +45,7 @@ def composition_warnings(batch: StructureBatch) -> dict[int, list[str]]:
     carbons = count(numbers == _CARBON)
     hydrogen_free &= carbons >= 2
     hydrogen_free &= count(np.isin(numbers, _HALOGENS)) < carbons
+    hydrogen_free &= count(np.isin(numbers, _CHALCOGENS)) < 2 * carbons
     hydrogen_free &= ~((carbons == batch.n_atoms) & batch.pbc.any(axis=1))
     warnings: dict[int, list[str]] = {}
     for index in np.flatnonzero(odd | hydrogen_free).tolist():

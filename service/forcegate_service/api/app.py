@@ -32,10 +32,12 @@ from forcegate_service.api.routes import (
     predict,
     reports,
     shadow,
+    structures,
 )
 from forcegate_service.api.routes.dependencies import State
 from forcegate_service.contract.runtime import RuntimeLoader
 from forcegate_service.predict.gateway import Gateway
+from forcegate_service.reading.files import FileReader
 from forcegate_service.runtimes.choose import Runtimes, open_runtimes
 from forcegate_service.settings import Settings
 from forcegate_service.watch.assembly import make_observers
@@ -84,6 +86,7 @@ def create_app(
                 "access": access,
                 "md_reports": MDReports(registry),
                 "connections": Connections(settings, metrics.connections),
+                "file_reader": FileReader(),
             }
         finally:
             loading.cancel()
@@ -103,7 +106,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    for handler in (predict, models, reports, shadow, admin, health, documents, page):
+    for handler in (predict, structures, models, reports, shadow, admin, health, documents, page):
         app.include_router(handler.router)
     install_handlers(app)
     describe_bodies(app)

@@ -11,6 +11,7 @@ from forcegate_service.api.problems import PROBLEM_TYPE, Problem
 from forcegate_service.predict.forms import JSON, MSGPACK, XYZ
 from forcegate_service.predict.json_answer import PredictAnswer
 from forcegate_service.predict.json_request import PredictBody
+from forcegate_service.reading.files import FoundStructures
 from forcegate_service.watch.md_runs.report import MDReportBody
 from forcegate_service.watch.shadow.results import ShadowResults
 
@@ -24,6 +25,8 @@ __all__ = [
     "REPORT_RESPONSES",
     "SHADOW_REQUEST",
     "SHADOW_RESPONSES",
+    "STRUCTURES_REQUEST",
+    "STRUCTURES_RESPONSES",
     "UNAUTHORIZED",
     "UNREADABLE",
     "describe_bodies",
@@ -101,6 +104,24 @@ SHADOW_RESPONSES: Responses = {
     **UNAUTHORIZED,
     **FORBIDDEN,
 }
+STRUCTURES_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
+}
+STRUCTURES_RESPONSES: Responses = {
+    200: {"description": "What the file holds", "content": {JSON: _schema("FoundStructures")}},
+    413: _problem("Too many bytes"),
+    415: _problem("Not application/octet-stream"),
+    422: _problem("An unknown format, or no structure in the file"),
+    429: _problem("Other files are being read; Retry-After says when to come back"),
+    504: _problem("The file took too long to arrive or to be read"),
+    **UNAUTHORIZED,
+    **FORBIDDEN,
+}
 REPORT_REQUEST: dict[str, Any] = _json_request(MDReportBody.__name__)
 REPORT_RESPONSES: Responses = {
     204: {"description": "The report was counted, or had been"},
@@ -128,7 +149,14 @@ def describe_bodies(app: FastAPI) -> None:
         # Either nothing or a key: whether keys are in force is up to each server.
         document["security"] = [{}, {"key": []}]
         schemas = components.setdefault("schemas", {})
-        for model in (PredictBody, PredictAnswer, MDReportBody, ShadowResults, Problem):
+        for model in (
+            PredictBody,
+            PredictAnswer,
+            MDReportBody,
+            ShadowResults,
+            FoundStructures,
+            Problem,
+        ):
             schema = model.model_json_schema(ref_template=_REFERENCE)
             schemas.update(schema.pop("$defs", {}))
             schemas[model.__name__] = schema

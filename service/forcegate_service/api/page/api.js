@@ -63,6 +63,19 @@ export class Api {
   }
 
   /**
+   * What a file holds that the gateway reads.
+   * @param {string | ArrayBuffer} content
+   * @param {string} format by the end that the name of such a file has
+   * @param {AbortSignal} signal
+   * @returns {Promise<any>}
+   */
+  async structures(content, format, signal) {
+    const headers = { "Content-Type": "application/octet-stream" };
+    const options = { method: "POST", body: content, headers, signal };
+    return (await this.#ask(`v1/structures?format=${encodeURIComponent(format)}`, options)).json();
+  }
+
+  /**
    * Energies and forces of one structure.
    * @param {{model: string, version: string}} which
    * @param {import("./xyz.js").Structure} structure

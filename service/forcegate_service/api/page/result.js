@@ -16,9 +16,10 @@ const MOST_ROWS = 300;
  * @param {Record<string, any>} answer of `/v1/predict`, with one result
  * @param {import("./xyz.js").Structure} structure
  * @param {Record<string, any> | null} scale of novelty, if the model's card has one
+ * @param {string[]} remarks of whoever read the structure
  * @returns {HTMLElement}
  */
-export function resultBox(answer, structure, scale) {
+export function resultBox(answer, structure, scale, remarks) {
   const [result] = answer.results;
   const { size, atom } = largestForce(result.forces);
   const box = element("div", { class: "answer" });
@@ -39,7 +40,7 @@ export function resultBox(answer, structure, scale) {
       ...chargeFigures(result),
     ),
   );
-  for (const text of result.warnings) {
+  for (const text of [...remarks, ...result.warnings]) {
     box.append(element("p", { class: "warning", role: "note" }, element("b", {}, "Warning: "), text));
   }
   box.append(

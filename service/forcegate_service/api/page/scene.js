@@ -21,7 +21,7 @@ const LONGEST_A = 2.2;
 // Sticks begin within their balls: seen from the front they would lie on them otherwise.
 const INSIDE = 0.85;
 // Beyond it arrows of rounding errors would look like forces.
-const MOST_LENGTH = 50;
+const MOST_LENGTH = 5;
 
 /** @param {number} number @returns {number} radius of the ball, Å */
 export const ballRadius = (number) => 0.2 + 0.3 * radiusOf(number);

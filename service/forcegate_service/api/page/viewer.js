@@ -34,12 +34,13 @@ export class Viewer {
   /**
    * Show another structure, from where one looked at the last if it has as many atoms.
    * @param {import("./xyz.js").Structure | null} structure
+   * @param {boolean} [isSteady] whether the eye stays where it is, as when frames are played
    */
-  show(structure) {
+  show(structure, isSteady = false) {
     const before = this.scene?.structure.numbers.length;
     this.scene = structure === null ? null : sceneOf(structure);
     this.marked = null;
-    if (structure !== null) {
+    if (structure !== null && !(isSteady && before === structure.numbers.length)) {
       this.camera.aim([...structure.positions, ...(structure.cell ? corners(structure.cell) : [])]);
       if (before !== structure.numbers.length) this.camera.reset();
     }

@@ -5,9 +5,11 @@ import { byId, element, problemBox } from "./dom.js";
 import { composition, symbolOf } from "./elements.js";
 import { EXAMPLES } from "./examples.js";
 import { figures } from "./format.js";
+import { isBinary, readFrames } from "./input.js";
+import { Player } from "./player.js";
 import { resultBox } from "./result.js";
 import { Viewer } from "./viewer.js";
-import { XyzError, frames, readFrame } from "./xyz.js";
+import { XyzError } from "./xyz.js";
 
 // More is drawn, but computed only when asked: nobody means to with every key that is pressed.
 const MOST_ATOMS_UNASKED = 500;
@@ -24,14 +26,20 @@ export class Workbench {
   constructor(api, onrefused) {
     this.api = api;
     this.onrefused = onrefused;
-    this.text = "";
-    /** @type {ReturnType<typeof frames> | null} */
+    /** @type {string | ArrayBuffer} */
+    this.content = "";
+    this.name = "";
+    /** @type {import("./input.js").Frames | null} */
     this.found = null;
+    /** What somebody has typed, whatever the file says. @type {string | null} */
+    this.charge = null;
     /** @type {import("./xyz.js").Structure | null} */
     this.structure = null;
     this.forces = null;
     this.asked = null;
+    this.reading = null;
     this.pause = 0;
+    this.player = new Player((index, isPlaying) => this.#showFrame(index, isPlaying));
     this.viewer = new Viewer(byId("canvas"), (atom) => this.#point(atom));
     this.#listen();
   }
@@ -56,15 +64,16 @@ export class Workbench {
 
   /** Show an example, if nobody has given anything yet. */
   start() {
-    if (this.text === "") this.load(EXAMPLES[2][1]());
+    if (this.content === "") this.load(EXAMPLES[2][1]());
     else this.#changed();
   }
 
-  /** @param {string} text @param {string} [name] of the file that it came from */
-  load(text, name = "") {
-    this.text = text;
-    const isShown = text.length <= MOST_SHOWN;
-    byId("text").value = isShown ? text : "";
+  /** @param {string | ArrayBuffer} content @param {string} [name] of the file it came from */
+  load(content, name = "") {
+    this.content = content;
+    this.name = name;
+    const isShown = typeof content === "string" && content.length <= MOST_SHOWN;
+    byId("text").value = isShown ? content : "";
     byId("text").placeholder = isShown ? "" : "too long to be shown here, but it was read";
     byId("file-name").textContent = name;
     this.#changed();
@@ -76,8 +85,8 @@ export class Workbench {
       byId("examples").append(button);
     }
     byId("text").addEventListener("input", () => {
-      this.text = byId("text").value;
-      byId("file-name").textContent = "";
+      this.content = byId("text").value;
+      this.name = byId("file-name").textContent = "";
       clearTimeout(this.pause);
       this.pause = setTimeout(() => this.#changed(), PAUSE_MS);
     });
@@ -98,7 +107,11 @@ export class Workbench {
       if (file === undefined) this.load(event.dataTransfer.getData("text"));
       else this.#open(file);
     });
-    byId("frame").addEventListener("input", () => this.#chooseFrame());
+    byId("charge").addEventListener("input", () => {
+      this.charge = byId("charge").value;
+      clearTimeout(this.pause);
+      this.pause = setTimeout(() => this.player.reset(this.player.count, this.player.index), PAUSE_MS);
+    });
     byId("model").addEventListener("change", () => this.#ask());
     byId("ask").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -118,51 +131,70 @@ export class Workbench {
   }
 
   async #open(file) {
-    if (file !== undefined) this.load(await file.text(), file.name);
+    if (file === undefined) return;
+    this.load(isBinary(file.name) ? await file.arrayBuffer() : await file.text(), file.name);
   }
 
   /** Another text: its first frame. */
-  #changed() {
+  async #changed() {
     clearTimeout(this.pause);
-    this.found = null;
+    this.reading?.abort();
+    this.asked?.abort();
+    const reading = (this.reading = new AbortController());
+    byId("result").setAttribute("aria-busy", "true");
+    this.charge = null;
     try {
-      this.found = frames(this.text);
+      const found = await readFrames(this.content, this.name, this.api, reading.signal);
+      if (reading.signal.aborted) return;
+      this.found = found;
     } catch (error) {
       this.#cannotRead(error);
       return;
     }
-    const slider = byId("frame");
-    const count = this.found.starts.length;
-    Object.assign(slider, { max: String(count), value: "1" });
-    byId("frames").hidden = count === 1;
-    this.#chooseFrame();
+    this.player.reset(this.found.count);
   }
 
-  #chooseFrame() {
-    const [number, count] = [Number(byId("frame").value), this.found.starts.length];
-    byId("frame-number").textContent = `${number} of ${count.toLocaleString("en")}`;
+  #showFrame(index, isPlaying) {
+    if (this.found === null) return;
     try {
-      this.structure = readFrame(this.found, number - 1);
+      this.structure = this.found.frame(index);
     } catch (error) {
       this.#cannotRead(error);
       return;
     }
+    this.#fillCharge();
     this.forces = null;
-    this.viewer.show(this.structure);
+    this.viewer.show(this.structure, isPlaying);
+    if (isPlaying) return;
     this.#describe();
     this.#ready();
     if (this.structure.numbers.length <= MOST_ATOMS_UNASKED) this.#ask();
     else this.#say(element("p", { class: "hint" }, "Large: press Compute."));
   }
 
+  /** The charge that is asked about: that of the file, unless somebody types another one. */
+  #fillCharge() {
+    const { charge } = this.structure;
+    const from = byId("charge-from");
+    if (this.charge === null) {
+      byId("charge").value = charge ?? "";
+      from.textContent = charge === undefined ? "not told: neutral" : "from the input";
+      return;
+    }
+    this.structure.charge = this.charge === "" ? undefined : Math.trunc(Number(this.charge));
+    from.textContent = "";
+  }
+
   #cannotRead(error) {
-    if (!(error instanceof XyzError)) throw error;
+    if (error.name === "AbortError") return;
+    if (!(error instanceof XyzError || error instanceof ApiError)) throw error;
+    if (error.status === 401) this.onrefused(error);
     this.asked?.abort();
-    this.structure = this.forces = null;
+    this.structure = this.forces = this.found = null;
     this.viewer.show(null);
     byId("canvas").setAttribute("aria-label", "No structure");
     this.#ready();
-    this.#say(problemBox(error));
+    this.#say(problemBox(error.problem ?? error));
   }
 
   async #ask() {
@@ -181,7 +213,8 @@ export class Workbench {
       this.forces = result.forces;
       this.viewer.setForces(result.forces);
       this.#describe();
-      this.#say(resultBox(answer, structure, card?.histograms ?? null));
+      const remarks = [structure.remark, ...this.found.remarks].filter(Boolean);
+      this.#say(resultBox(answer, structure, card?.histograms ?? null, remarks));
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof ApiError)) throw error;

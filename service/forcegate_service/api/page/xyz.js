@@ -16,6 +16,7 @@ import { numberOf } from "./elements.js";
  * @property {number} [charge] as the file names it
  * @property {number} [multiplicity] as the file names it
  * @property {string} comment
+ * @property {string} [remark] what it should be read with
  */
 
 /** A text that cannot be read, in the words of a problem document. */

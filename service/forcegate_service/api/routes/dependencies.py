@@ -10,6 +10,7 @@ from forcegate_service.api.access.caller import Access, Caller
 from forcegate_service.api.head import admit
 from forcegate_service.api.http.connections import Connections
 from forcegate_service.predict.gateway import Gateway
+from forcegate_service.reading.files import FileReader
 from forcegate_service.watch.md_runs.reports import MDReports
 
 __all__ = ["GatewayDependency", "State", "caller"]
@@ -22,6 +23,7 @@ class State(TypedDict):
     access: Access
     md_reports: MDReports
     connections: Connections
+    file_reader: FileReader
 
 
 async def _gateway(request: Request) -> Gateway:
