@@ -66,6 +66,7 @@ TINY = Suite(
     relaxation=replace(FULL.relaxation, starts=1, steps=20),
     screening=None,
     torsions=None,
+    torsionnet=None,
     novelty=FULL.novelty,
     dissociation=replace(FULL.dissociation, dimers=("Water_dimer",), points=3),
     binding=replace(FULL.binding, every=22),

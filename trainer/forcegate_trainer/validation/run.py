@@ -41,6 +41,7 @@ from forcegate_trainer.validation.settings import Suite
 from forcegate_trainer.validation.statics.dissociation_section import dissociation_section
 from forcegate_trainer.validation.statics.relaxation_section import relaxation_section
 from forcegate_trainer.validation.statics.screening_section import screening_section
+from forcegate_trainer.validation.statics.torsionnet_section import torsionnet_section
 from forcegate_trainer.validation.statics.torsions_section import torsion_section
 from forcegate_trainer.validation.subject import Subject
 from forcegate_trainer.validation.verdict import Verdict, judge
@@ -124,6 +125,8 @@ def _static_sections(
     if suite.torsions is not None:
         wanted = with_flexible(suite.torsions.molecules)
         yield torsion_section(subject, wanted, suite.torsions, tell)
+    if suite.torsionnet is not None:
+        yield torsionnet_section(subject, set(training), suite.torsionnet, tell)
     if suite.dissociation is not None:
         yield dissociation_section(subject, suite.dissociation, tell)
     if suite.binding is not None:

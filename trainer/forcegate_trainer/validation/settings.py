@@ -12,6 +12,7 @@ from forcegate_trainer.validation.interactions.water_clusters import WaterSettin
 from forcegate_trainer.validation.statics.dissociation import DissociationSettings
 from forcegate_trainer.validation.statics.relaxation import RelaxationSettings
 from forcegate_trainer.validation.statics.screening import ScreeningSettings
+from forcegate_trainer.validation.statics.torsionnet import TorsionNetSettings
 from forcegate_trainer.validation.statics.torsions import TorsionSettings
 
 __all__ = ["FULL", "QUICK", "SUITES", "ControlSettings", "NVESettings", "Suite", "suite_named"]
@@ -78,6 +79,7 @@ class Suite:
     relaxation: RelaxationSettings | None
     screening: ScreeningSettings | None
     torsions: TorsionSettings | None
+    torsionnet: TorsionNetSettings | None
     novelty: NoveltySettings | None
     dissociation: DissociationSettings | None
     binding: BindingSettings | None
@@ -116,6 +118,7 @@ FULL = Suite(
     relaxation=RelaxationSettings(),
     screening=ScreeningSettings(),
     torsions=TorsionSettings(),
+    torsionnet=TorsionNetSettings(),
     novelty=NoveltySettings(),
     dissociation=DissociationSettings(),
     binding=BindingSettings(),
@@ -140,6 +143,7 @@ QUICK = Suite(
     relaxation=RelaxationSettings(starts=1),
     screening=ScreeningSettings(test_molecules=1, conformers=4, candidates=12),
     torsions=TorsionSettings(molecules=2, angles=12),
+    torsionnet=TorsionNetSettings(every=120, angles=12),
     novelty=NoveltySettings(structures=8),
     dissociation=DissociationSettings(dimers=("Water_dimer",)),
     binding=BindingSettings(every=6),
