@@ -16,6 +16,7 @@ Its rooms, none of which knows those after it:
     screening/   libraries of structures, in parts that outlive a kill
     cli/         the ``forcegate`` command
     nve.py       the NVE protocol, by the name that scripts import
+    remote.py    dynamics and relaxation on a server, by the name that scripts import
     testing.py   a small server for tests, over springs
 
 The other files are known by all, and know none of these.

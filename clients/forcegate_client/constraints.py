@@ -9,7 +9,7 @@ from ase.constraints import FixAtoms, FixCartesian
 
 from forcegate_client.errors import InvalidStructure
 
-__all__ = ["held_coordinates", "hold"]
+__all__ = ["fixed_atoms", "held_coordinates", "hold"]
 
 Bool = npt.NDArray[np.bool_]
 
@@ -34,6 +34,25 @@ def held_coordinates(atoms: Atoms) -> Bool:
         mask = constraint.mask if type(constraint) is FixCartesian else True
         held[constraint.get_indices()] |= mask
     return held
+
+
+def fixed_atoms(atoms: Atoms) -> Bool:
+    """[N]; which atoms stay as they are.
+
+    Raises:
+        InvalidStructure: if a constraint holds anything but whole atoms.
+    """
+    fixed = np.zeros(len(atoms), dtype=np.bool_)
+    for constraint in atoms.constraints:
+        if type(constraint) is not FixAtoms:
+            raise InvalidStructure(
+                f"a constraint {type(constraint).__name__}",
+                expected="none but FixAtoms, where a server moves the atoms",
+                action="use ASE's dynamics or optimizer with a RemoteCalculator",
+                code="constraint_unsupported",
+            )
+        fixed[constraint.get_indices()] = True
+    return fixed
 
 
 def hold(atoms: Atoms, held: Bool) -> None:

@@ -14,6 +14,7 @@ __all__ = [
     "DocumentedError",
     "Forbidden",
     "ForcegateError",
+    "GuardPassed",
     "InvalidStructure",
     "MalformedBody",
     "MalformedRequest",
@@ -245,6 +246,13 @@ class DigestChanged(ForcegateError):
 
     default_code = "digest_changed"
     title = "The served model changed"
+
+
+class GuardPassed(ForcegateError):
+    """A run on the server has come to what its guards do not let pass; the last frame is kept."""
+
+    default_code = "guard_passed"
+    title = "A guard ended the run"
 
 
 class WrongAnswer(ForcegateError):

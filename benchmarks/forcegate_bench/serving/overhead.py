@@ -25,7 +25,7 @@ from forcegate_bench.servers.gateway import start_gateway
 from forcegate_bench.subjects.structures import Shaken
 from forcegate_bench.subjects.subject import MOLECULE, Subject
 from forcegate_client import Client, RemoteCalculator
-from forcegate_client.http.calls import Step
+from forcegate_client.http.steps import Step
 from forcegate_client.messages import PredictRequest
 from forcegate_client.wire import encode_request
 

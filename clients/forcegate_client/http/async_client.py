@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -14,12 +14,15 @@ import httpx
 from ase import Atoms
 
 from forcegate_client.http.answers import Answer, error_of_transport
-from forcegate_client.http.calls import Calls, Pause, Send, Step, run_async
+from forcegate_client.http.calls import Calls
 from forcegate_client.http.connection import Connection, Timeouts
 from forcegate_client.http.http1 import Body
+from forcegate_client.http.steps import Close, Open, Pause, Read, Send, Step, each_async, run_async
+from forcegate_client.http.streaming import AsyncHttpStream
 from forcegate_client.http.transport import open_async
 from forcegate_client.messages import OnError, PredictResponse
 from forcegate_client.retry import RetryPolicy
+from forcegate_client.runs import Record, RunRequest
 from forcegate_client.structures import StructureBatch
 
 __all__ = ["AsyncClient"]
@@ -95,6 +98,18 @@ class AsyncClient:
         """The card of model ``name``, of ``version`` or of the default one."""
         return await run_async(self._calls.model(name, version), self._perform)
 
+    def stream(self, request: RunRequest) -> AsyncGenerator[Record]:
+        """As ``Client.stream``. A run is a request that is under way until its end.
+
+        Raises:
+            ForcegateError: the class that the server raised, or ``ServerUnreachable``.
+        """
+        return each_async(self._calls.stream(request), self._perform)
+
+    async def knows(self, path: str) -> bool:
+        """Whether the server has a route ``path`` that something is posted to."""
+        return await run_async(self._calls.knows(path), self._perform)
+
     async def ready(self) -> bool:
         """Whether the server would answer a prediction now; asks once, without retries."""
         return await run_async(self._calls.ready(), self._perform)
@@ -117,10 +132,21 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _perform(self, step: Step) -> Answer | None:
+    async def _perform(self, step: Step) -> Any:
         if isinstance(step, Send):
             return await self._send(step)
-        if isinstance(step, Pause):
+        if isinstance(step, Open):
+            session = self._open()
+            places = session.places
+            return await AsyncHttpStream.open(
+                *(step, self.timeouts, session.http, session.proxy),
+                *(places.acquire, places.release),
+            )
+        if isinstance(step, Read):
+            return await step.stream.read()
+        if isinstance(step, Close):
+            await step.stream.close()
+        elif isinstance(step, Pause):
             await self._sleep(step.seconds)
         elif self._given is None:
             await self.close()

@@ -1,66 +1,59 @@
-"""What a client asks of a server, step by step, whatever carries the steps out.
-
-A call is a generator: it yields what is to be done, takes the answer or the error, and returns what
-the caller gets. Requests, retries, halved batches and all checks stand here once; a client with an
-event loop and one without differ in how they send and wait.
-"""
+"""What a client asks of a server, step by step: requests, retries, halved batches, all checks."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import quote
 
 from ase import Atoms
 
-from forcegate_client.errors import ForcegateError, ServerUnreachable, WrongAnswer
+from forcegate_client.errors import (
+    ForcegateError,
+    MethodNotAllowed,
+    ModelNotFound,
+    ServerUnreachable,
+    WrongAnswer,
+)
 from forcegate_client.http.answers import Answer, read_json
 from forcegate_client.http.connection import Connection, Timeouts
+from forcegate_client.http.course import Course
 from forcegate_client.http.exchange import (
     asked,
     card_in,
+    cut_off,
     models_in,
     page,
     predict_target,
     prediction_in,
+    readable,
+    require_type,
+    runs_target,
 )
-from forcegate_client.http.http1 import Target
+from forcegate_client.http.http1 import Body, Target
 from forcegate_client.http.splitting import in_parts
+from forcegate_client.http.steps import (
+    Close,
+    Distrust,
+    Emit,
+    Flow,
+    Open,
+    Pause,
+    Read,
+    Send,
+    Stream,
+)
 from forcegate_client.http.verification import blaming, check_answer, new_request_id
 from forcegate_client.messages import OnError, PredictRequest, PredictResponse
 from forcegate_client.retry import Attempts, RetryPolicy, Transient
+from forcegate_client.runs import RunRequest, RunSummary
 from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import encode_request
+from forcegate_client.wire.run_records import RECORDS, RecordReader
+from forcegate_client.wire.run_request import encode_run
 
-__all__ = ["Calls", "Distrust", "Flow", "Pause", "Send", "Step", "run", "run_async"]
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Send:
-    """One request; its result is an ``Answer``, or an error if none came."""
-
-    target: Target
-    request_id: str
-    body: bytes | None
-
-
-@dataclass(frozen=True)
-class Pause:
-    """Wait before the next attempt."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Distrust:
-    """Ask nobody again on connections that have given a wrong answer."""
-
-
-Step = Send | Pause | Distrust
-Flow = Generator[Step, Any, T]
+__all__ = ["Calls"]
 
 
 @dataclass
@@ -116,6 +109,72 @@ class Calls:
         """Post a JSON document, with retries; the one that answers it."""
         return read_json((yield from self._with_retries(self._json_to(path), body)))
 
+    def knows(self, path: str) -> Flow[bool]:
+        """Whether the server has a route that something is posted to."""
+        try:
+            yield from self._get(path)
+        except MethodNotAllowed:
+            return True
+        except ModelNotFound:
+            return False
+        return False
+
+    def stream(self, request: RunRequest) -> Flow[None]:
+        """As ``Client.stream``."""
+        course = Course(request)
+        attempts = self._attempts()
+        while not course.done:
+            frames = course.frames
+            try:
+                yield from self._follow(course, attempts)
+            except Transient as failure:
+                if course.frames > frames:
+                    attempts = self._attempts()
+                yield Pause(attempts.pause_s(failure, self.answered))
+            except WrongAnswer:
+                yield Distrust()
+                raise
+
+    def _follow(self, course: Course, attempts: Attempts) -> Flow[None]:
+        """One attempt; emits records up to the summary.
+
+        Raises:
+            Transient: if another attempt may go on from there.
+            ForcegateError: if not.
+        """
+        request = course.ask()
+        target, body = runs_target(self.connection, request.task), encode_run(request)
+        request_id = new_request_id()
+        stream: Stream = yield Open(target, request_id, body)
+        try:
+            answer = stream.head
+            if not 200 <= answer.status < 300:
+                content = Body(target.url)
+                while piece := (yield Read(stream)):
+                    content.add(piece)
+                answer = replace(answer, content=content.whole())
+            try:
+                self._check(answer, request_id, body, target)
+            except ForcegateError as error:
+                course.blame(error)
+                raise
+            require_type(answer, RECORDS, target)
+            attempts.succeeded()
+            reader, summary = RecordReader(RECORDS), None
+            while not isinstance(summary, RunSummary):
+                piece = yield Read(stream)
+                if not piece:
+                    raise cut_off(target)
+                with readable():
+                    records = list(reader.feed(piece))
+                for record in records:
+                    summary = record
+                    shown = course.take(record)
+                    if shown is not None:
+                        yield Emit(shown)
+        finally:
+            yield Close(stream)
+
     def _predict_once(self, request: PredictRequest) -> Flow[PredictResponse]:
         body = encode_request(request)
         try:
@@ -134,7 +193,7 @@ class Calls:
         return self._with_retries(page(self.connection, path, **query))
 
     def _with_retries(self, target: Target, body: bytes | None = None) -> Flow[Answer]:
-        attempts = Attempts(self.policy, self.clock, self.jitter)
+        attempts = self._attempts()
         while True:
             try:
                 answer = yield from self._once(target, body)
@@ -155,43 +214,21 @@ class Calls:
         request_id = new_request_id()
         answer: Answer = yield Send(target, request_id, body)
         try:
+            self._check(answer, request_id, body, target)
+        except WrongAnswer:
+            yield Distrust()
+            raise
+        return answer
+
+    def _attempts(self) -> Attempts:
+        return Attempts(self.policy, self.clock, self.jitter)
+
+    def _check(self, answer: Answer, request_id: str, body: bytes | None, target: Target) -> None:
+        """As ``check_answer``; notes whether it is the server that has answered."""
+        try:
             check_answer(answer, request_id, body, target.url)
         except Transient as failure:
             # A proxy may speak for a server that is away; only the server itself counts as one.
             self.answered |= not isinstance(failure.error, ServerUnreachable)
             raise
-        except WrongAnswer:
-            yield Distrust()
-            raise
         self.answered = True
-        return answer
-
-
-def run(flow: Flow[T], perform: Callable[[Step], Any]) -> T:
-    """What ``flow`` returns, each of its steps done by ``perform``."""
-    try:
-        step = next(flow)
-        while True:
-            try:
-                result = perform(step)
-            except BaseException as error:
-                step = flow.throw(error)
-            else:
-                step = flow.send(result)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
-
-
-async def run_async(flow: Flow[T], perform: Callable[[Step], Awaitable[Any]]) -> T:
-    """As ``run``, on an event loop."""
-    try:
-        step = next(flow)
-        while True:
-            try:
-                result = await perform(step)
-            except BaseException as error:
-                step = flow.throw(error)
-            else:
-                step = flow.send(result)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]

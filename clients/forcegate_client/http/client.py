@@ -6,18 +6,21 @@ import copy
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 import httpx
 from ase import Atoms
 
-from forcegate_client.http.answers import Answer, error_of_transport
-from forcegate_client.http.calls import Calls, Flow, Pause, Send, Step, run
+from forcegate_client.http.answers import error_of_transport
+from forcegate_client.http.calls import Calls
 from forcegate_client.http.connection import Connection, Timeouts
+from forcegate_client.http.steps import Close, Flow, Open, Pause, Read, Send, Step, each, run
+from forcegate_client.http.streaming import HttpStream
 from forcegate_client.http.transport import Transport, open_transport
 from forcegate_client.messages import OnError, PredictResponse
 from forcegate_client.retry import RetryPolicy
+from forcegate_client.runs import Record, RunRequest
 from forcegate_client.structures import StructureBatch
 
 __all__ = ["Client"]
@@ -90,6 +93,25 @@ class Client:
         """The card of model ``name``, of ``version`` or of the default one."""
         return self._run(self._calls.model(name, version))
 
+    def stream(self, request: RunRequest) -> Generator[Record]:
+        """The records of a run on the server: its header, frames and ends, and a summary.
+
+        What is lost with a connection or a server is asked for again from the last frames, and
+        comes to the last bit as it would have come; ``retry`` says for how long the server is
+        waited for, counted from the last frame. Structures are counted as in ``request``. Whoever
+        reads slowly slows the run down; closing the generator ends it.
+
+        Raises:
+            WrongAnswer: if what comes does not belong to ``request``.
+            DigestChanged: if other weights go on than have begun.
+            ForcegateError: the class that the server raised, or ``ServerUnreachable``.
+        """
+        return each(self._calls.stream(request), self._perform)
+
+    def knows(self, path: str) -> bool:
+        """Whether the server has a route ``path`` that something is posted to."""
+        return self._run(self._calls.knows(path))
+
     def ready(self) -> bool:
         """Whether the server would answer a prediction now; asks once, without retries."""
         return self._run(self._calls.ready())
@@ -142,14 +164,20 @@ class Client:
     def _run(self, flow: Flow[T]) -> T:
         return run(flow, self._perform)
 
-    def _perform(self, step: Step) -> Answer | None:
+    def _perform(self, step: Step) -> Any:
         if isinstance(step, Send):
             transport = self._transport()
             try:
                 return transport.send(step.target, step.request_id, step.body)
             except httpx.TransportError as error:
                 raise error_of_transport(error, step.target.url, transport.proxy) from error
-        if isinstance(step, Pause):
+        if isinstance(step, Open):
+            return HttpStream(step, self.timeouts, self._given)
+        if isinstance(step, Read):
+            return step.stream.read()
+        if isinstance(step, Close):
+            step.stream.close()
+        elif isinstance(step, Pause):
             self._sleep(step.seconds)
         elif self.owns_transport:
             self.close()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,17 +24,24 @@ from forcegate_client.http.connection import Connection, Timeouts, shown
 from forcegate_client.http.http1 import Target
 from forcegate_client.http.verification import check_predictions
 from forcegate_client.messages import DEFAULT_MODEL, OnError, PredictRequest, PredictResponse
+from forcegate_client.retry import Transient
+from forcegate_client.runs import RUN_PATHS, Task
 from forcegate_client.structures import StructureBatch
 from forcegate_client.wire import MEDIA_TYPE, decode_response
+from forcegate_client.wire.run_records import RECORDS
 
 __all__ = [
     "Asked",
     "asked",
     "card_in",
+    "cut_off",
     "models_in",
     "page",
     "predict_target",
     "prediction_in",
+    "readable",
+    "require_type",
+    "runs_target",
 ]
 
 Int = npt.NDArray[np.int64]
@@ -50,6 +58,15 @@ def predict_target(connection: Connection, timeouts: Timeouts) -> Target:
             "Accept": MEDIA_TYPE,
             "X-Request-Timeout": f"{timeouts.total_s:g}",
         },
+    )
+
+
+def runs_target(connection: Connection, task: Task) -> Target:
+    """Where runs are asked for; how long one takes is for nobody to bound."""
+    return Target(
+        "POST",
+        connection.endpoint(RUN_PATHS[task]),
+        {**connection.headers(), "Content-Type": MEDIA_TYPE, "Accept": RECORDS},
     )
 
 
@@ -122,15 +139,37 @@ def prediction_in(answer: Answer, target: Target, request: PredictRequest) -> Pr
         ServerUnreachable: if it is of another media type.
         WrongAnswer: if it cannot be read, or does not fit ``request``.
     """
-    if answer.content_type != MEDIA_TYPE:
+    require_type(answer, MEDIA_TYPE, target)
+    with readable():
+        response = decode_response(answer.content)
+    check_predictions(response, request)
+    return response
+
+
+def require_type(answer: Answer, media_type: str, target: Target) -> None:
+    """Return if a successful ``answer`` is of ``media_type``.
+
+    Raises:
+        ServerUnreachable: if it is of another one.
+    """
+    if answer.content_type != media_type:
         raise ServerUnreachable(
             f"an answer of type {answer.content_type!r} from {shown(target.url)}"
             f"{through(answer.proxy)}",
-            expected=MEDIA_TYPE,
+            expected=media_type,
             action="check that the URL is that of a forcegate server",
         )
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """What is read within is an answer.
+
+    Raises:
+        WrongAnswer: if it cannot be read.
+    """
     try:
-        response = decode_response(answer.content)
+        yield
     except (MalformedBody, UnprocessableRequest) as error:
         # Their classes speak of requests: whoever catches those would blame a structure.
         raise WrongAnswer(
@@ -139,8 +178,17 @@ def prediction_in(answer: Answer, target: Target, request: PredictRequest) -> Pr
             action="check the URL, what stands before the server, and its version",
             code="answer_unreadable",
         ) from error
-    check_predictions(response, request)
-    return response
+
+
+def cut_off(target: Target) -> Transient:
+    """What to raise for a stream of records that has ended without its last one."""
+    return Transient(
+        ServerUnreachable(
+            f"a run that was cut off by {shown(target.url)}",
+            expected="records up to a summary",
+            action="check the network and the server's log",
+        )
+    )
 
 
 def models_in(answer: Answer) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from ase import Atoms, units
 
 from forcegate_client.local.calculator import LocalCalculator
 from forcegate_client.local.engine import forcegate_errors
-from forcegate_client.md.frames import Frame, FrameDynamics
+from forcegate_client.md.frames import FrameDynamics, State
 
 __all__ = ["LocalDynamics", "taken_by_the_engine"]
 
@@ -39,7 +39,7 @@ class LocalDynamics(FrameDynamics):
             )
         super().__init__(atoms, timestep, **options)
 
-    def _frames(self, until: int) -> Generator[Frame]:
+    def _frames(self, until: int) -> Generator[State]:
         from forcegate_engine import integrate
 
         atoms, calculator = self.atoms, self.atoms.calc
@@ -64,4 +64,4 @@ class LocalDynamics(FrameDynamics):
             moved = atoms.copy()
             moved.arrays["positions"][:] = motion.positions
             response = calculator.response_to(moved, motion.evaluation)
-            yield Frame(motion.step, motion.positions, motion.velocities, response)
+            yield State(motion.step, motion.positions, motion.velocities, response)

@@ -15,7 +15,7 @@ from ase.md.md import MolecularDynamics
 
 from forcegate_client.messages import PredictResponse
 
-__all__ = ["Frame", "FrameDynamics"]
+__all__ = ["FrameDynamics", "State"]
 
 Float = npt.NDArray[np.float64]
 
@@ -24,7 +24,7 @@ _ATOM_STEPS = 4000
 
 
 @dataclass(frozen=True)
-class Frame:
+class State:
     """A run after ``step`` steps: ``positions`` [N, 3] in Å, ``velocities`` [N, 3] in Å/fs.
 
     ``response`` is what the model says of this structure.
@@ -86,7 +86,7 @@ class FrameDynamics(MolecularDynamics):  # type: ignore[misc]  # ASE has no type
         super().__init__(atoms, timestep, **options)
 
     @abstractmethod
-    def _frames(self, until: int) -> Generator[Frame]:
+    def _frames(self, until: int) -> Generator[State]:
         """Frames from the present state on, the last at step ``until``.
 
         Each is shown before the next is asked for.
@@ -121,20 +121,23 @@ class FrameDynamics(MolecularDynamics):  # type: ignore[misc]  # ASE has no type
         Raises:
             ForcegateError: what the calculator would have raised.
         """
+        self.begin(steps)
+        yield self.nsteps == self.max_steps
+        while self.nsteps < self.max_steps:
+            terms = self.terms
+            with closing(self._frames(self.max_steps)) as frames:
+                for frame in frames:
+                    self.show(frame)
+                    yield self.nsteps == self.max_steps
+                    if self.has_left(frame, terms):
+                        break
+
+    def begin(self, steps: int) -> None:
+        """What comes before the first frame of ``steps`` more: at step 0 all observers look."""
         self.max_steps = self.nsteps + steps
         if self.nsteps == 0:
             self.atoms.get_forces()
             self._look()
-        yield self.nsteps == self.max_steps
-        while self.nsteps < self.max_steps:
-            terms = self._terms
-            with closing(self._frames(self.max_steps)) as frames:
-                for frame in frames:
-                    self._show(frame)
-                    self._look()
-                    yield self.nsteps == self.max_steps
-                    if self._terms != terms or self._is_moved_from(frame):
-                        break
 
     def run(self, steps: int = 50) -> bool:
         """Run all steps."""
@@ -145,37 +148,46 @@ class FrameDynamics(MolecularDynamics):  # type: ignore[misc]  # ASE has no type
         before = self.nsteps
         with closing(self._frames(before + 1)) as frames:
             for frame in frames:
-                self._show(frame)
+                self._reach(frame)
         self.nsteps = before
 
     @property
-    def _intervals(self) -> tuple[int, ...]:
+    def intervals(self) -> tuple[int, ...]:
         """When somebody looks; negative ones and zero are called once, after so many steps."""
         return tuple(interval for _, interval, *_ in self.observers)
 
     @property
-    def _terms(self) -> tuple[object, ...]:
+    def terms(self) -> tuple[object, ...]:
         """What frames that are on their way were asked for with."""
-        return (self.dt, self.temperature_K, self.friction, self.seed, self._intervals)
+        return (self.dt, self.temperature_K, self.friction, self.seed, self.intervals)
 
     def _next_look(self, until: int) -> int:
         """The step at which the next frame is due."""
         done = self.nsteps
-        due = [self.block, *(interval for interval in self._intervals if interval > 0)]
-        once = [-at for at in self._intervals if -at > done]
+        due = [self.block, *(interval for interval in self.intervals if interval > 0)]
+        once = [-at for at in self.intervals if -at > done]
         return min(until, *once, *(done + interval - done % interval for interval in due))
 
-    def _show(self, frame: Frame) -> None:
-        moved = self.atoms.copy()
-        moved.arrays["positions"][:] = frame.positions
-        self.atoms.calc.adopt(moved, frame.response)
-        self.atoms.arrays["positions"][:] = frame.positions
-        self.velocities = frame.velocities
-        self.nsteps = frame.step
+    def show(self, state: State) -> None:
+        """Be there, and have everybody look whose turn it is."""
+        self._reach(state)
+        self._look()
 
-    def _is_moved_from(self, frame: Frame) -> bool:
-        stays = np.array_equal(self.atoms.positions, frame.positions)
-        return not (stays and self.velocities is frame.velocities)
+    def has_left(self, state: State, terms: tuple[object, ...]) -> bool:
+        """Whether somebody has changed the atoms since ``state``, or the settings since ``terms``.
+
+        What was asked for with them is then of no use.
+        """
+        stays = np.array_equal(self.atoms.positions, state.positions)
+        return terms != self.terms or not (stays and self.velocities is state.velocities)
+
+    def _reach(self, state: State) -> None:
+        moved = self.atoms.copy()
+        moved.arrays["positions"][:] = state.positions
+        self.atoms.calc.adopt(moved, state.response)
+        self.atoms.arrays["positions"][:] = state.positions
+        self.velocities = state.velocities
+        self.nsteps = state.step
 
     def _look(self) -> None:
         self.call_observers()

@@ -309,7 +309,8 @@ class MDMonitor:
 
     def _new_reporter(self, report: bool | RemoteCalculator, every_s: float) -> RunReporter | None:
         calculator = self.dynamics.atoms.calc if report is True else report
-        if not isinstance(calculator, RemoteCalculator):
+        watched = getattr(self.dynamics, "watched_by_server", False)
+        if watched or not isinstance(calculator, RemoteCalculator):
             return None
         reporter = RunReporter(calculator, self._progress, self._facts, every_s=every_s)
         # A monitor that is forgotten was at its end. The reporter itself sees to the end of the
