@@ -50,6 +50,8 @@ DRAWN = {
     PREDICT: 600,
     "GET /v1/models": 55,
     "GET /v1/models/{name}": 200,
+    "GET /v1/models/{name}/report": 55,
+    "GET /v1/models/{name}/report/{file}": 55,
     "POST /v1/admin/reload": 55,
     "POST /v1/shadow/results": 200,
     "POST /v1/md/reports": 100,
@@ -187,7 +189,10 @@ def cases(schemathesis: Any, operation: Any) -> st.SearchStrategy[Any]:
     """Requests for ``operation`` that fit the document and, where there can be any, others."""
     strategies = [operation.as_strategy()]
     if operation.path_parameters:
-        strategies.append(operation.as_strategy(path_parameters={"name": "fake"}))
+        known = {"name": "fake"}
+        if "{file}" in operation.path:
+            known["file"] = "report.md"
+        strategies.append(operation.as_strategy(path_parameters=known))
     if operation.path_parameters or operation.body:
         negative = schemathesis.GenerationMode.NEGATIVE
         strategies.append(operation.as_strategy(generation_mode=negative))

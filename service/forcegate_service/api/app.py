@@ -27,6 +27,7 @@ from forcegate_service.api.routes import (
     admin,
     documents,
     health,
+    model_reports,
     models,
     page,
     predict,
@@ -106,7 +107,18 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    for handler in (predict, structures, models, reports, shadow, admin, health, documents, page):
+    for handler in (
+        predict,
+        structures,
+        models,
+        model_reports,
+        reports,
+        shadow,
+        admin,
+        health,
+        documents,
+        page,
+    ):
         app.include_router(handler.router)
     install_handlers(app)
     describe_bodies(app)

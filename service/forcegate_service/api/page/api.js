@@ -47,6 +47,11 @@ export class Api {
     return (await this.#ask(path)).text();
   }
 
+  /** @param {string} path relative to the page @returns {Promise<Blob>} */
+  async blob(path) {
+    return (await this.#ask(path)).blob();
+  }
+
   /**
    * A model's card. A version never changes, but validation may judge it anew: `refresh` asks.
    * @param {string} name @param {string} version @param {boolean} [refresh]
@@ -79,15 +84,14 @@ export class Api {
    * Energies and forces of one structure.
    * @param {{model: string, version: string}} which
    * @param {import("./xyz.js").Structure} structure
-   * @param {boolean} charges too, which not every model has
+   * @param {string[]} more properties, which not every model has
    * @param {AbortSignal} signal
    * @returns {Promise<any>}
    */
-  async predict(which, structure, charges, signal) {
-    const properties = ["energy", "forces", "uncertainty"];
+  async predict(which, structure, more, signal) {
+    const properties = ["energy", "forces", "uncertainty", ...more];
     if (structure.cell !== null && structure.pbc.every(Boolean)) properties.push("stress");
-    if (charges) properties.push("charges");
-    if (charges && !structure.pbc.some(Boolean)) properties.push("dipole");
+    if (more.includes("charges") && !structure.pbc.some(Boolean)) properties.push("dipole");
     const body = { ...which, properties, structures: [asBody(structure)] };
     const headers = { "Content-Type": "application/json" };
     const options = { method: "POST", body: JSON.stringify(body), headers, signal };
@@ -133,8 +137,8 @@ async function problemOf(response) {
   }
 }
 
-/** @param {import("./xyz.js").Structure} structure */
-function asBody({ numbers, positions, cell, pbc, charge, multiplicity }) {
+/** @param {import("./xyz.js").Structure} structure @returns {Record<string, any>} */
+export function asBody({ numbers, positions, cell, pbc, charge, multiplicity }) {
   const body = { atomic_numbers: numbers, positions, cell, pbc };
   if (charge !== undefined) body.charge = charge;
   if (multiplicity !== undefined) body.multiplicity = multiplicity;

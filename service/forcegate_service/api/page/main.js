@@ -55,7 +55,7 @@ async function showModels() {
     if (text === shown) return undefined;
     shown = text;
     bench.setModels(list);
-    byId("model-list").replaceChildren(modelList(list, (name, version) => api.card(name, version, true)));
+    byId("model-list").replaceChildren(modelList(list, api));
     bench.start();
     return undefined;
   } catch (error) {

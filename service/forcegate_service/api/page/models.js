@@ -2,6 +2,7 @@
 
 import { element, facts, problemBox } from "./dom.js";
 import { symbolOf } from "./elements.js";
+import { reportBox } from "./report.js";
 import { USES, VERDICTS, figures, shortDigest } from "./format.js";
 
 /**
@@ -13,16 +14,17 @@ import { USES, VERDICTS, figures, shortDigest } from "./format.js";
 /**
  * One badge for each use; colour is never all that tells them apart.
  * @param {Record<string, string>} status
+ * @param {boolean} [holds] whether they are about a structure like this one
  * @returns {HTMLElement}
  */
-export function badges(status) {
+export function badges(status, holds = true) {
   const list = element("ul", { class: "badges", "aria-label": "Verdicts" });
   for (const [use, verdict] of Object.entries(status)) {
     const words = VERDICTS[verdict] ?? verdict;
     list.append(
       element(
         "li",
-        { class: `badge ${verdict}` },
+        { class: holds ? `badge ${verdict}` : "badge" },
         element("span", {}, USES[use] ?? use),
         element("b", {}, words),
       ),
@@ -33,14 +35,14 @@ export function badges(status) {
 
 /**
  * @param {ModelList} list
- * @param {(name: string, version: string) => Promise<Record<string, any>>} readCard
+ * @param {import("./api.js").Api} api
  * @returns {HTMLElement}
  */
-export function modelList(list, readCard) {
+export function modelList(list, api) {
   const body = element("div", { class: "models" });
   for (const model of list.models) {
     for (const version of [...model.versions].reverse()) {
-      body.append(versionBox(model, version, readCard));
+      body.append(versionBox(model, version, api));
     }
   }
   if (list.refused.length > 0) {
@@ -52,7 +54,7 @@ export function modelList(list, readCard) {
   return body;
 }
 
-function versionBox(model, version, readCard) {
+function versionBox(model, version, api) {
   const isDefault = version === model.default_version;
   const more = element("div", { class: "more" }, element("p", { class: "hint" }, "asking…"));
   const summary = element("div", { class: "verdicts" });
@@ -74,11 +76,11 @@ function versionBox(model, version, readCard) {
     ),
     more,
   );
-  readCard(model.name, version).then(
+  api.card(model.name, version, true).then(
     (card) => {
       summary.append(badges(card.status));
       teacher.textContent = `taught by ${card.teacher.name}`;
-      more.replaceChildren(essentials(card));
+      more.replaceChildren(essentials(card), reportBox(api, model.name, version));
     },
     (error) => more.replaceChildren(problemBox(error.problem ?? error)),
   );

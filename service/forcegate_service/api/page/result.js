@@ -5,6 +5,7 @@ import { composition, symbolOf } from "./elements.js";
 import { duration, figures, noveltyReading, signed } from "./format.js";
 import { badges } from "./models.js";
 import { largestForce } from "./scene.js";
+import { snippetBox } from "./snippet.js";
 
 // CODATA 2018, exact: 1 eV/Å³ in GPa.
 const GPA_PER_EV_PER_CUBIC_ANGSTROM = 160.2176634;
@@ -17,9 +18,10 @@ const MOST_ROWS = 300;
  * @param {import("./xyz.js").Structure} structure
  * @param {Record<string, any> | null} scale of novelty, if the model's card has one
  * @param {string[]} remarks of whoever read the structure
+ * @param {boolean} withKey whether the gateway asks for one
  * @returns {HTMLElement}
  */
-export function resultBox(answer, structure, scale, remarks) {
+export function resultBox(answer, structure, scale, remarks, withKey) {
   const [result] = answer.results;
   const { size, atom } = largestForce(result.forces);
   const box = element("div", { class: "answer" });
@@ -44,12 +46,22 @@ export function resultBox(answer, structure, scale, remarks) {
     box.append(element("p", { class: "warning", role: "note" }, element("b", {}, "Warning: "), text));
   }
   box.append(
-    element("p", { class: "verdict-line" }, `${answer.model} version ${answer.version} is`),
-    badges(answer.status),
+    ...verdicts(answer, noveltyReading(result.max_novelty, scale).level),
     element("p", { class: "hint" }, timing(answer.timing)),
-    forceTable(structure, result.forces, result.charges),
+    snippetBox({ model: answer.model, version: answer.version }, structure, withKey),
+    forceTable(structure, result),
   );
   return box;
+}
+
+/** Verdicts are about structures like those of validation: of others they say nothing. */
+function verdicts({ model, version, status }, level) {
+  const words = {
+    good: `${model} version ${version} is`,
+    fair: `For structures more like its training set, ${model} version ${version} is`,
+    poor: `Not about a structure like this one: ${model} version ${version} is elsewhere`,
+  };
+  return [element("p", { class: "verdict-line" }, words[level]), badges(status, level === "good")];
 }
 
 function figure(title, value, unit, note) {
@@ -104,7 +116,7 @@ function timing({ queue_s, graph_s, inference_s }) {
 }
 
 /** The arrows as numbers, for copying and for those who do not see them. */
-function forceTable(structure, forces, charges) {
+function forceTable(structure, { forces, charges, force_uncertainty: errors }) {
   const rows = forces.slice(0, MOST_ROWS).map((force, atom) =>
     element(
       "tr",
@@ -112,10 +124,11 @@ function forceTable(structure, forces, charges) {
       element("th", { scope: "row" }, `${symbolOf(structure.numbers[atom])}${atom + 1}`),
       ...force.map((value) => element("td", {}, signed(value.toFixed(4)))),
       element("td", {}, Math.hypot(...force).toFixed(4)),
+      ...(errors ? [element("td", {}, errors[atom].toFixed(4))] : []),
       ...(charges ? [element("td", {}, signed(charges[atom].toFixed(3)))] : []),
     ),
   );
-  const names = ["", "x", "y", "z", "size", ...(charges ? ["charge"] : [])];
+  const names = ["", "x", "y", "z", "size", ...(errors ? ["±"] : []), ...(charges ? ["charge"] : [])];
   const head = names.map((name) => element(name === "" ? "td" : "th", { scope: name && "col" }, name));
   const left = forces.length - rows.length;
   return element(

@@ -8,6 +8,7 @@ import { colourOf, radiusOf, symbolOf } from "./elements.js";
  * @property {import("./xyz.js").Structure} structure
  * @property {[number, number][]} bonds
  * @property {number[][] | null} forces eV/Å
+ * @property {string[] | null} colours of the atoms, if not those of their elements
  * @property {number} arrowLength Å that one eV/Å is drawn long
  *
  * @typedef {{bonds: boolean, arrows: boolean, labels: boolean}} Shown
@@ -29,7 +30,7 @@ export const ballRadius = (number) => 0.2 + 0.3 * radiusOf(number);
 /** @param {import("./xyz.js").Structure} structure @returns {Scene} */
 export function sceneOf(structure) {
   const found = bonds(structure.numbers, structure.positions);
-  return { structure, bonds: found, forces: null, arrowLength: 1 };
+  return { structure, bonds: found, forces: null, colours: null, arrowLength: 1 };
 }
 
 /**
@@ -81,7 +82,7 @@ export function things(scene, shown, project, stretch) {
     kind: "ball",
     ...place,
     radius: ballRadius(numbers[index]) * place.scale,
-    colour: colourOf(numbers[index]),
+    colour: scene.colours?.[index] ?? colourOf(numbers[index]),
     label: shown.labels ? `${symbolOf(numbers[index])}${index + 1}` : null,
     index,
   }));
@@ -92,7 +93,7 @@ export function things(scene, shown, project, stretch) {
 }
 
 /** Each bond is two halves in the colours of their atoms. */
-function sticks({ structure: { numbers, positions }, bonds: pairs }, project) {
+function sticks({ structure: { numbers, positions }, bonds: pairs, colours }, project) {
   return pairs.flatMap(([a, b]) => {
     const middle = project(between(positions[a], positions[b], 0.5));
     const length = Math.hypot(...positions[a].map((value, k) => value - positions[b][k]));
@@ -105,7 +106,7 @@ function sticks({ structure: { numbers, positions }, bonds: pairs }, project) {
         to: middle,
         z: 0.5 * (from.z + middle.z),
         width: BOND_WIDTH * middle.scale,
-        colour: colourOf(numbers[end]),
+        colour: colours?.[end] ?? colourOf(numbers[end]),
       };
     };
     return [[a, b], [b, a]].map(half);

@@ -53,6 +53,12 @@ export class Viewer {
     this.draw();
   }
 
+  /** @param {string[] | null} colours of the atoms; null for those of their elements */
+  setColours(colours) {
+    if (this.scene !== null) this.scene = { ...this.scene, colours };
+    this.draw();
+  }
+
   /** @param {Partial<import("./scene.js").Shown>} change */
   setShown(change) {
     this.shown = { ...this.shown, ...change };

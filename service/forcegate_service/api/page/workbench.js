@@ -1,14 +1,12 @@
-/** From a text to a picture, and from a model to what it says of it. */
+/** From what somebody gives to a picture, and from a model to what it says of it. */
 
 import { ApiError } from "./api.js";
 import { byId, element, problemBox } from "./dom.js";
-import { composition, symbolOf } from "./elements.js";
 import { EXAMPLES } from "./examples.js";
-import { figures } from "./format.js";
 import { isBinary, readFrames } from "./input.js";
+import { Picture } from "./picture.js";
 import { Player } from "./player.js";
 import { resultBox } from "./result.js";
-import { Viewer } from "./viewer.js";
 import { XyzError } from "./xyz.js";
 
 // More is drawn, but computed only when asked: nobody means to with every key that is pressed.
@@ -35,12 +33,11 @@ export class Workbench {
     this.charge = null;
     /** @type {import("./xyz.js").Structure | null} */
     this.structure = null;
-    this.forces = null;
     this.asked = null;
     this.reading = null;
     this.pause = 0;
+    this.picture = new Picture(() => this.#ask());
     this.player = new Player((index, isPlaying) => this.#showFrame(index, isPlaying));
-    this.viewer = new Viewer(byId("canvas"), (atom) => this.#point(atom));
     this.#listen();
   }
 
@@ -87,8 +84,11 @@ export class Workbench {
     byId("text").addEventListener("input", () => {
       this.content = byId("text").value;
       this.name = byId("file-name").textContent = "";
-      clearTimeout(this.pause);
-      this.pause = setTimeout(() => this.#changed(), PAUSE_MS);
+      this.#soon(() => this.#changed());
+    });
+    byId("charge").addEventListener("input", () => {
+      this.charge = byId("charge").value;
+      this.#soon(() => this.#showFrame(this.player.index, false));
     });
     byId("file").addEventListener("change", (event) => {
       this.#open(event.target.files[0]);
@@ -107,27 +107,17 @@ export class Workbench {
       if (file === undefined) this.load(event.dataTransfer.getData("text"));
       else this.#open(file);
     });
-    byId("charge").addEventListener("input", () => {
-      this.charge = byId("charge").value;
-      clearTimeout(this.pause);
-      this.pause = setTimeout(() => this.player.reset(this.player.count, this.player.index), PAUSE_MS);
-    });
     byId("model").addEventListener("change", () => this.#ask());
     byId("ask").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#ask();
     });
-    for (const name of ["arrows", "bonds", "labels"]) {
-      const box = byId(`show-${name}`);
-      box.addEventListener("change", () => this.viewer.setShown({ [name]: box.checked }));
-      this.viewer.setShown({ [name]: box.checked });
-    }
-    const stretch = byId("stretch");
-    stretch.addEventListener("input", () => this.viewer.setStretch(2 ** Number(stretch.value)));
-    byId("reset").addEventListener("click", () => {
-      this.viewer.camera.reset();
-      this.viewer.draw();
-    });
+  }
+
+  /** Once nobody has typed for a moment. */
+  #soon(task) {
+    clearTimeout(this.pause);
+    this.pause = setTimeout(task, PAUSE_MS);
   }
 
   async #open(file) {
@@ -135,7 +125,7 @@ export class Workbench {
     this.load(isBinary(file.name) ? await file.arrayBuffer() : await file.text(), file.name);
   }
 
-  /** Another text: its first frame. */
+  /** Another input: its first frame. */
   async #changed() {
     clearTimeout(this.pause);
     this.reading?.abort();
@@ -163,16 +153,14 @@ export class Workbench {
       return;
     }
     this.#fillCharge();
-    this.forces = null;
-    this.viewer.show(this.structure, isPlaying);
+    this.picture.show(this.structure, isPlaying);
     if (isPlaying) return;
-    this.#describe();
     this.#ready();
     if (this.structure.numbers.length <= MOST_ATOMS_UNASKED) this.#ask();
     else this.#say(element("p", { class: "hint" }, "Large: press Compute."));
   }
 
-  /** The charge that is asked about: that of the file, unless somebody types another one. */
+  /** The charge that is asked about: that of the input, unless somebody types another one. */
   #fillCharge() {
     const { charge } = this.structure;
     const from = byId("charge-from");
@@ -190,9 +178,8 @@ export class Workbench {
     if (!(error instanceof XyzError || error instanceof ApiError)) throw error;
     if (error.status === 401) this.onrefused(error);
     this.asked?.abort();
-    this.structure = this.forces = this.found = null;
-    this.viewer.show(null);
-    byId("canvas").setAttribute("aria-label", "No structure");
+    this.structure = this.found = null;
+    this.picture.show(null);
     this.#ready();
     this.#say(problemBox(error.problem ?? error));
   }
@@ -206,15 +193,15 @@ export class Workbench {
     byId("result").setAttribute("aria-busy", "true");
     try {
       const card = await this.api.card(model, version).catch(() => null);
-      const charges = card?.interface === 2;
-      const answer = await this.api.predict({ model, version }, structure, charges, asked.signal);
+      this.picture.offer(card);
+      const more = card?.interface === 2 ? ["charges"] : [];
+      if (this.picture.wantsErrors) more.push("force_uncertainty");
+      const answer = await this.api.predict({ model, version }, structure, more, asked.signal);
       if (asked.signal.aborted) return;
-      const [result] = answer.results;
-      this.forces = result.forces;
-      this.viewer.setForces(result.forces);
-      this.#describe();
+      this.picture.tell(answer.results[0]);
       const remarks = [structure.remark, ...this.found.remarks].filter(Boolean);
-      this.#say(resultBox(answer, structure, card?.histograms ?? null, remarks));
+      const scale = card?.histograms ?? null;
+      this.#say(resultBox(answer, structure, scale, remarks, this.api.key !== null));
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof ApiError)) throw error;
@@ -230,28 +217,5 @@ export class Workbench {
 
   #ready() {
     byId("compute").disabled = this.structure === null || byId("model").value === "";
-  }
-
-  /** What the picture shows, for those who do not see it. */
-  #describe() {
-    const { numbers, cell } = this.structure;
-    const formula = composition(numbers).map(({ symbol, count }) => `${symbol} ${count}`).join(", ");
-    const parts = [`${numbers.length} atoms: ${formula}`];
-    if (cell !== null) parts.push("in a cell");
-    if (this.forces !== null) parts.push("with forces as arrows");
-    byId("canvas").setAttribute("aria-label", parts.join(", "));
-    this.#point(null);
-  }
-
-  #point(atom) {
-    const place = byId("pointed");
-    if (atom === null || this.structure === null) {
-      place.textContent = "";
-      return;
-    }
-    const name = `${symbolOf(this.structure.numbers[atom])}${atom + 1}`;
-    const force = this.forces === null ? "" :
-      ` · force ${figures(Math.hypot(...this.forces[atom]))} eV/Å`;
-    place.textContent = name + force;
   }
 }

@@ -48,6 +48,7 @@ PROBLEM_CODES = frozenset(
         "property_unsupported",
         "record_unreadable",
         "report_contradictory",
+        "report_file_not_found",
         "request_timeout_invalid",
         "route_not_found",
         "run_changed",
