@@ -129,7 +129,9 @@ class FakeServer:
             return httpx.Response(200, json=entry)
         if path.endswith("/health/ready"):
             return httpx.Response(200, json={"ready": True})
-        raise ModelNotFound(f"path {path}", expected="a route of the gateway")
+        raise ModelNotFound(
+            f"path {path}", expected="a route of the gateway", code="route_not_found"
+        )
 
     def predict(self, request: PredictRequest) -> PredictResponse:
         """What the model of springs says.

@@ -151,7 +151,7 @@ REPEATED = {
 @pytest.mark.parametrize("name", REPEATED)
 async def test_a_field_that_is_given_twice_is_refused(name: str, client: httpx.AsyncClient) -> None:
     body, field = REPEATED[name]
-    for path in (PREDICT, "/v1/md/reports", "/v1/shadow/results"):
+    for path in (PREDICT, "/v1/hessian", "/v1/md/reports", "/v1/shadow/results"):
         response = await client.post(path, content=body, headers={"content-type": JSON})
         assert field in refused(response, 422, "field_repeated")["received"]
 
@@ -165,7 +165,7 @@ async def test_a_name_with_half_of_a_character_is_no_field(
         f'{{"{half}": 1, "model": "fake", "structures": []}}',
         f'{{"model": "fake", "structures": [{inside}]}}',
     ):
-        for path in (PREDICT, "/v1/md/reports", "/v1/shadow/results"):
+        for path in (PREDICT, "/v1/hessian", "/v1/md/reports", "/v1/shadow/results"):
             response = await client.post(path, content=body, headers={"content-type": JSON})
             refused(response, 422, "field_unknown")
 

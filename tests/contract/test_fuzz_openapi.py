@@ -48,6 +48,7 @@ PREDICT = "POST /v1/predict"
 # always drawn alike; their variants differ.
 DRAWN = {
     PREDICT: 600,
+    "POST /v1/hessian": 200,
     "GET /v1/models": 55,
     "GET /v1/models/{name}": 200,
     "GET /v1/models/{name}/report": 55,

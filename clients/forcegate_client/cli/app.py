@@ -14,6 +14,7 @@ from forcegate_client.cli.models import models
 from forcegate_client.cli.predict import predict
 from forcegate_client.cli.relax import relax
 from forcegate_client.cli.screen import screen
+from forcegate_client.cli.vibrations import vibrations
 
 __all__ = ["app", "main"]
 
@@ -28,6 +29,7 @@ app.command()(relax)
 app.command()(screen)
 app.command()(merge)
 app.command()(md)
+app.command()(vibrations)
 app.command()(models)
 
 

@@ -27,6 +27,7 @@ from forcegate_service.api.routes import (
     admin,
     documents,
     health,
+    hessian,
     model_reports,
     models,
     page,
@@ -109,6 +110,7 @@ def create_app(
     )
     for handler in (
         predict,
+        hessian,
         structures,
         models,
         model_reports,

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from forcegate_service.api.deadline import TIMEOUT_HEADER
 from forcegate_service.api.problems import PROBLEM_TYPE, Problem
 from forcegate_service.predict.forms import JSON, MSGPACK, XYZ
+from forcegate_service.predict.hessian import HessianAnswer, HessianBody
 from forcegate_service.predict.json_answer import PredictAnswer
 from forcegate_service.predict.json_request import PredictBody
 from forcegate_service.reading.files import FoundStructures
@@ -17,6 +18,8 @@ from forcegate_service.watch.shadow.results import ShadowResults
 
 __all__ = [
     "FORBIDDEN",
+    "HESSIAN_REQUEST",
+    "HESSIAN_RESPONSES",
     "NOT_FOUND",
     "NOT_READY",
     "PREDICT_REQUEST",
@@ -62,21 +65,20 @@ FORBIDDEN: Responses = {
 NOT_FOUND: Responses = {404: _problem("No such model or version")}
 UNREADABLE: Responses = {422: _problem("Parameters of the URL that cannot be read")}
 NOT_READY: Responses = {503: _problem("The models are not loaded, or the runtime is away")}
+_TIMEOUT = {
+    "name": TIMEOUT_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Seconds after which the answer is not wanted any more",
+    "schema": {"type": "number", "exclusiveMinimum": 0},
+}
 PREDICT_REQUEST: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": _content(PredictBody.__name__)
         | {XYZ: {"schema": {"type": "string", "format": "binary", "description": _OF_XYZ}}},
     },
-    "parameters": [
-        {
-            "name": TIMEOUT_HEADER,
-            "in": "header",
-            "required": False,
-            "description": "Seconds after which the answer is not wanted any more",
-            "schema": {"type": "number", "exclusiveMinimum": 0},
-        }
-    ],
+    "parameters": [_TIMEOUT],
 }
 PREDICT_RESPONSES: Responses = {
     200: {"description": "The predictions", "content": _content(PredictAnswer.__name__)},
@@ -92,6 +94,21 @@ PREDICT_RESPONSES: Responses = {
     **FORBIDDEN,
     **NOT_FOUND,
     **NOT_READY,
+}
+HESSIAN_REQUEST: dict[str, Any] = {
+    **_json_request(HessianBody.__name__),
+    "parameters": [_TIMEOUT],
+}
+HESSIAN_RESPONSES: Responses = {
+    **PREDICT_RESPONSES,
+    200: {
+        "description": "The second derivatives",
+        "content": {JSON: _schema(HessianAnswer.__name__)},
+    },
+    400: _problem("The body is not JSON"),
+    406: _problem("Accept does not name JSON"),
+    413: _problem("Too many bytes, or more atoms than can be displaced in one request"),
+    415: _problem("Not JSON, or compressed"),
 }
 SHADOW_REQUEST: dict[str, Any] = _json_request(ShadowResults.__name__)
 SHADOW_RESPONSES: Responses = {
@@ -152,6 +169,8 @@ def describe_bodies(app: FastAPI) -> None:
         for model in (
             PredictBody,
             PredictAnswer,
+            HessianBody,
+            HessianAnswer,
             MDReportBody,
             ShadowResults,
             FoundStructures,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from ase import data as elements
@@ -18,7 +18,7 @@ from forcegate_service.predict.json_errors import explain
 from forcegate_service.predict.prepare import check_size
 from forcegate_service.settings import Settings
 
-__all__ = ["PredictBody", "StructureBody", "Vector", "read_json"]
+__all__ = ["PredictBody", "StructureBody", "Vector", "json_bounds", "read_json", "request_of"]
 
 # JSON has lists alone; what is in them is read strictly all the same.
 _FromList = Field(strict=False)
@@ -98,7 +98,16 @@ def read_json(body: bytes, settings: Settings) -> tuple[PredictRequest, Problems
         UnprocessableRequest: if fields are missing, unknown or of the wrong type.
         PayloadTooLarge: if there are too many atoms, structures or values of any kind.
     """
-    document = read_object(body, _bounds(settings))
+    return request_of(read_object(body, json_bounds(settings)), settings)
+
+
+def request_of(document: dict[str, Any], settings: Settings) -> tuple[PredictRequest, Problems]:
+    """As ``read_json``, of a document that was bounded and read.
+
+    Raises:
+        UnprocessableRequest: if fields are missing, unknown or of the wrong type.
+        PayloadTooLarge: if there are too many atoms or structures.
+    """
     try:
         message = PredictBody.model_validate(document)
     except ValidationError as error:
@@ -141,8 +150,10 @@ def read_json(body: bytes, settings: Settings) -> tuple[PredictRequest, Problems
     return request, problems
 
 
-def _bounds(settings: Settings) -> JSONBounds:
-    """An atom has a number or symbol and three coordinates in a list of their own; a structure has
+def json_bounds(settings: Settings) -> JSONBounds:
+    """How much a request may hold.
+
+    An atom has a number or symbol and three coordinates in a list of their own; a structure has
     eight fields, four lists for its cell and one for its axes. Names may hold some more.
     """
     atoms, structures = settings.max_atoms, settings.max_structures
