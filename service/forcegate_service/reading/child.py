@@ -1,7 +1,6 @@
 """The process that reads one file: its bytes on standard input, a JSON document on standard output.
 
-It has a limit of memory and of processor time, and the lowest priority: whoever predicts comes
-first.
+It has a limit of memory and of processor time, and a low priority: whoever predicts comes first.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from forcegate_client.reading.record import Record
 __all__ = ["main", "read"]
 
 _MEMORY_BYTES = 4 << 30
-_NICE = 19
+_NICE = 5
 # Read at once, so that no more than these are objects at a time.
 _CHUNK = 50
 

@@ -37,10 +37,10 @@ export function colouringOf(kind, result) {
 
 const largest = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6);
 
-/** The smallest of 1, 1.5, 2, 3, 5, 7, 10… (and their fractions) that is not below. */
+/** The smallest of 1, 1.5, 2, 3, 4, 5, 7, 10… (and their fractions) that is not below. */
 function roundedUp(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return power * [1, 1.5, 2, 3, 5, 7, 10].find((step) => step * power >= value * (1 - 1e-9));
+  return power * [1, 1.5, 2, 3, 4, 5, 7, 10].find((step) => step * power >= value * (1 - 1e-9));
 }
 
 /** @param {number} share 0 to 1 along the ramp @returns {string} #rrggbb */

@@ -29,7 +29,7 @@ export function snippetBox(which, structure, withKey) {
     ...structure,
     positions: structure.positions.map((p) => p.map((value) => Number(value.toFixed(6)))),
   };
-  const kinds = [["Python, with ASE", python], ["curl", curl], ["command line", shell]];
+  const kinds = [["Python, with ASE", python], ["curl", http], ["command line", shell]];
   for (const [title, write] of kinds) box.append(block(title, write(url, which, rounded, withKey)));
   return box;
 }
@@ -75,7 +75,7 @@ function python(url, { model, version }, structure) {
   return `${lines.join("\n")}\n`;
 }
 
-function curl(url, which, structure, withKey) {
+function http(url, which, structure, withKey) {
   const body = { ...which, properties: ["energy", "forces"], structures: [asBody(structure)] };
   const key = withKey ? ' -H "Authorization: Bearer $FORCEGATE_API_KEY"' : "";
   const head = `curl -s ${url}/v1/predict -H 'Content-Type: application/json'${key}`;

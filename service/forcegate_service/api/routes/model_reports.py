@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
@@ -29,7 +30,7 @@ _TYPES = {
 }
 _MAX_BYTES = 16_000_000
 _CONTENT = {kind.partition(";")[0]: {"schema": {"type": "string"}} for kind in _TYPES.values()}
-_FILE = {200: {"description": "The file", "content": _CONTENT}}
+_FILE: dict[int | str, dict[str, Any]] = {200: {"description": "The file", "content": _CONTENT}}
 
 
 class ReportFiles(BaseModel):
@@ -50,7 +51,7 @@ async def list_files(
     return ReportFiles(model=model, version=number, files=sorted(files))
 
 
-@router.get("/{file}", summary="One of them", responses={**_FILE}, response_class=Response)
+@router.get("/{file}", summary="One of them", responses=_FILE, response_class=Response)
 async def show_file(
     name: str, file: str, gateway: GatewayDependency, version: str | None = None
 ) -> Response:
