@@ -144,8 +144,8 @@ def _tables(results: dict[str, Any]) -> str:
     headings = ("judged by", "student", "force RMSE, eV/Å", "energy MAE, meV/atom", "novel, %")
     frames = [(name, one["frames"], one["molecules"]) for name, one in results["frames"].items()]
     parts = [
-        "# A turn of the wheel, in figures",
-        "Written by `examples/wheel.py`; what they mean: [the wheel](../wheel.md).",
+        "# Active learning, in figures",
+        "Written by `examples/wheel.py`; what they mean: [Active learning](../active-learning.md).",
         "## Errors, on what no student was trained on",
         table(headings, errors),
         "## What Prometheus saw at the end of each phase, and when an alert was told",

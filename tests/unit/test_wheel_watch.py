@@ -110,14 +110,14 @@ def test_tables_tell_when_an_alert_came_and_of_whom_nothing_was_asked(tmp_path: 
         assert (tmp_path / name).stat().st_size > 1000
 
 
-def test_the_page_about_the_wheel_has_the_errors_that_were_measured() -> None:
+def test_the_page_about_active_learning_has_the_errors_that_were_measured() -> None:
     docs = Path(__file__).parents[2] / "docs"
-    page = (docs / "wheel.md").read_text(encoding="utf-8")
-    tables = (docs / "wheel" / "tables.md").read_text(encoding="utf-8")
+    page = (docs / "active-learning.md").read_text(encoding="utf-8")
+    tables = (docs / "active-learning" / "tables.md").read_text(encoding="utf-8")
     errors = [line for line in tables.split("\n## ")[1].splitlines() if line.startswith("| ")]
     assert len(errors) > 3
     for row in errors:
-        assert row in page, f"{row} is in docs/wheel/tables.md alone"
+        assert row in page, f"{row} is in docs/active-learning/tables.md alone"
 
 
 def _row(asked: int, novel: dict[str, float], drift: dict[str, float]) -> dict[str, Any]:
