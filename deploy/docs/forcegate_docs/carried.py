@@ -11,7 +11,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-__all__ = ["carried", "reports", "repository_path", "rewritten"]
+__all__ = ["ROOT", "carried", "reports", "repository_path", "rewritten"]
 
 ROOT = Path(__file__).parents[3]
 _SHOWN = (
@@ -67,8 +67,6 @@ def _link(match: re.Match[str], page: str, own: str) -> str:
     if code or not path or re.match(r"[a-z]+:", path):
         return match[0]
     wanted = posixpath.normpath(posixpath.join(posixpath.dirname(own), path))
-    if wanted == "docs/README.md":
-        wanted = "docs/index.md"
     if wanted.startswith("docs/"):
         lies = wanted.removeprefix("docs/")
     elif wanted in carried():
