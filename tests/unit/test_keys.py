@@ -369,7 +369,7 @@ def test_keys_are_made_listed_and_revoked_on_the_command_line(path: Path) -> Non
     # Before `keys` too, where it is the server's; and in either place it wins.
     listed = run("--keys-file", str(path), "keys", "list", FORCEGATE_KEYS_FILE="/nowhere")
     head, line = listed.stdout.splitlines()
-    assert head.split() == ["id", "name", "scopes", "created", "revoked"]
+    assert head.split() == ["id", "name", "scopes", "created", "expires", "per_hour", "revoked"]
     assert line.startswith(f"{key_id}  Ada Lovelace  predict,report  20")
     assert line.count("Z") == 2
     assert secret not in listed.stdout

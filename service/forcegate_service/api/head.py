@@ -88,6 +88,7 @@ def admit(request: Scope, need: Need) -> Caller:
     Raises:
         Unauthorized: if there is no valid key, unless none is needed.
         Forbidden: if the key does not allow it.
+        TooManyRequests: if the key has used up its quota.
     """
     access: Access = request["state"]["access"]
     caller = request["state"]["caller"] = access.identify(headers_of(request))
@@ -97,6 +98,8 @@ def admit(request: Scope, need: Need) -> Caller:
         access.require_here(caller, need, _origin(request))
     elif need != "nothing":
         access.require(caller, need)
+        if need == "predict" and caller.structures_per_hour is not None:
+            access.quotas.require(caller.id, caller.structures_per_hour)
     return caller
 
 

@@ -12,7 +12,7 @@ from itertools import count
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from forcegate_client.errors import ForcegateError
-from forcegate_service.api.access.caller import Caller
+from forcegate_service.api.access.caller import Access, Caller
 from forcegate_service.api.access.keys import redacted
 from forcegate_service.api.hosts import Hosts
 from forcegate_service.api.logs import current_request_id
@@ -115,6 +115,10 @@ def _account(
     """
     record = current_record.get()
     gateway.metrics.requests.answered(route, status, duration_s, record)
+    if caller is not None and caller.structures_per_hour is not None and status < 400:
+        access: Access = scope["state"]["access"]
+        structures = 0 if record is None else record.structures or 0
+        access.quotas.charge(caller.id, caller.structures_per_hour, structures)
     level = _level(route, status, gateway.settings.access_log)
     if not logger.isEnabledFor(level):
         return

@@ -22,6 +22,7 @@ from forcegate_client.writing.atomic import write_atomically
 from forcegate_service.api.access.caller import Access
 from forcegate_service.api.access.keyfile import KeyFileError
 from forcegate_service.api.app import create_app
+from forcegate_service.api.certificate import reload_certificate
 from forcegate_service.api.http.connection import connection_class
 from forcegate_service.api.http.connections import raise_file_limit
 from forcegate_service.predict.gateway import Gateway
@@ -47,15 +48,17 @@ class _CannotStartError(Exception):
 
 
 class _Server(uvicorn.Server):
-    """``drain_timeout_s`` is what running requests have to finish after a signal to stop."""
+    """Ends and reads again as signals say."""
 
-    def __init__(self, config: uvicorn.Config, drain_timeout_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
-        self._last_s = drain_timeout_s + _CLOSING_S
+        self._settings = settings
+        self._last_s = settings.drain_timeout_s + _CLOSING_S
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT, and leave it at that; look at the models again on SIGHUP.
+        """Stop on SIGTERM and SIGINT, and leave it at that; look at the certificate, the keys
+        and the models again on SIGHUP.
 
         Uvicorn raises captured signals again once it has shut down, which would turn every orderly
         stop into a death by signal.
@@ -79,6 +82,8 @@ class _Server(uvicorn.Server):
         self.handle_exit(number, None)
 
     def _hang_up(self) -> None:
+        if self.config.ssl is not None:
+            reload_certificate(self.config.ssl, self._settings)
         # Kept, or the task might be collected before it is done.
         self._reloading = asyncio.create_task(_reload(self.lifespan.state))
 
@@ -142,7 +147,7 @@ def serve(settings: Settings) -> int:
         logger.error("%s", error)
         return 1
     raise_file_limit(settings.max_connections)
-    server = _Server(config, settings.drain_timeout_s)
+    server = _Server(config, settings)
     with listener:
         server.run(sockets=[listener])
     logger.info("stopped")

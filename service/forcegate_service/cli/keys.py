@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,7 @@ import typer
 from forcegate_client.cli.outspoken import GuidingGroup
 from forcegate_client.errors import ForcegateError
 from forcegate_service.api.access.keyfile import create_key, read_keys, revoke_key
-from forcegate_service.api.access.keys import SCOPES, Scope
+from forcegate_service.api.access.keys import SCOPES, Scope, now
 
 __all__ = ["keys_commands"]
 
@@ -39,26 +39,41 @@ def _create(
         list[str], typer.Option(metavar="|".join(SCOPES), help="What it allows; may be repeated.")
     ],
     keys_file: _KeysFile = None,
+    expires_days: Annotated[
+        int | None, typer.Option(min=1, max=36500, help="Refuse it after so many days [never].")
+    ] = None,
+    structures_per_hour: Annotated[
+        int | None, typer.Option(min=1, help="Structures that it may have computed [no limit].")
+    ] = None,
 ) -> None:
     """Make a key and print it, once: the file keeps only what it is recognised by."""
     with _one_line_errors():
         path = _chosen(context, keys_file)
-        key = create_key(path, name, _scopes(scope))
+        expires = None if expires_days is None else now() + timedelta(days=expires_days)
+        key = create_key(
+            path,
+            name,
+            _scopes(scope),
+            expires=expires,
+            structures_per_hour=structures_per_hour,
+        )
         typer.echo(f"The key of {name}, shown this once; its record is in {path}:", err=True)
         typer.echo(key)
 
 
 def _list(context: typer.Context, keys_file: _KeysFile = None) -> None:
-    """Show id, name, scopes, creation and revocation of every key."""
+    """Show id, name, scopes, dates and structures an hour of every key."""
     with _one_line_errors():
         records = read_keys(_chosen(context, keys_file))[0].values()
-    rows = [("id", "name", "scopes", "created", "revoked")]
+    rows = [("id", "name", "scopes", "created", "expires", "per_hour", "revoked")]
     rows += [
         (
             record.id,
             record.name,
             ",".join(record.scopes),
             _shown(record.created),
+            _shown(record.expires) if record.expires else "-",
+            str(record.structures_per_hour or "-"),
             _shown(record.revoked) if record.revoked else "-",
         )
         for record in records

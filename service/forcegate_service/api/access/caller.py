@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from forcegate_client.errors import Forbidden, Unauthorized
 from forcegate_service.api.access.keyring import KeyRing
 from forcegate_service.api.access.keys import Scope, secret_matches, split
+from forcegate_service.api.access.quotas import Quotas
 from forcegate_service.settings import Settings, is_loopback
 
 __all__ = ["ANONYMOUS", "Access", "Caller"]
@@ -15,10 +16,13 @@ __all__ = ["ANONYMOUS", "Access", "Caller"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """``id`` is that of the key, or ``anonymous``."""
+    """``id`` is that of the key, or ``anonymous``; ``structures_per_hour`` what the key may
+    have computed, if that is limited.
+    """
 
     id: str
     scopes: frozenset[str]
+    structures_per_hour: int | None = None
 
 
 ANONYMOUS = Caller("anonymous", frozenset({"predict", "report"}))
@@ -31,6 +35,7 @@ class Access:
         """Without ``keys`` everybody is anonymous, whatever key they show."""
         self._keys = keys
         self._allow_anonymous = allow_anonymous
+        self.quotas = Quotas()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Access:
@@ -66,7 +71,9 @@ class Access:
             raise _unauthorized("a key that this server does not know")
         if record.revoked is not None:
             raise _unauthorized(f"the key {key_id}, which was revoked")
-        return Caller(record.id, frozenset(record.scopes))
+        if record.is_expired:
+            raise _unauthorized(f"the key {key_id}, which expired on {record.expires:%Y-%m-%d}")
+        return Caller(record.id, frozenset(record.scopes), record.structures_per_hour)
 
     def require(self, caller: Caller, scope: Scope) -> None:
         """Raise unless ``caller`` has ``scope``.

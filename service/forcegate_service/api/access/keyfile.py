@@ -8,8 +8,9 @@ import stat
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -76,8 +77,17 @@ def stamp_of(path: Path) -> Stamp | None:
         return None
 
 
-def create_key(path: Path, name: str, scopes: Collection[Scope]) -> str:
+def create_key(
+    path: Path,
+    name: str,
+    scopes: Collection[Scope],
+    *,
+    expires: datetime | None = None,
+    structures_per_hour: int | None = None,
+) -> str:
     """Add a key to the file, which is made if there is none; returns the key itself.
+
+    It is refused from ``expires`` on, and may ask for ``structures_per_hour``; None is no limit.
 
     Raises:
         KeyFileError: if the file cannot be used, or the name cannot be shown on a line.
@@ -90,9 +100,10 @@ def create_key(path: Path, name: str, scopes: Collection[Scope]) -> str:
         )
     with _alone(path) as file:
         records = dict(read_keys(file)[0]) if file.exists() else {}
-        key, record = new_key(name, scopes)
+        limits: Any = {"expires": expires, "structures_per_hour": structures_per_hour}
+        key, record = new_key(name, scopes, **limits)
         while record.id in records:
-            key, record = new_key(name, scopes)
+            key, record = new_key(name, scopes, **limits)
         _write(file, [*records.values(), record])
     return key
 

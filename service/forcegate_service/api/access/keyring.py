@@ -58,5 +58,5 @@ class KeyRing:
             self.complaint = str(error)
             return
         self.complaint = ""
-        valid = sum(record.revoked is None for record in self._records.values())
+        valid = sum(record.is_in_force for record in self._records.values())
         logger.info("%s was read again: %d keys in force", self._path, valid)

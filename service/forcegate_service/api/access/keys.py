@@ -43,9 +43,27 @@ class KeyRecord(BaseModel):
     created: AwareDatetime
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", repr=False)]
     revoked: AwareDatetime | None = None
+    expires: AwareDatetime | None = None
+    structures_per_hour: Annotated[int, Field(gt=0)] | None = None
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether its time is over."""
+        return self.expires is not None and datetime.now(UTC) >= self.expires
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether it is neither revoked nor expired."""
+        return self.revoked is None and not self.is_expired
 
 
-def new_key(name: str, scopes: Collection[Scope]) -> tuple[str, KeyRecord]:
+def new_key(
+    name: str,
+    scopes: Collection[Scope],
+    *,
+    expires: datetime | None = None,
+    structures_per_hour: int | None = None,
+) -> tuple[str, KeyRecord]:
     """A key and its record; the key is not to be found again."""
     key_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
     secret = secrets.token_urlsafe(_SECRET_BYTES)
@@ -55,6 +73,8 @@ def new_key(name: str, scopes: Collection[Scope]) -> tuple[str, KeyRecord]:
         scopes=tuple(scope for scope in SCOPES if scope in scopes),
         created=now(),
         sha256=_digest(secret),
+        expires=expires,
+        structures_per_hour=structures_per_hour,
     )
     return f"fg_{key_id}_{secret}", record
 

@@ -46,6 +46,7 @@ PROBLEM_CODES = frozenset(
         "prediction_not_finite",
         "property_unknown",
         "property_unsupported",
+        "quota_exceeded",
         "record_unreadable",
         "report_contradictory",
         "report_file_not_found",
