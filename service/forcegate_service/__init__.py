@@ -5,6 +5,7 @@ The rooms, in the order in which a request meets them:
     cli/         `forcegate-serve`
     testing.py   gateways for tests, in process or on a port
     api/         the door: HTTP, keys, routes, the page, what leaves as a problem
+    dynamics/    the way of a run, which the server moves itself; `sessions.py` has it
     predict/     the way of a request: read, prepare, await, respond; `flow.py` has all of it
     reading/     structures out of files, in a process of its own
     models/      which versions are served, and which one a request means

@@ -129,6 +129,20 @@ class Settings(BaseSettings):
     request_timeout_s: PositiveFloat = Field(
         300.0, description="longest time a request may take unless it asks for less"
     )
+    run_timeout_s: PositiveFloat = Field(
+        86_400.0, description="longest time of one stream of dynamics or relaxation"
+    )
+    run_buffer_bytes: PositiveInt = Field(
+        MIB, description="bytes of a stream that may wait for its client before its runs pause"
+    )
+    max_run_structures: PositiveInt = Field(
+        1000, description="structures that one request may have moved"
+    )
+    max_live_structures: PositiveInt = Field(4000, description="structures that move at a time")
+    max_live_structures_per_caller: PositiveInt = Field(
+        2000, description="structures of one caller that move at a time"
+    )
+    max_live_atoms: PositiveInt = Field(400_000, description="atoms that move at a time")
     connection_age_s: PositiveFloat = Field(
         600.0, description="age after which a connection ends with its next answer"
     )

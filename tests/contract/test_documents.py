@@ -164,4 +164,4 @@ def test_every_property_is_documented() -> None:
 
 def test_every_field_of_a_json_request_has_its_explanation() -> None:
     assert set(json_errors._REQUEST_FIELDS) == set(PredictBody.model_fields)
-    assert set(json_errors._STRUCTURE_FIELDS) == set(StructureBody.model_fields)
+    assert set(json_errors.STRUCTURE_FIELDS) == set(StructureBody.model_fields)

@@ -244,5 +244,63 @@ SERVICE = Board(
                 ),
             ],
         ),
+        Section(
+            "Runs on the server",
+            [
+                Panel(
+                    "Runs",
+                    "Structures that move, their streams, and those of them that wait for a client "
+                    "that reads slowly.",
+                    "none",
+                    [
+                        Query(f"sum(forcegate_run_structures{{{_HERE}}})", "structures"),
+                        Query(f"sum(forcegate_run_streams{{{_HERE}}})", "streams"),
+                        Query(f"sum(forcegate_run_streams_paused{{{_HERE}}})", "paused"),
+                    ],
+                ),
+                Panel(
+                    "Steps",
+                    "Of dynamics and relaxation, a second.",
+                    "none",
+                    [
+                        Query(
+                            _rate("forcegate_run_steps_total", "model, method"),
+                            "{{model}} {{method}}",
+                        )
+                    ],
+                ),
+                Panel(
+                    "Nanoseconds of dynamics a day",
+                    "Of all runs together, at this pace.",
+                    "none",
+                    [
+                        Query(
+                            "86400 * " + _rate("forcegate_run_simulated_ns_total", "model"),
+                            "{{model}}",
+                        )
+                    ],
+                ),
+                Panel(
+                    "Structures that end, and go on",
+                    "By the reason for which they ended; resumed ones began at a frame of before; "
+                    "pauses are of streams.",
+                    "none",
+                    [
+                        Query(
+                            _rate("forcegate_run_structures_ended_total", "reason"), "{{reason}}"
+                        ),
+                        Query(
+                            _rate(
+                                "forcegate_run_structures_begun_total",
+                                "",
+                                f'{_HERE},resumed="true"',
+                            ),
+                            "resumed",
+                        ),
+                        Query(_rate("forcegate_run_pauses_total", ""), "pauses"),
+                    ],
+                ),
+            ],
+        ),
     ],
 )

@@ -33,11 +33,13 @@ from forcegate_service.api.routes import (
     page,
     predict,
     reports,
+    runs,
     shadow,
     structures,
 )
 from forcegate_service.api.routes.dependencies import State
 from forcegate_service.contract.runtime import RuntimeLoader
+from forcegate_service.dynamics.sessions import Sessions
 from forcegate_service.predict.gateway import Gateway
 from forcegate_service.reading.files import FileReader
 from forcegate_service.runtimes.choose import Runtimes, open_runtimes
@@ -45,6 +47,7 @@ from forcegate_service.settings import Settings
 from forcegate_service.watch.assembly import make_observers
 from forcegate_service.watch.md_runs.reports import MDReports
 from forcegate_service.watch.metrics.metrics import Metrics
+from forcegate_service.watch.metrics.runs import RunMetrics
 
 __all__ = ["create_app"]
 
@@ -82,15 +85,19 @@ def create_app(
         observers = make_observers(settings, registry)
         gateway = Gateway(settings, runtimes, metrics, observers)
         gateway.loading = loading = asyncio.create_task(_load(gateway, on_ready, on_failure))
+        reports = MDReports(registry)
+        sessions = Sessions(gateway, RunMetrics(registry), reports)
         try:
             yield {
                 "gateway": gateway,
                 "access": access,
-                "md_reports": MDReports(registry),
+                "md_reports": reports,
+                "runs": sessions,
                 "connections": Connections(settings, metrics.connections),
                 "file_reader": FileReader(),
             }
         finally:
+            sessions.drain()
             loading.cancel()
             with suppress(asyncio.CancelledError):
                 await loading
@@ -111,6 +118,7 @@ def create_app(
     for handler in (
         predict,
         hessian,
+        runs,
         structures,
         models,
         model_reports,

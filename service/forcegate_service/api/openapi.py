@@ -6,8 +6,10 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from forcegate_client.wire.run_records import JSON_LINES, RECORDS
 from forcegate_service.api.deadline import TIMEOUT_HEADER
 from forcegate_service.api.problems import PROBLEM_TYPE, Problem
+from forcegate_service.dynamics.body import RunBody
 from forcegate_service.predict.forms import JSON, MSGPACK, XYZ
 from forcegate_service.predict.hessian import HessianAnswer, HessianBody
 from forcegate_service.predict.json_answer import PredictAnswer
@@ -26,6 +28,8 @@ __all__ = [
     "PREDICT_RESPONSES",
     "REPORT_REQUEST",
     "REPORT_RESPONSES",
+    "RUN_REQUEST",
+    "RUN_RESPONSES",
     "SHADOW_REQUEST",
     "SHADOW_RESPONSES",
     "STRUCTURES_REQUEST",
@@ -94,6 +98,17 @@ PREDICT_RESPONSES: Responses = {
     **FORBIDDEN,
     **NOT_FOUND,
     **NOT_READY,
+}
+RUN_REQUEST: dict[str, Any] = {
+    "requestBody": {"required": True, "content": _content(RunBody.__name__)},
+    "parameters": PREDICT_REQUEST["parameters"],
+}
+_RECORDS = {"schema": {"type": "string", "format": "binary", "description": "docs/runs.md"}}
+RUN_RESPONSES: Responses = PREDICT_RESPONSES | {
+    200: {
+        "description": "Records, one after the other, until the summary",
+        "content": {JSON_LINES: _RECORDS, RECORDS: _RECORDS},
+    },
 }
 HESSIAN_REQUEST: dict[str, Any] = {
     **_json_request(HessianBody.__name__),
@@ -171,6 +186,7 @@ def describe_bodies(app: FastAPI) -> None:
             PredictAnswer,
             HessianBody,
             HessianAnswer,
+            RunBody,
             MDReportBody,
             ShadowResults,
             FoundStructures,

@@ -25,6 +25,7 @@ from forcegate_service.api.app import create_app
 from forcegate_service.api.certificate import reload_certificate
 from forcegate_service.api.http.connection import connection_class
 from forcegate_service.api.http.connections import raise_file_limit
+from forcegate_service.dynamics.sessions import Sessions
 from forcegate_service.predict.gateway import Gateway
 from forcegate_service.settings import Settings
 
@@ -79,6 +80,9 @@ class _Server(uvicorn.Server):
         watch = threading.Timer(self._last_s, _end_at_last, [self.lifespan.state])
         watch.daemon = True
         watch.start()
+        runs: Sessions | None = self.lifespan.state.get("runs")
+        if runs is not None:
+            runs.drain()
         self.handle_exit(number, None)
 
     def _hang_up(self) -> None:

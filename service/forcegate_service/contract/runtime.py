@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forcegate_service.contract.card import ModelCard
+from forcegate_service.contract.motion import Moved
 from forcegate_service.contract.size import MemoryNeed
 from forcegate_service.contract.structures import Structures
 
@@ -77,7 +78,7 @@ OUTPUT_NAMES = ModelOutput._fields
 """In the order in which models answer; the last from those of interface 2 alone."""
 
 
-Done = Callable[[ModelOutput | Exception, float], None]
+Done = Callable[[ModelOutput | Moved | Exception, float], None]
 """Takes an answer, or what ``evaluate`` would have raised, and the seconds that it was computed."""
 
 Start = Callable[[Structures, Done], bool]

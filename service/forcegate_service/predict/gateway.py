@@ -51,19 +51,24 @@ class Gateway:
         )
         self.bodies = BodyBuffer(settings.max_buffered_bytes)
         self._runtimes = runtimes
-        self._dispatcher = Dispatcher(self.metrics, runtimes.apart)
-        self._serving = Serving(settings, runtimes.load, self._dispatcher, metrics, self._unloaded)
+        self.dispatcher = Dispatcher(self.metrics, runtimes.apart)
+        self._serving = Serving(settings, runtimes.load, self.dispatcher, metrics, self._unloaded)
         self._flow = PredictFlow(
             *(settings, metrics, observers, self.models, self.budget),
-            *(self._dispatcher, runtimes.apart),
+            *(self.dispatcher, runtimes.apart),
         )
         self._looking: asyncio.Task[None] | None = None
         metrics.watch(
             admitted_s=lambda: self.budget.admitted_s,
-            queued_s=lambda: max(0.0, self.budget.admitted_s - self._dispatcher.running_s),
+            queued_s=lambda: max(0.0, self.budget.admitted_s - self.dispatcher.running_s),
             budget_s=lambda: self.budget.limit_s * runtimes.lanes(),
             available=runtimes.available,
         )
+
+    @property
+    def available(self) -> bool:
+        """Whether anything could be evaluated now."""
+        return self._runtimes.available()
 
     @property
     def models(self) -> Registry:
@@ -116,7 +121,7 @@ class Gateway:
             self._looking.cancel()
             with suppress(asyncio.CancelledError):
                 await self._looking
-        await self._dispatcher.close()
+        await self.dispatcher.close()
         self._flow.close()
         for observer in self.observers:
             observer.close()
@@ -132,7 +137,7 @@ class Gateway:
             RuntimeUnavailable: to be tried again in a moment.
         """
         self.require_ready()
-        if not self._runtimes.available():
+        if not self.available:
             raise nobody_evaluates()
 
     def require_ready(self) -> None:
@@ -168,7 +173,7 @@ class Gateway:
         Raises:
             ForcegateError: what the answer is if it is not a prediction.
         """
-        if not self._runtimes.available():
+        if not self.available:
             raise nobody_evaluates()
         return await self._flow.predict(body, form, answer_form, tenant, query)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from forcegate_client.errors import UnprocessableRequest
 from forcegate_service.contract.json_body import shown
 
-__all__ = ["explain"]
+__all__ = ["STRUCTURE_FIELDS", "explain"]
 
 # What each field holds, by its place; a structure's fields are under "structures".
 _REQUEST_FIELDS = {
@@ -18,7 +20,7 @@ _REQUEST_FIELDS = {
     "on_error": '"raise" or "partial"',
     "structures": "a list of structures",
 }
-_STRUCTURE_FIELDS = {
+STRUCTURE_FIELDS = {
     "id": "a string of at most 1000 characters, or null",
     "atomic_numbers": "a list of integers such as [8, 1, 1]",
     "symbols": 'a list of strings such as ["O", "H", "H"]',
@@ -40,23 +42,30 @@ _CODES = {
 }
 
 
-def explain(error: ValidationError) -> UnprocessableRequest:
-    """The error to answer with: that of the first field which cannot be read."""
+def explain(
+    error: ValidationError,
+    request_fields: Mapping[str, str] = _REQUEST_FIELDS,
+    structure_fields: Mapping[str, str] = STRUCTURE_FIELDS,
+) -> UnprocessableRequest:
+    """The error to answer with: that of the first field which cannot be read.
+
+    What each field of a request, and of a structure, holds is told by name.
+    """
     first = error.errors(include_url=False, include_context=False)[0]
     place = first["loc"]
     structure = place[1] if place[0] == "structures" and len(place) > 1 else None
     in_structure = len(place) > 2 and structure is not None
-    fields = _STRUCTURE_FIELDS if in_structure else _REQUEST_FIELDS
+    fields = structure_fields if in_structure else request_fields
     field = str(place[2] if in_structure else place[0])
     code = _code(first, field)
     received = {
         "field_missing": f"no field {field!r}",
         "field_unknown": f"unknown field {shown(field)}",
-    }.get(code, f"{_path(place, fields)}: {shown(first['input'])}")
+    }.get(code, f"{_path(place, {*request_fields, *fields})}: {shown(first['input'])}")
     listed = f"the fields {', '.join(fields)}"
     described = fields.get(field, "a documented field")
     if structure is not None and not in_structure:
-        described = f"an object with the fields {', '.join(_STRUCTURE_FIELDS)}"
+        described = f"an object with the fields {', '.join(structure_fields)}"
     return UnprocessableRequest(
         received,
         expected=listed if code.startswith("field_") else described,
@@ -78,9 +87,8 @@ def _code(error: ErrorDetails, field: str) -> str:
     return code
 
 
-def _path(place: tuple[int | str, ...], fields: dict[str, str]) -> str:
+def _path(place: tuple[int | str, ...], names: set[str]) -> str:
     """``structures[0].positions[1]``; names of types that pydantic inserts are left out."""
-    names = {*_REQUEST_FIELDS, *fields}
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in place]
     shown = [
         text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from typing import Annotated, Any, Literal
 
@@ -18,7 +19,10 @@ from forcegate_service.predict.json_errors import explain
 from forcegate_service.predict.prepare import check_size
 from forcegate_service.settings import Settings
 
-__all__ = ["PredictBody", "StructureBody", "Vector", "json_bounds", "read_json", "request_of"]
+__all__ = [
+    *("PredictBody", "StructureBody", "Vector"),
+    *("batch_of", "json_bounds", "read_json", "request_of"),
+]
 
 # JSON has lists alone; what is in them is read strictly all the same.
 _FromList = Field(strict=False)
@@ -114,6 +118,26 @@ def request_of(document: dict[str, Any], settings: Settings) -> tuple[PredictReq
         raise explain(error) from None
     structures = message.structures
     check_size(len(structures), sum(len(item.positions) for item in structures), settings)
+    batch, ids, problems = batch_of(structures)
+    request = PredictRequest(
+        structures=batch,
+        model=message.model,
+        version=message.version,
+        properties=tuple(message.properties),
+        on_error=message.on_error,
+        ids=ids,
+    )
+    return request, problems
+
+
+def batch_of(
+    structures: Sequence[StructureBody],
+) -> tuple[StructureBatch, tuple[str, ...], Problems]:
+    """The structures, their ids, and what is wrong with those whose lengths disagree.
+
+    Raises:
+        UnprocessableRequest: if one has neither atomic numbers nor symbols.
+    """
     numbers: list[list[int]] = []
     problems: Problems = {}
     for index, item in enumerate(structures):
@@ -125,29 +149,20 @@ def request_of(document: dict[str, Any], settings: Settings) -> tuple[PredictReq
     # A structure with a problem keeps its place with no atoms.
     sound = [item for index, item in enumerate(structures) if index not in problems]
     positions = list(chain.from_iterable(item.positions for item in sound))
-    request = PredictRequest(
-        structures=StructureBatch.from_arrays(
-            n_atoms=np.array(
-                [0 if b in problems else len(s.positions) for b, s in enumerate(structures)],
-                dtype=np.int64,
-            ),
-            atomic_numbers=list(chain.from_iterable(numbers)),
-            positions=np.array(positions, dtype=np.float64).reshape(-1, 3),
-            cells=np.array([item.cell or np.zeros((3, 3)) for item in structures]).reshape(
-                -1, 3, 3
-            ),
-            pbc=np.array([np.broadcast_to(s.pbc, 3) for s in structures]).reshape(-1, 3),
-            charges=[item.charge for item in structures],
-            multiplicities=[item.multiplicity for item in structures],
+    batch = StructureBatch.from_arrays(
+        n_atoms=np.array(
+            [0 if b in problems else len(s.positions) for b, s in enumerate(structures)],
+            dtype=np.int64,
         ),
-        model=message.model,
-        version=message.version,
-        properties=tuple(message.properties),
-        on_error=message.on_error,
-        # Structures without an id keep their place with an empty one.
-        ids=tuple(item.id or "" for item in structures),
+        atomic_numbers=list(chain.from_iterable(numbers)),
+        positions=np.array(positions, dtype=np.float64).reshape(-1, 3),
+        cells=np.array([item.cell or np.zeros((3, 3)) for item in structures]).reshape(-1, 3, 3),
+        pbc=np.array([np.broadcast_to(s.pbc, 3) for s in structures]).reshape(-1, 3),
+        charges=[item.charge for item in structures],
+        multiplicities=[item.multiplicity for item in structures],
     )
-    return request, problems
+    # Structures without an id keep their place with an empty one.
+    return batch, tuple(item.id or "" for item in structures), problems
 
 
 def json_bounds(settings: Settings) -> JSONBounds:

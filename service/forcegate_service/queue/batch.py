@@ -6,17 +6,18 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from forcegate_client.checks.plausible import implausible
 from forcegate_client.wire.columns import finite as finite_rows
 from forcegate_client.wire.columns import not_finite
-from forcegate_service.contract.runtime import ModelOutput
+from forcegate_service.contract.runtime import Done, ModelOutput, Start
 from forcegate_service.contract.size import size_of
 from forcegate_service.contract.structures import Structures
 from forcegate_service.queue.cost import Timing
-from forcegate_service.queue.isolate import Faults
+from forcegate_service.queue.isolate import Faults, evaluate_isolated
 from forcegate_service.queue.microbatch import Microbatch
 from forcegate_service.queue.version import ServedVersion
 
@@ -61,6 +62,21 @@ class Batch:
     seconds: float
     started: float
     alone: bool
+
+    def begin(self, done: Done) -> bool:
+        """Whether the runtime needs no thread to wait for it, and has begun."""
+        start: Start | None = getattr(self.version.runtime, "start", None)
+        return start is not None and start(self.structures, done)
+
+    def evaluate(self, failed: bool) -> tuple[ModelOutput, Faults]:
+        """On a thread: all that can be evaluated; all together may have ``failed`` already."""
+        return evaluate_isolated(self.version.runtime, self.structures, failed)
+
+    def answers(self, outcome: ModelOutput | tuple[Any, Any], seconds: float) -> list[Answer]:
+        """One for each microbatch of work, of what ``begin`` or ``evaluate`` gave."""
+        if isinstance(outcome, ModelOutput):
+            return answers_of(self, outcome, {}, seconds)
+        return answers_of(self, *outcome, seconds)
 
 
 def answers_of(batch: Batch, output: ModelOutput, faults: Faults, seconds: float) -> list[Answer]:

@@ -12,19 +12,19 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from forcegate_client.errors import RuntimeUnavailable
-from forcegate_service.contract.runtime import ModelOutput, Start
+from forcegate_service.contract.motion import Chunk, Moved
 from forcegate_service.contract.structures import Structures, merge
-from forcegate_service.queue.batch import Answer, Batch, Work, answers_of
+from forcegate_service.queue.batch import Answer, Batch, Work
 from forcegate_service.queue.fair_queue import FairQueue, Tenant
-from forcegate_service.queue.isolate import evaluate_isolated
 from forcegate_service.queue.microbatch import Microbatch
+from forcegate_service.queue.moving import Move, MovingBatch
 from forcegate_service.queue.version import ServedVersion
 from forcegate_service.watch.metrics.metrics import Metrics
 
@@ -62,7 +62,7 @@ class Dispatcher:
         self._apart = apart
         self._calls: deque[_Call] = deque()
         # In the order of their turns; each has work.
-        self._queues: dict[ServedVersion, FairQueue[Work]] = {}
+        self._queues: dict[ServedVersion, FairQueue[Work | Move]] = {}
         self._running: Counter[ServedVersion] = Counter()
         # Whether runtimes that take one batch at a time, and calls, have to wait.
         self._busy = self._called = False
@@ -72,7 +72,9 @@ class Dispatcher:
         self._woken = False
         self._pool = ThreadPoolExecutor(_LARGEST_POOL, "forcegate-batch")
         self._thread = ThreadPoolExecutor(1, "forcegate-inference")
-        self._batches: set[Batch] = set()
+        self._batches: set[Batch | MovingBatch] = set()
+        # What was packed with a batch of requests and follows it.
+        self._packed: deque[MovingBatch] = deque()
         # Evaluated while it is still being checked.
         self._early: Batch | None = None
         self._loop = asyncio.get_running_loop()
@@ -101,16 +103,33 @@ class Dispatcher:
                 microbatch.seconds,
             )
             return future
+        self._push(version, tenant, microbatch.share, work)
+        self._waiting += 1
+        return future
+
+    def advance(
+        self, version: ServedVersion, chunk: Chunk, share: float, seconds: float, tenant: Tenant
+    ) -> asyncio.Future[tuple[Moved, float]]:
+        """Queue ``chunk``, which fills that ``share`` of a batch, behind what else ``tenant`` asked
+        for; its runtime must move runs itself. The answer tells the seconds that it took.
+
+        Cancelling the future takes it out of the queue.
+        """
+        future: asyncio.Future[tuple[Moved, float]] = self._loop.create_future()
+        self._push(version, tenant, share, Move(chunk, seconds, future))
+        return future
+
+    def _push(
+        self, version: ServedVersion, tenant: Tenant, share: float, work: Work | Move
+    ) -> None:
         queue = self._queues.get(version)
         if queue is None:
             queue = self._queues[version] = FairQueue()
-        queue.push(tenant, microbatch.share, work)
-        self._waiting += 1
+        queue.push(tenant, share, work)
         if not self._woken:
             # At the end of this turn of the loop, which may have more to submit.
             self._woken = True
             self._loop.call_soon(self.hand_over)
-        return future
 
     def begin_early(self, version: ServedVersion, structures: Structures) -> None:
         """Evaluate what is about to be submitted while it is being checked, if nothing is to do and
@@ -151,7 +170,7 @@ class Dispatcher:
     @property
     def idle(self) -> bool:
         """Whether nothing is being evaluated, nor about to be."""
-        return not (self._busy or self._batches or self._queues)
+        return not (self._busy or self._batches or self._queues or self._packed)
 
     def hand_over(self) -> None:
         """Start what can be started, without waiting for the end of this turn."""
@@ -163,6 +182,9 @@ class Dispatcher:
 
     def _step(self) -> bool:
         """Start one call or batch; False if nothing can be started now."""
+        if self._packed and not self._busy:
+            self._run(self._packed.popleft())
+            return True
         version = self._next()
         # One call between two batches: whoever loads a model must not stop the others for long.
         if self._calls and not self._busy and not (self._called and version is not None):
@@ -183,32 +205,38 @@ class Dispatcher:
 
     def _start(self, version: ServedVersion) -> None:
         queue = self._queues.pop(version)
-        work = queue.pack(_is_wanted)
+        packed = queue.pack(_is_wanted)
         if queue:
             self._queues[version] = queue
+        work = [one for one in packed if isinstance(one, Work)]
         self._waiting = max(0, self._waiting - len(work)) if self._queues else 0
+        # Requests first: whoever waits for one has nothing to do meanwhile.
+        moves = [one for one in packed if isinstance(one, Move)]
+        for method in {move.chunk.method: None for move in moves}:
+            alike = [move for move in moves if move.chunk.method == method]
+            seconds = sum([move.seconds for move in alike])
+            self._packed.append(MovingBatch(version, alike, seconds))
         if not work:
             return
-        alone = version.runtime.concurrency == 1
         batch = Batch(
             version,
             work,
             merge([one.microbatch.structures for one in work]),
             sum([one.microbatch.seconds for one in work]),
             time.perf_counter(),
-            alone,
+            version.runtime.concurrency == 1,
         )
+        self._run(batch)
+
+    def _run(self, batch: Batch | MovingBatch) -> None:
         self._occupy(batch)
         if not self._started(batch):
             self._evaluate_aside(batch)
 
-    def _started(self, batch: Batch) -> bool:
+    def _started(self, batch: Batch | MovingBatch) -> bool:
         """Whether its runtime needs no thread to wait for it, and has begun."""
-        start: Start | None = getattr(batch.version.runtime, "start", None)
-        if start is None:
-            return False
         try:
-            return start(batch.structures, partial(self._computed, batch))
+            return batch.begin(partial(self._computed, batch))
         except Exception:
             # Told, and perhaps mended, by whoever evaluates it on a thread.
             logger.exception("a batch of %s was not started", batch.version.name)
@@ -238,50 +266,50 @@ class Dispatcher:
             self._held = False
             self.hand_over()
 
-    def _occupy(self, batch: Batch) -> None:
+    def _occupy(self, batch: Batch | MovingBatch) -> None:
         self._running[batch.version] += 1
         self._batches.add(batch)
         if batch.alone:
             self._busy, self._called = True, False
 
-    def _computed(self, batch: Batch, outcome: ModelOutput | Exception, seconds: float) -> None:
+    def _computed(self, batch: Batch | MovingBatch, outcome: Any, seconds: float) -> None:
         """The runtime has told the loop what became of ``batch``."""
         if not batch.work:
             # It was refused.
             self._end(batch)
-        elif isinstance(outcome, ModelOutput):
-            self._hold_back(len(batch.work), seconds)
-            # The next one first: its runtime waits, and whoever asked for this one can.
-            self._end(batch)
-            try:
-                answers = answers_of(batch, outcome, {}, seconds)
-            except Exception as error:
-                self._settle(batch, error)
-            else:
-                self._settle(batch, answers)
         elif isinstance(outcome, RuntimeUnavailable):
             self._end(batch)
             self._settle(batch, outcome)
-        else:
+        elif isinstance(outcome, Exception):
             # Who is to blame is found on a thread.
             self._evaluate_aside(batch, failed=True)
+        else:
+            if isinstance(batch, Batch):
+                self._hold_back(len(batch.work), seconds)
+            # The next one first: its runtime waits, and whoever asked for this one can.
+            self._end(batch)
+            try:
+                answers = batch.answers(outcome, seconds)
+            except Exception as error:
+                self._settle(batch, error)
+            else:
+                self._settle(batch, answers, seconds)
 
-    def _evaluate_aside(self, batch: Batch, failed: bool = False) -> None:
+    def _evaluate_aside(self, batch: Batch | MovingBatch, failed: bool = False) -> None:
         threads = self._thread if batch.alone else self._pool
-        running = self._loop.run_in_executor(threads, self._evaluate, batch, failed)
+        running = self._loop.run_in_executor(threads, _evaluated, batch, failed)
         running.add_done_callback(partial(self._evaluated, batch))
 
-    def _evaluate(self, batch: Batch, failed: bool) -> list[Answer]:
-        started = time.perf_counter()
-        output, faults = evaluate_isolated(batch.version.runtime, batch.structures, failed)
-        return answers_of(batch, output, faults, time.perf_counter() - started)
-
-    def _evaluated(self, batch: Batch, running: asyncio.Future[list[Answer]]) -> None:
+    def _evaluated(self, batch: Batch | MovingBatch, running: asyncio.Future[Any]) -> None:
         self._end(batch)
         # Nobody is there to evaluate it, or a defect of ours; every caller must hear of it.
-        self._settle(batch, running.exception() or running.result())
+        error = running.exception()
+        if error is None:
+            self._settle(batch, *running.result())
+        else:
+            self._settle(batch, error)
 
-    def _end(self, batch: Batch) -> None:
+    def _end(self, batch: Batch | MovingBatch) -> None:
         self._batches.remove(batch)
         self._running[batch.version] -= 1
         if not self._running[batch.version]:
@@ -290,20 +318,30 @@ class Dispatcher:
             self._busy = False
         self.hand_over()
 
-    def _settle(self, batch: Batch, outcome: list[Answer] | BaseException) -> None:
+    def _settle(
+        self,
+        batch: Batch | MovingBatch,
+        outcome: Sequence[Any] | BaseException,
+        seconds: float = 0.0,
+    ) -> None:
         if isinstance(outcome, BaseException):
             for work in batch.work:
                 if not work.future.done():
                     work.future.set_exception(outcome)
             return
-        for work, answer in zip(batch.work, outcome, strict=True):
-            if not work.future.done():
-                work.future.set_result(answer)
+        waiting: Sequence[Work | Move] = batch.work
+        for asked, answer in zip(waiting, outcome, strict=True):
+            if not asked.future.done():
+                asked.future.set_result(answer)
         # When whoever waited has gone on.
-        self._loop.call_soon(self._count, batch, outcome[0].inference_s)
+        self._loop.call_soon(self._count, batch, seconds)
 
-    def _count(self, batch: Batch, seconds: float) -> None:
-        self._metrics.batch(len(batch.structures.n_atoms), batch.structures.n_edges, seconds)
+    def _count(self, batch: Batch | MovingBatch, seconds: float) -> None:
+        if isinstance(batch, Batch):
+            structures = batch.structures
+            self._metrics.batch(len(structures.n_atoms), structures.n_edges, seconds)
+        else:
+            self._metrics.moved(len(batch.work), seconds)
 
     def _execute(self, call: _Call) -> None:
         self._busy = self._called = True
@@ -322,5 +360,13 @@ class Dispatcher:
         self.hand_over()
 
 
-def _is_wanted(work: Work) -> bool:
+def _evaluated(batch: Batch | MovingBatch, failed: bool) -> tuple[Sequence[Any], float]:
+    """The answers, on a thread, and the seconds that the evaluation took."""
+    started = time.perf_counter()
+    outcome: Any = batch.evaluate(failed)
+    seconds = time.perf_counter() - started
+    return batch.answers(outcome, seconds), seconds
+
+
+def _is_wanted(work: Work | Move) -> bool:
     return not work.future.cancelled()

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from forcegate_engine import EngineError, Evaluation, Model
-from forcegate_engine.errors import LibraryMissing
+import numpy as np
+import numpy.typing as npt
+
+from forcegate_engine import EngineError, Evaluation, Model, integrate, relax
+from forcegate_engine.errors import LibraryMissing, NotFinite
+from forcegate_engine.relaxation import FIRE
 from forcegate_service.contract.card import ENGINE_NAME, ModelCard
 from forcegate_service.contract.errors import ModelRefused, RuntimeFault
+from forcegate_service.contract.motion import Chunk, Moved
 from forcegate_service.contract.runtime import ModelOutput
 from forcegate_service.contract.size import engine_need
 from forcegate_service.contract.structures import Structures
 
 __all__ = ["EngineRuntime"]
+
+Bool = npt.NDArray[np.bool_]
 
 
 class EngineRuntime:
@@ -22,6 +31,7 @@ class EngineRuntime:
     """
 
     concurrency = 1
+    moves = True
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         """Load ``folder`` (one version of a model), to be evaluated by so many threads.
@@ -74,9 +84,114 @@ class EngineRuntime:
             answer.charges,
         )
 
+    def advance(self, chunk: Chunk) -> Moved:
+        """The runs of ``chunk`` some steps further; one that fails stays where it was.
+
+        Raises:
+            RuntimeFault: if something failed that none of them is to blame for.
+        """
+        moved = Moved.nowhere(chunk, self.card.charges)
+        rest = np.ones(len(chunk.n_atoms), dtype=np.bool_)
+        move = self._integrate if chunk.method == "dynamics" else self._relax
+        while rest.any():
+            try:
+                move(chunk, moved, rest)
+                return moved
+            except _FailedRun as failed:
+                # The others go from where they were once more: it is the same way.
+                rest[failed.run] = False
+                moved = Moved.nowhere(chunk, self.card.charges)._replace(
+                    failed=moved.failed | {failed.run: failed.why}
+                )
+        return moved
+
+    def _integrate(self, chunk: Chunk, moved: Moved, rest: Bool) -> None:
+        each, done = chunk.each, 0
+        # All take the steps that all of them have to take; then some are where they should be.
+        for until in np.unique(each["steps"][rest]).tolist():
+            runs = rest & (each["steps"] > done)
+            atoms = np.repeat(runs, chunk.n_atoms)
+            own = each[runs]
+            with _naming(runs):
+                motion = integrate(
+                    *(self._model, chunk.atomic_numbers[atoms], moved.positions[atoms]),
+                    *(moved.velocities[atoms], chunk.masses[atoms]),
+                    steps=until - done,
+                    timestep_fs=own["timestep_fs"],
+                    temperature_k=own["temperature_k"],
+                    friction_per_fs=own["friction_per_fs"],
+                    seed=own["seed"].astype(np.int64),
+                    start_step=own["start_step"] + done,
+                    streams=own["stream"],
+                    forces=moved.forces[atoms],
+                    fixed=chunk.fixed[atoms],
+                    n_atoms=chunk.n_atoms[runs],
+                    cells=chunk.cells[runs],
+                    pbc=chunk.pbc[runs],
+                    threads=self._threads,
+                )
+            moved.positions[atoms], moved.velocities[atoms] = motion.positions, motion.velocities
+            moved.each["steps"][runs] = done = until
+            _write(moved, motion.evaluation, runs, atoms)
+
+    def _relax(self, chunk: Chunk, moved: Moved, runs: Bool) -> None:
+        atoms = np.repeat(runs, chunk.n_atoms)
+        own = chunk.each[runs]
+        fires = np.zeros(len(own), dtype=FIRE)
+        for name in FIRE.names or ():
+            fires[name] = own[name]
+        with _naming(runs):
+            minimum = relax(
+                *(self._model, chunk.atomic_numbers[atoms], chunk.positions[atoms]),
+                fmax=own["fmax"],
+                max_steps=own["steps"],
+                fixed=chunk.fixed[atoms],
+                forces=chunk.forces[atoms],
+                velocities=chunk.velocities[atoms],
+                fires=fires,
+                n_atoms=chunk.n_atoms[runs],
+                cells=chunk.cells[runs],
+                pbc=chunk.pbc[runs],
+                threads=self._threads,
+            )
+        moved.positions[atoms], moved.velocities[atoms] = minimum.positions, minimum.velocities
+        moved.converged[runs] = minimum.converged
+        moved.each["steps"][runs] = minimum.steps
+        for name in FIRE.names or ():
+            moved.each[name][runs] = minimum.fires[name]
+        _write(moved, minimum.evaluation, runs, atoms)
+
     def close(self) -> None:
         """Forget the weights."""
         del self._model
+
+
+class _FailedRun(Exception):
+    def __init__(self, run: int, why: tuple[str, str]) -> None:
+        super().__init__(why[1])
+        self.run, self.why = run, why
+
+
+@contextmanager
+def _naming(runs: Bool) -> Iterator[None]:
+    """Tell which of ``runs`` is to blame for what the engine raises."""
+    try:
+        yield
+    except EngineError as error:
+        if error.structure is None:
+            raise RuntimeFault(f"the model failed: {error}") from error
+        code = "prediction_not_finite" if isinstance(error, NotFinite) else "prediction_failed"
+        run = int(np.flatnonzero(runs)[error.structure])
+        raise _FailedRun(run, (code, str(error))) from error
+
+
+def _write(moved: Moved, answer: Evaluation, runs: Bool, atoms: Bool) -> None:
+    moved.forces[atoms] = answer.forces
+    moved.energy[runs] = answer.energy
+    moved.energy_uncertainty[runs] = answer.energy_uncertainty
+    moved.atom_novelty[atoms] = answer.atom_novelty
+    if moved.charges is not None and answer.charges is not None:
+        moved.charges[atoms] = answer.charges
 
 
 def _refused(folder: Path, received: str) -> ModelRefused:

@@ -12,6 +12,7 @@ from forcegate_service.settings import Settings
 from forcegate_service.watch.assembly import make_observers
 from forcegate_service.watch.md_runs.metrics import MDMetrics
 from forcegate_service.watch.metrics.metrics import Metrics
+from forcegate_service.watch.metrics.runs import RunMetrics
 
 __all__ = ["MetricDescription", "catalogue", "document"]
 
@@ -56,6 +57,7 @@ def catalogue() -> list[MetricDescription]:
     registry = CollectorRegistry()
     Metrics(registry)
     MDMetrics(registry)
+    RunMetrics(registry)
     # As if nobody had set anything; no model or folder is looked at.
     for observer in make_observers(Settings.model_construct(), registry):
         observer.close()

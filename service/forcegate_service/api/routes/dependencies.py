@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from forcegate_service.api.access.caller import Access, Caller
 from forcegate_service.api.head import admit
 from forcegate_service.api.http.connections import Connections
+from forcegate_service.dynamics.sessions import Sessions
 from forcegate_service.predict.gateway import Gateway
 from forcegate_service.reading.files import FileReader
 from forcegate_service.watch.md_runs.reports import MDReports
@@ -23,6 +24,7 @@ class State(TypedDict):
     access: Access
     md_reports: MDReports
     connections: Connections
+    runs: Sessions
     file_reader: FileReader
 
 

@@ -22,13 +22,13 @@ _CHUNK_BYTES = 65536
 class Channel:
     """One end of a conversation in which both sides take turns.
 
-    Messages are lists of numbers and text. Receiving waits without the interpreter's lock.
+    Messages are lists of numbers, text and buffers. Receiving waits without the interpreter's lock.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         # The beginning of a message whose end has not come.
-        self._begun = b""
+        self._begun = bytearray()
 
     def fileno(self) -> int:
         """The descriptor that is readable when something has arrived."""
@@ -87,8 +87,8 @@ class Channel:
         end = _LENGTH_BYTES + int.from_bytes(received[:_LENGTH_BYTES], "little")
         if len(received) < end:
             return None
-        self._begun = received[end:]
-        message: list[Any] = msgpack.unpackb(received[_LENGTH_BYTES:end])
+        message: list[Any] = msgpack.unpackb(bytes(received[_LENGTH_BYTES:end]))
+        del received[:end]
         return message
 
     def _receive_awake(self, seconds: float) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from forcegate_service.contract.errors import DeviceLost, ModelRefused
+from forcegate_service.contract.motion import Chunk, Mover
 from forcegate_service.contract.runtime import LoadedRuntime
 from forcegate_service.contract.structures import uncounted
 from forcegate_service.machine import give_back_memory, two_cores_with
@@ -98,3 +99,9 @@ class _Worker:
         if atoms > _LARGE_ATOMS:
             give_back_memory()
         return (time.perf_counter() - started,)
+
+    def do_advance(self, model: int, chunk: list[Any]) -> tuple[float, list[Any]]:
+        started = time.perf_counter()
+        runtime: Mover = self._models[model]  # type: ignore[assignment]
+        moved = runtime.advance(Chunk.unpacked(chunk)).packed()
+        return time.perf_counter() - started, moved

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from forcegate_client.errors import RuntimeUnavailable
 from forcegate_service.contract.card import ModelCard
 from forcegate_service.contract.errors import RuntimeFault, nobody_evaluates
+from forcegate_service.contract.motion import Chunk, Moved
 from forcegate_service.contract.runtime import Done, ModelOutput
 from forcegate_service.contract.size import MemoryNeed
 from forcegate_service.contract.structures import Structures
@@ -26,6 +27,7 @@ from forcegate_service.runtimes.process.process import (
     ProcessDied,
     ProcessHung,
 )
+from forcegate_service.runtimes.process.questions import Evaluation, Movement, Question
 
 __all__ = ["HostedRuntime", "InferenceEvents", "InferenceHost"]
 
@@ -121,14 +123,14 @@ class InferenceHost:
             self._models[number] = held
         return HostedRuntime(self, number, held.folder, card, held.reason)
 
-    def evaluate(self, number: int, structures: Structures) -> ModelOutput:
+    def put(self, number: int, question: Question) -> Any:
         """The answer of one model.
 
         Raises:
             RuntimeFault: if the model failed, or brought the process down.
             RuntimeUnavailable: if the process hung, or does not start.
         """
-        again = len(structures.n_atoms) == 1
+        again = question.size == 1
         while True:
             with self._lock:
                 self._ensure_running()
@@ -138,9 +140,9 @@ class InferenceHost:
                         self._reopen(number, held)
                     if not held.opened:
                         raise RuntimeFault(f"{held.folder} cannot be opened again")
-                    output = self._process.evaluate(number, structures, held.card.charges)
+                    output = self._process.put(question)
                 except ProcessDied as death:
-                    told = self._lost(death, held, len(structures.n_atoms))
+                    told = self._lost(death, held, question.size)
                     if isinstance(told, RuntimeUnavailable) or not again:
                         raise told from death
                     again = False
@@ -148,11 +150,11 @@ class InferenceHost:
                     self._deaths = 0
                     return output
 
-    def start(self, number: int, structures: Structures, done: Done) -> bool:
+    def start(self, number: int, question: Question, done: Done) -> bool:
         """The same on the running event loop, which calls ``done`` with the outcome.
 
         False if the process does not run with this model, or is being asked something: who calls
-        ``evaluate`` waits for that. Until ``done`` is called everybody else waits.
+        ``put`` waits for that. Until ``done`` is called everybody else waits.
         """
         if not self._lock.acquire(blocking=False):
             return False
@@ -161,10 +163,10 @@ class InferenceHost:
             held = self._models.get(number)
             if held is not None and held.opened and self._runs():
                 # A step of dynamics, whose answer is there before a core would be asleep.
-                lone = len(structures.n_atoms) == 1
+                lone = question.size == 1 and isinstance(question, Evaluation)
                 awake_s = self._awake_s if lone and two_cores_with(self.pid) else 0.0
-                ended = partial(self._ended, held, len(structures.n_atoms), done)
-                self._process.start(number, structures, held.card.charges, ended, awake_s)
+                ended = partial(self._ended, held, question.size, done)
+                self._process.start(question, ended, awake_s)
                 started = True
         except ProcessDied as death:
             logger.warning("the inference process cannot be asked: %s", death)
@@ -173,9 +175,7 @@ class InferenceHost:
                 self._lock.release()
         return started
 
-    def _ended(
-        self, held: _Held, n: int, done: Done, outcome: ModelOutput | Exception, seconds: float
-    ) -> None:
+    def _ended(self, held: _Held, n: int, done: Done, outcome: Any, seconds: float) -> None:
         """The process has answered what the event loop asked, or is lost."""
         if isinstance(outcome, ProcessDied):
             outcome = self._lost(outcome, held, n)
@@ -312,16 +312,39 @@ class HostedRuntime:
             RuntimeFault: if the model failed, or brought the process down.
             RuntimeUnavailable: if the process hung, or does not start.
         """
-        return self._host.evaluate(self._number, structures)
+        output: ModelOutput = self._host.put(self._number, self._evaluation(structures))
+        return output
 
     def start(self, structures: Structures, done: Done) -> bool:
         """The same without a thread that waits; see ``Start``."""
-        return self._host.start(self._number, structures, done)
+        return self._host.start(self._number, self._evaluation(structures), done)
+
+    @property
+    def moves(self) -> bool:
+        """The engine moves runs; TorchScript does not."""
+        return not self.reason
+
+    def advance(self, chunk: Chunk) -> Moved:
+        """The runs of ``chunk`` some steps further.
+
+        Raises:
+            RuntimeFault: if the model failed on all of them, or brought the process down.
+            RuntimeUnavailable: if the process hung, or does not start.
+        """
+        moved: Moved = self._host.put(self._number, Movement(self._number, chunk))
+        return moved
+
+    def start_moving(self, chunk: Chunk, done: Done) -> bool:
+        """The same without a thread that waits; see ``StartMoving``."""
+        return self._host.start(self._number, Movement(self._number, chunk), done)
 
     @property
     def memory(self) -> MemoryNeed:
         """What the code that evaluates takes."""
         return self._host.memory(self._number)
+
+    def _evaluation(self, structures: Structures) -> Evaluation:
+        return Evaluation(self._number, structures, self.card.charges)
 
     def close(self) -> None:
         """Let the process forget the model."""

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from forcegate_service.contract.errors import RuntimeFault
-from forcegate_service.contract.runtime import Done, ModelOutput
-from forcegate_service.contract.structures import Structures
+from forcegate_service.contract.runtime import Done
 from forcegate_service.machine import keeping_memory, rounding_alike
 from forcegate_service.runtimes.process.channel import FAILED, Channel
 from forcegate_service.runtimes.process.memory import StructureMemory
+from forcegate_service.runtimes.process.questions import Question
 from forcegate_service.runtimes.process.watch import Watch
 
 __all__ = ["COMMAND", "InferenceProcess", "ProcessDied", "ProcessHung"]
@@ -107,8 +107,8 @@ class InferenceProcess:
             raise self._died() from None
         return self._receive(self._start_s)
 
-    def evaluate(self, model: int, structures: Structures, charges: bool) -> ModelOutput:
-        """The answer of a model that was opened before, with ``charges`` if it knows them.
+    def put(self, question: Question) -> Any:
+        """The answer of a model that was opened before.
 
         Raises:
             ProcessHung: if there is none in time; the process was killed.
@@ -116,29 +116,26 @@ class InferenceProcess:
             RuntimeFault: if the model failed.
         """
         try:
-            self._send_question(model, structures)
+            question.send(self._channel, self._memory)
         except EOFError:
             raise self._died() from None
-        self._receive(self._timeout_s)
-        return self._output(structures, charges)
+        return question.answer(self._receive(self._timeout_s), self._memory)
 
-    def start(
-        self, model: int, structures: Structures, charges: bool, done: Done, awake_s: float
-    ) -> None:
+    def start(self, question: Question, done: Done, awake_s: float) -> None:
         """The same without a thread that waits: the running event loop calls ``done`` with what
-        ``evaluate`` would answer or raise. Until then nothing else may be asked. For ``awake_s``
-        the loop does not sleep.
+        ``put`` would answer or raise. Until then nothing else may be asked. For ``awake_s`` the
+        loop does not sleep.
 
         Raises:
             ProcessDied: if it cannot be asked.
         """
         try:
-            self._send_question(model, structures)
+            question.send(self._channel, self._memory)
         except EOFError:
             raise self._hung_up() from None
         watch = Watch(self._channel.fileno(), awake_s)
 
-        def end(outcome: ModelOutput | Exception, seconds: float = 0.0) -> None:
+        def end(outcome: Any, seconds: float = 0.0) -> None:
             watch.end()
             done(outcome, seconds)
 
@@ -147,14 +144,14 @@ class InferenceProcess:
                 message = self._channel.take()
                 if message is None:
                     return False
-                (seconds,) = _answer_in(message)
-                outcome = self._output(structures, charges)
+                told = _answer_in(message)
+                outcome = question.answer(told, self._memory)
             except EOFError:
                 end(self._hung_up())
             except Exception as error:
                 end(error)
             else:
-                end(outcome, seconds)
+                end(outcome, told[0])
             return True
 
         watch.begin(look, self._timeout_s, lambda: end(self._give_up(self._timeout_s)))
@@ -172,25 +169,6 @@ class InferenceProcess:
             self._process.kill()
             self._process.wait()
         self._memory.close()
-
-    def _send_question(self, model: int, structures: Structures) -> None:
-        size = len(structures.atomic_numbers), len(structures.n_atoms)
-        capacity = self._memory.fit(*size)
-        inputs, _ = self._memory.arrays(*size)
-        given = (
-            *(structures.positions, structures.atomic_numbers, structures.n_atoms),
-            *(structures.cells, structures.pbc),
-        )
-        for place, array in zip(inputs, given, strict=True):
-            place[...] = array
-        self._channel.send("evaluate", model, *size, capacity)
-
-    def _output(self, structures: Structures, charges: bool) -> ModelOutput:
-        """A copy of the answer, whose place is the next one's."""
-        size = len(structures.atomic_numbers), len(structures.n_atoms)
-        _, outputs = self._memory.arrays(*size)
-        answered = outputs if charges else outputs[:-1]
-        return ModelOutput(*[array.copy() for array in answered])
 
     def _receive(self, within_s: float) -> list[Any]:
         try:

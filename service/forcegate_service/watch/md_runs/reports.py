@@ -80,6 +80,11 @@ class MDReports:
             return
         self._count(caller, report, run or self._add(caller, report, identity))
 
+    def own(self, caller: str, report: MDReportBody) -> None:
+        """Count the only report of a run of ``caller`` that this server moved."""
+        identity = RunIdentity(report.model, report.version, report.ensemble)
+        self._count(caller, report, self._add(caller, report, identity))
+
     def _add(self, caller: str, report: MDReportBody, identity: RunIdentity) -> Run:
         run = Run(identity, report.sequence, self._clock())
         self._runs.add(caller, report.run, run)

@@ -124,6 +124,11 @@ class Metrics:
         self._batch_edges.observe(edges)
         self._busy.inc(duration_s)
 
+    def moved(self, runs: int, duration_s: float) -> None:
+        """Observe one batch of chunks of runs."""
+        self._batch_structures.observe(runs)
+        self._busy.inc(duration_s)
+
     def serving(self, card: ModelCard) -> None:
         """A version is served from now on."""
         self.models.loaded(card)
