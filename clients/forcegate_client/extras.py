@@ -19,6 +19,8 @@ _PACKAGES = {
     "data": ("h5py",),
     "screening": ("h5py", "matplotlib", "pyarrow"),
     "chem": ("rdkit",),
+    "openmm": ("openmm", "openmmml"),
+    "qcengine": ("qcengine", "qcelemental"),
     "local": ("forcegate_engine", "forcegate_models"),
 }
 
