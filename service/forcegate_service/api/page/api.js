@@ -98,6 +98,37 @@ export class Api {
     return (await this.#ask("v1/predict", options)).json();
   }
 
+  /**
+   * The records of a run, as they come.
+   * @param {string} path relative to the page
+   * @param {Record<string, any>} body
+   * @param {AbortSignal} signal ends the run, here and on the server
+   * @param {(record: Record<string, any>) => void} onrecord
+   * @returns {Promise<void>} once the stream has ended as it should
+   */
+  async stream(path, body, signal, onrecord) {
+    const headers = { "Content-Type": "application/json", Accept: "application/x-ndjson" };
+    const options = { method: "POST", body: JSON.stringify(body), headers, signal };
+    const response = await this.#ask(path, options);
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let [begun, isWhole] = ["", false];
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      const lines = (begun + value).split("\n");
+      begun = lines.pop();
+      for (const line of lines) {
+        const record = JSON.parse(line);
+        isWhole = record.record === "summary";
+        onrecord(record);
+      }
+    }
+    if (isWhole) return;
+    const received = "a run that was cut off";
+    const action = "press Run again: it goes on from the last frame that came";
+    throw new ApiError({ title: "The run broke off", received, action }, 0, this.keyNumber);
+  }
+
   async #ask(path, options = {}) {
     const headers = { ...options.headers };
     const number = this.keyNumber;

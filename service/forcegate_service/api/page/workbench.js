@@ -7,6 +7,8 @@ import { isBinary, readFrames } from "./input.js";
 import { Picture } from "./picture.js";
 import { Player } from "./player.js";
 import { resultBox } from "./result.js";
+import { Runs } from "./run.js";
+import { Scan } from "./scan.js";
 import { XyzError } from "./xyz.js";
 
 // More is drawn, but computed only when asked: nobody means to with every key that is pressed.
@@ -38,6 +40,12 @@ export class Workbench {
     this.pause = 0;
     this.picture = new Picture(() => this.#ask());
     this.player = new Player((index, isPlaying) => this.#showFrame(index, isPlaying));
+    this.scan = new Scan((structure) => this.#moved(structure));
+    this.runs = new Runs(api, {
+      asked: () => this.#toMove(),
+      onframe: (structure) => this.picture.show(structure, true),
+      onend: (frames) => this.#play(frames),
+    });
     this.#listen();
   }
 
@@ -125,9 +133,27 @@ export class Workbench {
     this.load(isBinary(file.name) ? await file.arrayBuffer() : await file.text(), file.name);
   }
 
+  /** What a run begins with; nothing else is shown or asked meanwhile. */
+  #toMove() {
+    this.player.stop();
+    this.asked?.abort();
+    byId("result").removeAttribute("aria-busy");
+    const [model, version] = byId("model").value.split("/");
+    return { which: { model, version }, structure: this.structure };
+  }
+
+  /** Frames of a run take the place of those that were given, and the last one is looked at. */
+  #play(frames) {
+    // Frames have the charge that the run was asked with.
+    this.charge = null;
+    this.found = { count: frames.length, frame: (index) => ({ ...frames[index] }), remarks: [] };
+    this.player.reset(frames.length, frames.length - 1);
+  }
+
   /** Another input: its first frame. */
   async #changed() {
     clearTimeout(this.pause);
+    this.runs.drop();
     this.reading?.abort();
     this.asked?.abort();
     const reading = (this.reading = new AbortController());
@@ -156,8 +182,16 @@ export class Workbench {
     this.picture.show(this.structure, isPlaying);
     if (isPlaying) return;
     this.#ready();
+    this.scan.offer(this.structure);
     if (this.structure.numbers.length <= MOST_ATOMS_UNASKED) this.#ask();
     else this.#say(element("p", { class: "hint" }, "Large: press Compute."));
+  }
+
+  /** By hand, from what was given: the eye stays, and what comes last is asked about. */
+  #moved(structure) {
+    this.structure = structure;
+    this.picture.show(structure, true);
+    this.#ask();
   }
 
   /** The charge that is asked about: that of the input, unless somebody types another one. */
@@ -180,6 +214,7 @@ export class Workbench {
     this.asked?.abort();
     this.structure = this.found = null;
     this.picture.show(null);
+    this.scan.offer(null);
     this.#ready();
     this.#say(problemBox(error.problem ?? error));
   }
@@ -199,6 +234,7 @@ export class Workbench {
       const answer = await this.api.predict({ model, version }, structure, more, asked.signal);
       if (asked.signal.aborted) return;
       this.picture.tell(answer.results[0]);
+      this.scan.tell(answer.results[0].energy);
       const remarks = [structure.remark, ...this.found.remarks].filter(Boolean);
       const scale = card?.histograms ?? null;
       this.#say(resultBox(answer, structure, scale, remarks, this.api.key !== null));
@@ -216,6 +252,8 @@ export class Workbench {
   }
 
   #ready() {
-    byId("compute").disabled = this.structure === null || byId("model").value === "";
+    const can = this.structure !== null && byId("model").value !== "";
+    byId("compute").disabled = !can;
+    this.runs.offer(can);
   }
 }

@@ -16,6 +16,7 @@ import { numberOf } from "./elements.js";
  * @property {number} [charge] as the file names it
  * @property {number} [multiplicity] as the file names it
  * @property {string} comment
+ * @property {number[][]} [velocities] Å/fs, of a frame of dynamics
  * @property {string} [remark] what it should be read with
  */
 
