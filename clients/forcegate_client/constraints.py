@@ -1,11 +1,13 @@
-"""Which coordinates of a structure its constraints hold, where only that is understood."""
+"""Which coordinates of a structure its constraints hold, where only that is understood.
+
+ASE's constraints bring half of scipy, which a gateway never needs: they are imported at need.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from ase.constraints import FixAtoms, FixCartesian
 
 from forcegate_client.errors import InvalidStructure
 
@@ -20,6 +22,8 @@ def held_coordinates(atoms: Atoms) -> Bool:
     Raises:
         InvalidStructure: if a constraint is anything but ``FixAtoms`` or ``FixCartesian``.
     """
+    from ase.constraints import FixAtoms, FixCartesian
+
     held = np.zeros((len(atoms), 3), dtype=np.bool_)
     for constraint in atoms.constraints:
         # A subclass may do more than hold coordinates.
@@ -42,6 +46,8 @@ def fixed_atoms(atoms: Atoms) -> Bool:
     Raises:
         InvalidStructure: if a constraint holds anything but whole atoms.
     """
+    from ase.constraints import FixAtoms
+
     fixed = np.zeros(len(atoms), dtype=np.bool_)
     for constraint in atoms.constraints:
         if type(constraint) is not FixAtoms:
@@ -57,6 +63,8 @@ def fixed_atoms(atoms: Atoms) -> Bool:
 
 def hold(atoms: Atoms, held: Bool) -> None:
     """Constrain ``atoms`` so that the coordinates ``held`` [N, 3] stay as they are."""
+    from ase.constraints import FixAtoms, FixCartesian
+
     whole = held.all(axis=1)
     found = [FixAtoms(mask=whole)] if whole.any() else []
     found += [FixCartesian(i, held[i]) for i in np.flatnonzero(held.any(axis=1) & ~whole).tolist()]
