@@ -71,7 +71,7 @@ class Session:
         self._dispatcher, self._tenant, self._pace = dispatcher, tenant, pace
         self._metrics, self._reports, self._patience_s = metrics, reports, patience_s
         self._started = time.perf_counter()
-        self._steps = 0
+        self.steps = 0
         self._reason: SummaryReason = "finished"
         self._problem: ForcegateError | None = None
 
@@ -89,7 +89,7 @@ class Session:
         self._outbox.put(self._header)
         moving = asyncio.create_task(self._move_all())
         try:
-            while (body := await self._outbox.take(lambda: self._steps)) is not None:
+            while (body := await self._outbox.take(lambda: self.steps)) is not None:
                 yield body
                 self._outbox.sent()
             await moving
@@ -149,7 +149,7 @@ class Session:
                     raise
                 await asyncio.sleep(error.retry_after_s or 1.0)
             else:
-                self._steps += steps
+                self.steps += steps
                 self._metrics.moved(self._version.card, self._request, steps)
                 return
 
@@ -219,11 +219,11 @@ class Session:
 
     def _summary(self) -> RunSummary:
         seconds = time.perf_counter() - self._started
-        pace = self._steps / seconds if seconds > 0.0 else None
+        pace = self.steps / seconds if seconds > 0.0 else None
         dynamics = self._request.task == "dynamics" and pace is not None
         return RunSummary(
             reason=self._reason,
-            steps=self._steps,
+            steps=self.steps,
             seconds=seconds,
             paused_s=self._outbox.paused_s,
             steps_per_s=pace,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack, aclosing
+from collections.abc import Iterator
+from contextlib import ExitStack, aclosing, contextmanager
 from typing import cast
 
 from fastapi import APIRouter, Request, Response
@@ -28,6 +29,7 @@ from forcegate_service.dynamics.session import Session
 from forcegate_service.dynamics.sessions import Sessions
 from forcegate_service.predict.forms import JSON, MSGPACK, XYZ, Form
 from forcegate_service.predict.gateway import Gateway
+from forcegate_service.watch.metrics.requests import note_structures
 
 __all__ = ["router"]
 
@@ -99,7 +101,7 @@ class _Stream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
         gateway = cast(Gateway, scope["state"]["gateway"])
-        with self._stack:
+        with self._stack, _counted(self._session):
             try:
                 async with Patience(receive, _NEVER_S) as patience:
                     patience.body_read()
@@ -118,6 +120,15 @@ class _Stream(Response):
             async for body in pieces:
                 await send({"type": "http.response.body", "body": body, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+@contextmanager
+def _counted(session: Session) -> Iterator[None]:
+    """Each step computes a structure: so many count against the quota of a key."""
+    try:
+        yield
+    finally:
+        note_structures(max(1, session.steps))
 
 
 def _forms(headers: RawHeaders) -> tuple[Form, StreamForm]:
