@@ -257,6 +257,14 @@ def test_drift_is_shown_where_it_is_measured(page: Page) -> None:
     assert "runs that blew up\n2" in dynamics
 
 
+def test_the_inputs_of_a_few_are_no_population_yet(page: Page) -> None:
+    window = 'forcegate_input_window_structures{model="m",version="1"} %d\n'
+    kind = "# TYPE forcegate_input_window_structures gauge\n"
+    assert "waits for 1,000 structures, has 999" in drift(page, DRIFT + kind + window % 999)[0]
+    assert "another population" not in drift(page, DRIFT + kind + window % 999)[0]
+    assert "0.31 is another population" in drift(page, DRIFT + kind + window % 1000)[0]
+
+
 def test_drift_that_is_not_measured_is_said_to_be_so(page: Page) -> None:
     announced = "\n".join(line for line in DRIFT.splitlines() if line.startswith("#")) + "\n"
     for text in ("", announced.replace("forcegate_md_blow_ups_total", "other_total")):

@@ -26,9 +26,9 @@ export function trafficView(history) {
       history,
       history.looks.length < 2 ? quiet : "no predictions lately",
     ),
-    tile("busy", now.busy === null ? null : percent(now.busy), ["busy"], history, quiet),
+    tile("runtime busy", now.busy === null ? null : percent(now.busy), ["busy"], history, quiet),
     tile(
-      "admitted work",
+      "work in the queue",
       now.queue === null ? null : duration(now.queue),
       ["queue"],
       history,
@@ -60,7 +60,7 @@ function phaseTable(history) {
       cell(history.phase(phase, 0.95)),
     ),
   );
-  const heads = ["half within", "95 % within"].map((text) => element("th", { scope: "col" }, text));
+  const heads = ["p50", "p95"].map((text) => element("th", { scope: "col" }, text));
   return element(
     "div",
     { class: "scroll" },
@@ -77,7 +77,7 @@ function phaseTable(history) {
 function troubleList(look) {
   const rows = troubles(look).map(({ title, value, parts }) => {
     if (value === null) return [title, absent()];
-    const why = parts.map(([name, count]) => `${name} ${figures(count)}`).join(", ");
+    const why = parts.map(([name, count]) => `${name.replaceAll("_", " ")} ${figures(count)}`).join(", ");
     const text = value === 0 ? "none" : figures(value);
     return [title, why === "" ? text : `${text} (${why})`];
   });
@@ -116,9 +116,15 @@ const absent = () => element("span", { class: "absent" }, NOT_MEASURED);
 /** Which version a sample is about, and which of its kind. */
 const named = ({ model, version }) => [model, version].filter(Boolean).join(" ");
 
+// A few people's molecules are no population: the index of fewer says who asked, not what is asked.
+const ENOUGH_STRUCTURES = 1_000;
+
 function stability(families) {
-  const samples = values(families, "forcegate_input_psi");
-  if (samples.length === 0) return null;
+  const windows = values(families, "forcegate_input_window_structures");
+  const few = windows.filter(({ value }) => value < ENOUGH_STRUCTURES);
+  const isFew = ({ labels }) => few.some((window) => named(window.labels) === named(labels));
+  const samples = values(families, "forcegate_input_psi").filter((sample) => !isFew(sample));
+  if (samples.length + few.length === 0) return null;
   const list = element("ul", { class: "bars" });
   for (const { labels, value } of samples) {
     const { level, words } = psiReading(value);
@@ -132,6 +138,10 @@ function stability(families) {
         element("b", {}, `${figures(value)} ${words}`),
       ),
     );
+  }
+  for (const { labels, value } of few) {
+    const words = `${named(labels)}: waits for ${figures(ENOUGH_STRUCTURES)} structures, has ${figures(value)}`;
+    list.append(element("li", { class: "absent" }, words));
   }
   return list;
 }
@@ -163,8 +173,8 @@ function dynamics(families) {
     const all = buckets(families, name);
     const [half, most] = [0.5, 0.95].map((q) => quantile(all, q));
     if (half !== null) {
-      rows.push(["drift, half within", `${figures(half)} meV/atom/ps`]);
-      rows.push(["95 % within", `${figures(most)} meV/atom/ps`]);
+      rows.push(["drift, p50", `${figures(half)} meV/atom/ps`]);
+      rows.push(["drift, p95", `${figures(most)} meV/atom/ps`]);
     }
   } else {
     for (const { labels, value } of values(families, name)) {

@@ -13,6 +13,10 @@ export function markdown(text, picture) {
     const lines = block.split("\n").filter((line) => line.trim() !== "");
     if (lines.length > 0) box.append(...blockOf(lines, picture));
   }
+  const title = box.querySelector("h3")?.textContent ?? "report";
+  box.querySelectorAll(".scroll").forEach((part, k) => {
+    part.setAttribute("aria-label", `${title}, table ${k + 1}`);
+  });
   return box;
 }
 
@@ -20,8 +24,8 @@ function blockOf(lines, picture) {
   const [first, ...rest] = lines;
   const heading = /^(#+) (.*)$/.exec(first);
   if (heading !== null) {
-    // Below the page's own, of which there are three.
-    const made = element(`h${Math.min(6, 3 + heading[1].length)}`, {}, ...inline(heading[2]));
+    // Below the page's own, of which there are two.
+    const made = element(`h${Math.min(6, 2 + heading[1].length)}`, {}, ...inline(heading[2]));
     return rest.length > 0 ? [made, ...blockOf(rest, picture)] : [made];
   }
   const image = /^!\[([^\]]*)\]\(([^)]+)\)$/.exec(first);
@@ -44,7 +48,7 @@ function table(lines) {
     element("tr", {}, ...values.map((value) => element(tag, {}, ...inline(value))));
   return element(
     "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of the report" },
+    { class: "scroll", tabindex: "0", role: "region" },
     element(
       "table",
       {},

@@ -129,7 +129,7 @@ function forceTable(structure, { forces, charges, force_uncertainty: errors }) {
     ),
   );
   const names = ["", "x", "y", "z", "size", ...(errors ? ["±"] : []), ...(charges ? ["charge"] : [])];
-  const head = names.map((name) => element(name === "" ? "td" : "th", { scope: name && "col" }, name));
+  const head = names.map((name) => element(name === "" ? "td" : "th", { scope: name === "" ? null : "col" }, name));
   const left = forces.length - rows.length;
   return element(
     "details",
