@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from forcegate_client.messages import OnError
-from forcegate_client.structures import StructureBatch
+from forcegate_client.structures import StructureBatch, segments
 
 __all__ = [
     "EXTRA_COLUMNS",
@@ -106,6 +106,23 @@ class RunRequest:
     streams: Int | None = None
     # Relaxation.
     fmax: float = 0.05
+
+    def part(self, chosen: Sequence[int]) -> RunRequest:
+        """The same for structures ``chosen``, which keep their noise."""
+        places = np.array(chosen, dtype=np.int64)
+        batch = self.structures
+        atoms = segments(batch.offsets[places], batch.n_atoms[places])
+        streams = np.arange(len(batch)) if self.streams is None else self.streams
+        return replace(
+            self,
+            structures=batch.select(places),
+            ids=None if self.ids is None else tuple(self.ids[b] for b in chosen),
+            fixed=None if self.fixed is None else self.fixed[atoms],
+            velocities=None if self.velocities is None else self.velocities[atoms],
+            masses=None if self.masses is None else self.masses[atoms],
+            start_steps=None if self.start_steps is None else self.start_steps[places],
+            streams=streams[places],
+        )
 
 
 @dataclass(frozen=True)

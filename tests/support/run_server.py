@@ -97,6 +97,8 @@ class RunServer:
             )
             content = encode_response(found)
             return httpx.Response(200, content=content, headers={"Content-Type": MEDIA_TYPE})
+        if path == "/v1/models":
+            return httpx.Response(200, json={"models": self.models.models()})
         if path.startswith("/v1/models/"):
             card = self.models.model(path.rpartition("/")[2], request.url.params.get("version"))
             return httpx.Response(200, json=card)

@@ -18,6 +18,7 @@ from forcegate_client.cli.console import (
     with_state,
 )
 from forcegate_client.cli.files import opened, stem_of
+from forcegate_client.cli.md_dynamics import steps_by
 from forcegate_client.cli.md_folder import check_folder, end_folder, new_folder
 from forcegate_client.cli.md_output import LOG
 from forcegate_client.cli.md_run import require_motion
@@ -99,8 +100,15 @@ def md(
         typer.Option(help="Write the trajectory in this format too; may be repeated."),
     ] = None,
     report: Annotated[
-        bool, typer.Option(help="Tell the server how the run goes: drift and temperature only.")
+        bool,
+        typer.Option(
+            help="Where steps are taken one by one, tell the server how the run goes: drift and "
+            "temperature only."
+        ),
     ] = True,
+    one_by_one: Annotated[
+        bool, typer.Option("--one-by-one", help="Take steps here, and ask for forces at each.")
+    ] = False,
 ) -> None:
     """Run molecular dynamics of one structure: trajectory, log, plot and energy drift."""
     given = {name for name in ctx.params if _is_given(ctx, name)}
@@ -146,7 +154,10 @@ def md(
         atoms.get_potential_energy()
         if remark := verdict_remark(calculator.approval, "md"):
             warn(f"{model} {calculator.version}: {remark}")
-        run = MDSession(client, calculator, atoms, settings, origin, formats, report)
+        by, remark = steps_by(atoms, client, one_by_one=one_by_one, start=start)
+        if remark:
+            say(remark)
+        run = MDSession(client, calculator, atoms, settings, origin, formats, report, by)
         if start is not None:
             run.go_on(folder, start)
         else:

@@ -41,13 +41,13 @@ class Stage:
     def __init__(self, progress: Progress, doing: str, done: str, steps: int) -> None:
         self._progress = progress
         self._done = done
-        self._count = -1
+        self._count = 0
         self._task = progress.add_task(doing, total=steps, remark="")
 
-    def advance(self) -> None:
-        """To be called after each step, the first time before it."""
-        self._count += 1
-        self._progress.update(self._task, completed=max(self._count, 0))
+    def reach(self, step: int) -> None:
+        """So many steps are done."""
+        self._count = step
+        self._progress.update(self._task, completed=step)
 
     def __enter__(self) -> Stage:
         return self

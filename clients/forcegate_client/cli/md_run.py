@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from ase import Atoms, units
-from ase.md.langevin import Langevin
-from ase.md.md import MolecularDynamics
-from ase.md.verlet import VelocityVerlet
+from ase import Atoms
 from ase.optimize import LBFGS
 from rich.progress import Progress
 
 from forcegate_client.cli.console import CommandError
+from forcegate_client.cli.md_dynamics import StepsBy, dynamics_of
 from forcegate_client.cli.md_output import MDOutput
 from forcegate_client.cli.md_progress import Stage, show_monitor
 from forcegate_client.cli.md_settings import MDSettings
 from forcegate_client.errors import ForcegateError, OutputUnwritable
-from forcegate_client.local.dynamics import LocalDynamics, taken_by_the_engine
 from forcegate_client.md.bonds import Pair, bonded_pairs
 from forcegate_client.md.checkpoint import Checkpointer
 from forcegate_client.md.frames import FrameDynamics
@@ -27,6 +24,8 @@ from forcegate_client.md.nve import degrees_of_freedom, equilibrate, start_veloc
 __all__ = ["Prepared", "new_monitor", "prepare", "record", "require_motion"]
 
 RELAX_FMAX, RELAX_STEPS = 0.02, 500
+# Steps between two looks at an equilibration.
+_SHOWN_EVERY = 20
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,11 @@ def require_motion(atoms: Atoms) -> None:
 
 
 def prepare(
-    atoms: Atoms, settings: MDSettings, rng: np.random.Generator, progress: Progress
+    atoms: Atoms,
+    settings: MDSettings,
+    by: StepsBy,
+    rng: np.random.Generator,
+    progress: Progress,
 ) -> Prepared:
     """Relax, set in motion and equilibrate in place, or leave the motion that there is.
 
@@ -65,7 +68,7 @@ def prepare(
     if settings.relax:
         optimizer = LBFGS(atoms, logfile=None)
         with Stage(progress, "relaxing", "relaxed", RELAX_STEPS) as stage:
-            optimizer.attach(stage.advance)
+            optimizer.attach(lambda: stage.reach(optimizer.nsteps))
             optimizer.run(fmax=RELAX_FMAX, steps=RELAX_STEPS)
     n_dof = degrees_of_freedom(atoms)
     bonds = bonded_pairs(atoms)
@@ -79,56 +82,30 @@ def prepare(
     )
     if thermostat:
         steps = steps_in(settings.equilibrate_ps, settings.timestep_fs)
+        dynamics = dynamics_of(atoms, settings, by, rng, equilibration=True)
         with Stage(progress, "equilibrating", "equilibrated", steps) as stage:
-            equilibrate(
-                atoms,
-                temperature_k,
-                settings.equilibrate_ps,
-                settings.timestep_fs,
-                settings.friction_per_fs,
-                rng,
-                n_dof,
-                on_step=stage.advance,
-            )
+            dynamics.attach(lambda: stage.reach(dynamics.nsteps), interval=_SHOWN_EVERY)
+            equilibrate(dynamics, temperature_k, steps, n_dof)
     return Prepared(n_dof, bonds)
 
 
 def new_monitor(
     atoms: Atoms,
     settings: MDSettings,
+    by: StepsBy,
     rng: np.random.Generator,
     prepared: Prepared,
     report: bool = True,
 ) -> MDMonitor:
     """A monitor with the dynamics it watches; ``report``: whether it tells the server."""
-    timestep = settings.timestep_fs * units.fs
     n_dof = prepared.n_dof
-    friction = settings.friction_per_fs / units.fs
-    temperature_k = settings.temperature_k
-    dynamics: MolecularDynamics
-    if taken_by_the_engine(atoms):
-        thermostat = {"temperature_K": temperature_k, "friction": friction}
-        dynamics = LocalDynamics(
-            *(atoms, timestep),
-            **({} if settings.conserves_energy else thermostat),
-            seed=settings.seed,
-        )
-    elif settings.conserves_energy:
-        dynamics = VelocityVerlet(atoms, timestep)
-    else:
-        dynamics = Langevin(
-            *(atoms, timestep),
-            temperature_K=temperature_k,
-            friction=friction,
-            fixcm=False,
-            rng=rng,
-        )
+    dynamics = dynamics_of(atoms, settings, by, rng)
     if not settings.conserves_energy:
         # This thermostat drives overall motion as well.
         n_dof = int(atoms.get_number_of_degrees_of_freedom())
     return MDMonitor(
         dynamics,
-        temperature_K=temperature_k,
+        temperature_K=settings.temperature_k,
         n_dof=n_dof,
         bonds=prepared.bonds,
         report=report,

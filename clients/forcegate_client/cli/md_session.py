@@ -11,6 +11,7 @@ from ase import Atoms
 from rich.progress import Progress
 
 from forcegate_client.cli.console import err_console, with_state
+from forcegate_client.cli.md_dynamics import StepsBy
 from forcegate_client.cli.md_output import MDOutput, read_log, summary_of
 from forcegate_client.cli.md_progress import md_progress
 from forcegate_client.cli.md_run import Prepared, new_monitor, prepare, record
@@ -46,6 +47,7 @@ class MDSession:
         origin: dict[str, Any],
         formats: list[TrajectoryFormat],
         report: bool,
+        by: StepsBy,
     ) -> None:
         assert calculator.version is not None
         assert calculator.digest is not None
@@ -55,6 +57,7 @@ class MDSession:
         self._origin = origin
         self._formats = formats
         self._report = report
+        self._by = by
         self._rng = np.random.default_rng(settings.seed)
         judge = judge_of(
             client,
@@ -71,7 +74,7 @@ class MDSession:
         """From the structure that was given."""
         with md_progress(err_console()) as progress:
             try:
-                prepared = prepare(self._atoms, self._settings, self._rng, progress)
+                prepared = prepare(self._atoms, self._settings, self._by, self._rng, progress)
             except KeyboardInterrupt as stop:
                 raise with_state(stop, "nothing was recorded yet, and nothing is kept") from stop
             self._record(folder, prepared, None, progress)
@@ -86,7 +89,7 @@ class MDSession:
         self, folder: Path, prepared: Prepared, start: Checkpoint | None, progress: Progress
     ) -> None:
         settings = self._settings
-        monitor = new_monitor(self._atoms, settings, self._rng, prepared, self._report)
+        monitor = new_monitor(self._atoms, settings, self._by, self._rng, prepared, self._report)
         # A run that had its checkpoint before its first step begins anew with what was prepared.
         if start is not None and not start.step:
             start = None
@@ -143,7 +146,7 @@ class MDSession:
             | {name: self._origin[name] for name in ("file", "frame")}
             | {"formula": self._atoms.get_chemical_formula()}
             | asdict(self._settings)
-            | {"interrupted": self.stop is not None}
+            | {"interrupted": self.stop is not None, "steps_by": self._by.value}
             | summary_of(monitor.report(), self._settings.conserves_energy, self._novelty)
             | {"remarks": self._novelty.remarks(periodic=periodic, charged=charged)}
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from ase.constraints import FixAtoms
 from rich.progress import Progress
 
 from forcegate_client.cli.console import (
@@ -42,9 +43,11 @@ from forcegate_client.http.calculator import ModelCalculator
 from forcegate_client.http.client import Client
 from forcegate_client.local.calculator import LocalCalculator
 from forcegate_client.local.models import LocalModels
+from forcegate_client.local.student import Student
 from forcegate_client.reading.library import open_library
 from forcegate_client.relaxation import RemoteEvaluator, evaluator
 from forcegate_client.remarks import Judge, judge_of, verdict_remark
+from forcegate_client.runs import RUN_PATHS
 
 __all__ = ["relax"]
 
@@ -58,8 +61,8 @@ def relax(
     optimizer: Annotated[
         Optimizer | None,
         typer.Option(
-            help="lbfgs: a frame at a time. fire: many frames at once. "
-            "Default: fire for several frames, lbfgs for one."
+            help="fire, many frames at once; lbfgs, where the server takes no steps itself a frame "
+            "at a time. Default: fire for several frames, lbfgs for one."
         ),
     ] = None,
     out: Annotated[
@@ -152,14 +155,23 @@ class _Work:
     def relax(
         self, results: list[FrameResult], optimizer: Optimizer | None, fmax: float, steps: int
     ) -> Iterator[FrameResult]:
-        """Each of ``results`` as it is done."""
-        if len(results) > 1 and optimizer is not Optimizer.LBFGS:
-            self._asked = self._evaluate
-            here = self._calculator
-            student = here.student if isinstance(here, LocalCalculator) else None
-            return relax_many(results, self._evaluate, fmax, steps, student)
-        chosen = optimizer or Optimizer.LBFGS
-        return (relax_one(result, self._calculator, fmax, steps, chosen) for result in results)
+        """Each of ``results`` as it is done: by the server, if it takes steps itself."""
+        chosen = optimizer or (Optimizer.FIRE if len(results) > 1 else Optimizer.LBFGS)
+        many = len(results) > 1 and chosen is Optimizer.FIRE
+        moved_by = self._moved_by(results, many)
+        if not many and moved_by is None:
+            return (relax_one(result, self._calculator, fmax, steps, chosen) for result in results)
+        self._asked = self._evaluate
+        return relax_many(results, self._evaluate, fmax, steps, moved_by, chosen)
+
+    def _moved_by(self, results: list[FrameResult], many: bool) -> Student | Client | None:
+        """What takes the steps, if it is not this process: ASE alone knows all constraints."""
+        here = self._calculator
+        if isinstance(here, LocalCalculator):
+            return here.student if many else None
+        if not (many or all(map(_is_free, results))) or not isinstance(self._client, Client):
+            return None
+        return self._client if self._client.knows(RUN_PATHS["relax"]) else None
 
     def judge_minima(self, results: list[FrameResult]) -> None:
         """Ask for uncertainty and novelty of what came out, and remark on it."""
@@ -170,6 +182,12 @@ class _Work:
             self._client, asked.model, asked.version, asked.digest, asked.approval
         )
         judge_results(results, self._client, self._judge)
+
+
+def _is_free(result: FrameResult) -> bool:
+    """Whether no constraint holds anything but whole atoms."""
+    assert result.atoms is not None
+    return all(type(constraint) is FixAtoms for constraint in result.atoms.constraints)
 
 
 def _watched(found: Iterator[FrameResult], total: int) -> Iterator[FrameResult]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from typing import TypedDict
 
 import numpy as np
 from ase import Atoms
@@ -13,6 +14,7 @@ from forcegate_client.cli.frame_results import FrameResult
 from forcegate_client.electrons import electrons_of
 from forcegate_client.errors import UnprocessableRequest
 from forcegate_client.http.calculator import ModelCalculator
+from forcegate_client.http.client import Client
 from forcegate_client.local.relaxation import relax_by_engine
 from forcegate_client.local.student import Student
 from forcegate_client.md.bonds import bond_changes, bonded_pairs
@@ -20,6 +22,7 @@ from forcegate_client.md.nve import snapshot
 from forcegate_client.potential import Potential
 from forcegate_client.reading.record import Problem
 from forcegate_client.relaxation import Relaxed, RemoteEvaluator, relax_batched
+from forcegate_client.relaxation.on_server import relax_on_server
 from forcegate_client.remarks import Judge
 
 __all__ = ["Optimizer", "judge_results", "relax_many", "relax_one"]
@@ -34,22 +37,34 @@ class Optimizer(StrEnum):
     LBFGS = "lbfgs"
 
 
+class Rules(TypedDict):
+    """When a relaxation is done."""
+
+    fmax: float
+    max_steps: int
+
+
 def relax_many(
     results: Sequence[FrameResult],
     evaluate: RemoteEvaluator,
     fmax: float,
     steps: int,
-    student: Student | None = None,
+    moved_by: Student | Client | None = None,
+    optimizer: Optimizer = Optimizer.FIRE,
 ) -> Iterator[FrameResult]:
     """Relax the structures of all of them in batches; each comes out when it is done.
 
-    ``student`` is the one of this process that ``evaluate`` asks, if it is one.
+    ``moved_by`` is what takes the steps where ``evaluate`` asks, if it is not this process: a
+    student, by FIRE, or a server.
     """
     frames = [result.atoms for result in results if result.atoms is not None]
-    if student is None:
-        minima = relax_batched(frames, evaluate, fmax=fmax, max_steps=steps)
+    rules: Rules = {"fmax": fmax, "max_steps": steps}
+    if moved_by is None:
+        minima = relax_batched(frames, evaluate, **rules)
+    elif isinstance(moved_by, Client):
+        minima = relax_on_server(frames, evaluate, moved_by, method=optimizer.value, **rules)
     else:
-        minima = relax_by_engine(frames, evaluate, student, fmax=fmax, max_steps=steps)
+        minima = relax_by_engine(frames, evaluate, moved_by, **rules)
     for relaxed in minima:
         result = results[relaxed.index]
         _take(result, frames[relaxed.index], relaxed)

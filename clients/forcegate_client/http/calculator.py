@@ -23,7 +23,7 @@ from forcegate_client.potential import Potential
 from forcegate_client.retry import PATIENT, RetryPolicy
 from forcegate_client.structures import StructureBatch
 
-__all__ = ["ModelCalculator", "RemoteCalculator"]
+__all__ = ["ModelCalculator", "RemoteCalculator", "ToldCalculator"]
 
 logger = logging.getLogger("forcegate")
 
@@ -266,6 +266,38 @@ class RemoteCalculator(ModelCalculator):
             device=device,
         )
         self._owns_client = client is None
+
+
+class ToldCalculator(ModelCalculator):
+    """Computes nothing: it has what it was told of one structure, by ``adopt``."""
+
+    _computes_on = "the server computes, on the device that it was started for"
+
+    def __init__(
+        self,
+        model: str,
+        version: str | int | None = None,
+        *,
+        digest: str | None = None,
+        use: str | None = None,
+    ) -> None:
+        super().__init__(None, model, version, digest=digest, use=use)  # type: ignore[arg-type]
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Nothing can be asked for.
+
+        Raises:
+            PropertyNotImplementedError: always.
+        """
+        raise PropertyNotImplementedError(
+            f"{', '.join(properties)} of a structure that is no frame, or that frames do not hold; "
+            "name it in properties="
+        )
 
 
 def _bits(atoms: Atoms, name: str) -> bytes | None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from forcegate_client.errors import (
     DigestChanged,
     ForcegateError,
+    GuardPassed,
     RuntimeUnavailable,
     WrongAnswer,
     error_from_problem,
@@ -25,9 +26,8 @@ from forcegate_client.http.answers import TRANSIENT_STATUSES
 from forcegate_client.messages import DEFAULT_MODEL, Predictions, PredictResponse
 from forcegate_client.retry import Transient
 from forcegate_client.runs import End, Frame, Progress, Record, RunHeader, RunRequest, RunSummary
-from forcegate_client.structures import segments
 
-__all__ = ["Course", "failure_of", "response_of"]
+__all__ = ["Course", "error_in", "failure_of", "response_of"]
 
 
 class Course:
@@ -38,11 +38,9 @@ class Course:
 
     def __init__(self, request: RunRequest) -> None:
         size = len(request.structures)
-        starts, streams = request.start_steps, request.streams
+        starts = request.start_steps
         self._whole = replace(
-            request,
-            start_steps=np.zeros(size, dtype=np.int64) if starts is None else starts,
-            streams=np.arange(size) if streams is None else streams,
+            request, start_steps=np.zeros(size, dtype=np.int64) if starts is None else starts
         )
         self._header: RunHeader | None = None
         self._last: dict[int, Frame] = {}
@@ -55,17 +53,9 @@ class Course:
     def ask(self) -> RunRequest:
         """The request for all that is still to come."""
         self._asked = list(self._moving)
-        whole, chosen = self._whole, np.array(self._moving, dtype=np.int64)
-        batch = whole.structures
-        atoms = segments(batch.offsets[chosen], batch.n_atoms[chosen])
-        part = replace(
-            whole,
-            structures=batch.select(chosen),
-            version=whole.version if self._header is None else self._header.version,
-            ids=None if whole.ids is None else tuple(whole.ids[b] for b in self._moving),
-            **{n: _rows(getattr(whole, n), atoms) for n in ("fixed", "velocities", "masses")},
-            **{n: _rows(getattr(whole, n), chosen) for n in ("start_steps", "streams")},
-        )
+        whole = self._whole
+        pinned = whole.version if self._header is None else self._header.version
+        part = replace(whole.part(self._moving), version=pinned)
         return part if whole.task == "relax" else self._from_last(part)
 
     def take(self, record: Record) -> Record | None:
@@ -223,8 +213,20 @@ def failure_of(problem: Mapping[str, Any] | None) -> ForcegateError:
     return error_from_problem(document, status if type(status) is int else 500)
 
 
-def _rows(values: Any, chosen: Any) -> Any:
-    return None if values is None else values[chosen]
+def error_in(end: End) -> ForcegateError | None:
+    """What ``end`` tells of a structure that has failed, or that a guard has stopped."""
+    if end.reason == "failed":
+        error = failure_of(end.problem)
+        error.structure = None
+        return error
+    if end.reason == "stopped":
+        return GuardPassed(
+            f"a frame after {end.step} steps that a guard does not let pass",
+            expected="novelty and force uncertainty within max_novelty and max_force_uncertainty",
+            action="look at the last frame: the model may be outside its training data; "
+            'on_guard="flag" lets a run go on',
+        )
+    return None
 
 
 def _wrong(received: str, expected: str) -> WrongAnswer:

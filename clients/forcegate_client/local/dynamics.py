@@ -56,6 +56,7 @@ class LocalDynamics(FrameDynamics):
                     friction_per_fs=self.friction_per_fs,
                     seed=self.seed,
                     start_step=self.nsteps,
+                    streams=[self.stream],
                     forces=forces,
                     cells=atoms.cell.array[None],
                     pbc=atoms.pbc[None],

@@ -42,9 +42,10 @@ class FrameDynamics(MolecularDynamics):  # type: ignore[misc]  # ASE has no type
 
     Velocity Verlet at constant energy; with ``friction`` (1/time, in ASE's unit) and
     ``temperature_K`` Langevin dynamics (BAOAB), which pushes each atom by itself. The noise of a
-    step is a function of ``seed`` and the step's number, so that a run that goes on has the noise
-    of one that was never stopped. A frame comes where an observer is due, and after ``block`` steps
-    at the latest. Who looks how often changes no bit.
+    step is a function of ``seed``, ``stream`` and the step's number, so that a run that goes on has
+    the noise of one that was never stopped, and runs of one seed and several streams differ. A
+    frame comes where an observer is due, and after ``block`` steps at the latest. Who looks how
+    often changes no bit.
 
     ``atoms`` are those of the last frame: if what follows fails, as they were then. Whoever changes
     them, or the settings of the run, in an observer, changes the run from there on.
@@ -63,6 +64,7 @@ class FrameDynamics(MolecularDynamics):  # type: ignore[misc]  # ASE has no type
         temperature_K: float | None = None,
         friction: float | None = None,
         seed: int = 0,
+        stream: int = 0,
         **options: Any,
     ) -> None:
         """``timestep`` in ASE's unit; ``options`` are those of ASE's dynamics.
@@ -75,7 +77,7 @@ class FrameDynamics(MolecularDynamics):  # type: ignore[misc]  # ASE has no type
                 f"temperature_K={temperature_K} and friction={friction}; expected both, for "
                 "Langevin dynamics, or neither, for constant energy"
             )
-        self.seed = seed
+        self.seed, self.stream = seed, stream
         self.temperature_K, self.friction = temperature_K, friction
         self.block = max(1, _ATOM_STEPS // max(len(atoms), 1))
         # Momenta are made of velocities, and the way back rounds: a run that is looked at, or goes

@@ -1,9 +1,10 @@
-"""Novelty along a run, asked for where a frame is written: one more request in a hundred steps."""
+"""Novelty along a run, asked for where a frame is written and does not tell it."""
 
 from __future__ import annotations
 
 from ase import Atoms
 
+from forcegate_client.http.calculator import ModelCalculator
 from forcegate_client.potential import Potential
 from forcegate_client.remarks import Judge
 
@@ -27,12 +28,14 @@ class NoveltyWatch:
             ForcegateError: if the server cannot answer.
         """
         judge = self.judge
-        found = self._client.predict(
-            atoms, judge.model, judge.version, ("energy", "uncertainty")
-        ).predictions
-        if found.max_novelty is None:
-            return None
-        novelty = float(found.max_novelty[0])
+        novelty = _known(atoms)
+        if novelty is None:
+            found = self._client.predict(
+                atoms, judge.model, judge.version, ("energy", "uncertainty")
+            ).predictions
+            if found.max_novelty is None:
+                return None
+            novelty = float(found.max_novelty[0])
         self.frames += 1
         self.novel_frames += judge.is_novel(novelty)
         self.largest = novelty if self.largest is None else max(self.largest, novelty)
@@ -44,3 +47,11 @@ class NoveltyWatch:
         if self.novel_frames:
             found[0] = f"{self.novel_frames} of {self.frames} frames have a {found[0]}"
         return found
+
+
+def _known(atoms: Atoms) -> float | None:
+    """What the calculator knows of these very ``atoms``."""
+    calculator = atoms.calc
+    if not isinstance(calculator, ModelCalculator) or calculator.check_state(atoms):
+        return None
+    return calculator.max_novelty

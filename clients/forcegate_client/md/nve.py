@@ -15,6 +15,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import CalculatorError
 from ase.md.langevin import Langevin
+from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import LBFGS
 
@@ -171,9 +172,17 @@ def run_nve(
     frames: list[Atoms] = []
     try:
         if equilibrate_ps > 0.0:
-            equilibrate(
-                work, temperature_K, equilibrate_ps, timestep_fs, friction_per_fs, rng, n_dof
+            thermostat = Langevin(
+                work,
+                timestep_fs * units.fs,
+                temperature_K=temperature_K,
+                friction=friction_per_fs / units.fs,
+                # Holding the centre of mass here would distort the distribution; overall motion
+                # is removed once, afterwards.
+                fixcm=False,
+                rng=rng,
             )
+            equilibrate(thermostat, temperature_K, steps_in(equilibrate_ps, timestep_fs), n_dof)
         VelocityVerlet(work, timestep_fs * units.fs).run(steps_in(settle_ps, timestep_fs))
         dynamics.attach(monitor, interval=sample_every)
         if on_sample is not None:
@@ -208,32 +217,11 @@ def start_velocities(
     draw_velocities(atoms, 2.0 * temperature_K if from_minimum else temperature_K, rng, n_dof)
 
 
-def equilibrate(
-    atoms: Atoms,
-    temperature_K: float,
-    duration_ps: float,
-    timestep_fs: float,
-    friction_per_fs: float,
-    rng: np.random.Generator,
-    n_dof: int,
-    on_step: Callable[[], None] | None = None,
-) -> None:
-    """Langevin dynamics in place, then at rest as a whole and scaled to exactly the temperature."""
-    dynamics = Langevin(
-        atoms,
-        timestep_fs * units.fs,
-        temperature_K=temperature_K,
-        friction=friction_per_fs / units.fs,
-        # Holding the centre of mass here would distort the distribution; overall motion is
-        # removed once, afterwards.
-        fixcm=False,
-        rng=rng,
-    )
-    if on_step is not None:
-        dynamics.attach(on_step)
-    dynamics.run(steps_in(duration_ps, timestep_fs))
-    remove_translation_and_rotation(atoms)
-    scale_to_temperature(atoms, temperature_K, n_dof)
+def equilibrate(dynamics: MolecularDynamics, temperature_K: float, steps: int, n_dof: int) -> None:
+    """Run ``dynamics``, which has a thermostat; then at rest as a whole, at the temperature."""
+    dynamics.run(steps)
+    remove_translation_and_rotation(dynamics.atoms)
+    scale_to_temperature(dynamics.atoms, temperature_K, n_dof)
 
 
 def steps_in(duration_ps: float, timestep_fs: float) -> int:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 
 from forcegate_client.http.async_client import AsyncClient
-from forcegate_client.http.calculator import ModelCalculator
+from forcegate_client.http.calculator import ToldCalculator
 from forcegate_client.md.served import ServerDynamics, Together
 
 __all__ = ["AsyncRemoteDynamics"]
@@ -37,7 +36,7 @@ class AsyncRemoteDynamics(ServerDynamics):
     ) -> None:
         """As ``RemoteDynamics``."""
         self._client = client
-        atoms.calc = _Told(model, version, digest)
+        atoms.calc = ToldCalculator(model, version, digest=digest, use="md")
         super().__init__(atoms, timestep, **options)
 
     async def irun(self, steps: int = 50) -> AsyncIterator[bool]:  # type: ignore[override]
@@ -46,7 +45,7 @@ class AsyncRemoteDynamics(ServerDynamics):
         Raises:
             ForcegateError: what ended the run.
         """
-        calculator: _Told = self.atoms.calc
+        calculator: ToldCalculator = self.atoms.calc
         if self.nsteps == 0:
             response = await self._client.predict(self.atoms, calculator.model, calculator.version)
             calculator.adopt(self.atoms, response)
@@ -72,22 +71,3 @@ class AsyncRemoteDynamics(ServerDynamics):
         async for now in self.irun(steps):
             done = now
         return done
-
-
-class _Told(ModelCalculator):
-    """Knows what it was told."""
-
-    def __init__(self, model: str, version: str | int | None, digest: str | None) -> None:
-        super().__init__(None, model, version, digest=digest, use="md")  # type: ignore[arg-type]
-
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = all_changes,
-    ) -> None:
-        """Nothing can be asked for while an observer looks."""
-        raise PropertyNotImplementedError(
-            f"{', '.join(properties)} of a structure that is no frame, or that frames do not hold; "
-            "name it in properties="
-        )

@@ -10,9 +10,9 @@ import numpy as np
 from ase import Atoms, units
 
 from forcegate_client.constraints import fixed_atoms
-from forcegate_client.errors import ForcegateError, GuardPassed, WrongAnswer
+from forcegate_client.errors import ForcegateError, WrongAnswer
 from forcegate_client.http.calculator import ModelCalculator
-from forcegate_client.http.course import failure_of, response_of
+from forcegate_client.http.course import error_in, response_of
 from forcegate_client.md.drift import Drift
 from forcegate_client.md.frames import FrameDynamics, State
 from forcegate_client.runs import End, Frame, Record, RunHeader, RunRequest
@@ -27,8 +27,7 @@ class ServerDynamics(FrameDynamics):
     Atoms that ``FixAtoms`` holds stay. ``properties`` name what frames hold beside the energy:
     ``forces``, ``charges`` (e), ``force_uncertainty`` (eV/Å). ``max_novelty`` and
     ``max_force_uncertainty`` (eV/Å) are guards: a frame beyond one ends the run, or with
-    ``on_guard="flag"`` is told in the log. ``stream`` says which noise a thermostat has: runs of
-    one seed and several streams differ.
+    ``on_guard="flag"`` is told in the log.
 
     ``error`` is what ended the run, and ``end`` how it has ended, once it has: at constant energy
     with ``drift``, which the server has fitted through more of its energies than frames show.
@@ -43,7 +42,6 @@ class ServerDynamics(FrameDynamics):
         timestep: float,
         *,
         properties: Sequence[str] = ("forces",),
-        stream: int = 0,
         max_novelty: float | None = None,
         max_force_uncertainty: float | None = None,
         on_guard: Literal["flag", "stop"] = "stop",
@@ -55,7 +53,6 @@ class ServerDynamics(FrameDynamics):
             InvalidStructure: if a constraint holds anything but whole atoms.
         """
         fixed_atoms(atoms)
-        self.stream = stream
         self.end: End | None = None
         self.error: ForcegateError | None = None
         self.asked: dict[str, Any] = {
@@ -131,7 +128,7 @@ class Together:
                 )
         if isinstance(record, End):
             run = self._runs[record.structure]
-            run.end, run.error = record, _error_of(record)
+            run.end, run.error = record, error_in(record)
             if record.reason == "finished" and run.nsteps != self.request.steps:
                 run.error = WrongAnswer(
                     f"the end of a run after {run.nsteps} steps",
@@ -139,21 +136,6 @@ class Together:
                     action="check the server's version",
                 )
         return None
-
-
-def _error_of(end: End) -> ForcegateError | None:
-    if end.reason == "failed":
-        error = failure_of(end.problem)
-        error.structure = None
-        return error
-    if end.reason == "stopped":
-        return GuardPassed(
-            f"a frame after {end.step} steps that a guard does not let pass",
-            expected="novelty and force uncertainty within max_novelty and max_force_uncertainty",
-            action="look at the last frame: the model may be outside its training data; "
-            'on_guard="flag" lets a run go on',
-        )
-    return None
 
 
 def _frame_interval(runs: Sequence[ServerDynamics]) -> int:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,8 +22,12 @@ from forcegate_client.errors import (
     TooManyRequests,
     UnprocessableRequest,
 )
+from forcegate_client.http.client import Client
 from forcegate_client.messages import Predictions
 from forcegate_client.potential import Potential
+from forcegate_client.relaxation.elsewhere import Minimum
+from forcegate_client.relaxation.on_server import minima_of
+from forcegate_client.runs import RUN_PATHS, RunRequest
 from forcegate_client.screening.gate import Gate
 from forcegate_client.screening.pin import PinnedModel
 from forcegate_client.structures import StructureBatch
@@ -91,6 +96,68 @@ class Evaluator:
             for start, stop in bounds
         ]
         return _joined(found)
+
+    @cached_property
+    def takes_steps(self) -> bool:
+        """Whether the server relaxes structures itself.
+
+        Raises:
+            ForcegateError: if it does not say within our patience.
+        """
+        client = self._client
+        if not isinstance(client, Client):
+            return False
+        return patiently(
+            lambda: client.knows(RUN_PATHS["relax"]), patience_s=self._patience_s, stop=self._stop
+        )
+
+    def minima(self, request: RunRequest) -> Iterator[tuple[int, Minimum]]:
+        """What becomes of each structure of ``request``; those that have ended are not begun anew.
+
+        Raises:
+            ForcegateError, Stopped: as a call.
+        """
+        left, failures = list(range(len(request.structures))), 0
+        while left:
+            found: dict[int, Minimum] = {}
+            failed: ForcegateError | None = None
+            try:
+                self._collect(request.part(left), found)
+            except TooManyRequests as error:
+                self._require_patience(error)
+            except (RuntimeUnavailable, ServerUnreachable) as error:
+                self._require_patience(error)
+                self._sleep(_pause_s(error, 1))
+            except (DeadlineExceeded, ServerFault, UnprocessableRequest, PayloadTooLarge) as error:
+                failed = error
+            yield from ((left[place], minimum) for place, minimum in found.items())
+            left = [b for place, b in enumerate(left) if place not in found]
+            failures = failures + 1 if failed is not None and not found else 0
+            if failed is not None and failures == _ATTEMPTS:
+                # So that one structure that breaks a run does not take the others with it.
+                for half in (left[: len(left) // 2], left[len(left) // 2 :]):
+                    part = request.part(half)
+                    if len(left) == 1 and half:
+                        yield half[0], Minimum(part.structures.positions, 0, False, error=failed)
+                    elif len(left) > 1:
+                        yield from ((half[b], minimum) for b, minimum in self.minima(part))
+                return
+
+    def _collect(self, request: RunRequest, found: dict[int, Minimum]) -> None:
+        assert isinstance(self._client, Client)
+        named = replace(request, model=self.model.name, version=self.model.version)
+        with self._gate.passing() as left_at:
+            try:
+                for b, minimum in minima_of(named, self._client, self.model.digest):
+                    if self._stop.is_set():
+                        raise Stopped
+                    found[b] = minimum
+                    self._answered_at = self._clock()
+            except TooManyRequests as error:
+                wait_s = 1.0 if error.retry_after_s is None else error.retry_after_s
+                self._gate.refused(left_at, wait_s)
+                raise
+        self._gate.answered()
 
     def _ask(self, batch: StructureBatch, properties: tuple[str, ...]) -> Predictions:
         failures = 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from ase import Atoms
 from forcegate_client.constraints import hold
 from forcegate_client.messages import Predictions
 from forcegate_client.relaxation import relax_batched
+from forcegate_client.relaxation.elsewhere import Minimum
+from forcegate_client.relaxation.on_server import relax_by_requests
+from forcegate_client.runs import RunRequest
 from forcegate_client.screening.tasks import Computed, Evaluate, SinglePoint
 from forcegate_client.structures import StructureBatch
 
@@ -20,6 +23,18 @@ __all__ = ["Relax"]
 
 Bool = npt.NDArray[np.bool_]
 Int = npt.NDArray[np.int64]
+
+
+@runtime_checkable
+class TakesSteps(Protocol):
+    """What evaluates and may know a server that relaxes structures itself."""
+
+    @property
+    def takes_steps(self) -> bool:
+        """Whether it does."""
+
+    def minima(self, request: RunRequest) -> Iterator[tuple[int, Minimum]]:
+        """What becomes of each structure of ``request``, in any order."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +76,20 @@ class Relax:
         def forces_of(batch: StructureBatch) -> Predictions:
             return evaluate(batch, ("energy", "forces"))
 
-        relaxed = sorted(
-            relax_batched(
-                self._constrained(structures, movable),
-                forces_of,
+        frames = self._constrained(structures, movable)
+        asked: object = evaluate
+        if isinstance(asked, TakesSteps) and asked.takes_steps:
+            minima = relax_by_requests(
+                *(frames, forces_of, asked.minima), fmax=self.fmax, max_steps=self.max_steps
+            )
+        else:
+            minima = relax_batched(
+                *(frames, forces_of),
                 fmax=self.fmax,
                 max_steps=self.max_steps,
                 slots=self.slots,
-            ),
-            key=lambda one: one.index,
-        )
+            )
+        relaxed = sorted(minima, key=lambda one: one.index)
         for one in relaxed:
             if one.problem is not None:
                 problems[int(movable[one.index])] = dict(one.problem)
