@@ -17,7 +17,7 @@ from support.walkthrough import NOT_RUN, SERVE, Walkthrough, walkthrough
 DOCS = ROOT / "docs"
 # Pages of a task: each is followed by a test below.
 FOLLOWED = ["tutorial.md", "howto/molecular-dynamics.md", "screening.md", "images.md"]
-FOLLOWED += ["own-data.md", "runbook.md"]
+FOLLOWED += ["own-data.md", "runbook.md", "howto/server-runs.md"]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_every_command_that_is_not_run_is_still_in_a_document() -> None:
 
 def test_every_page_of_a_task_is_followed_by_a_test_below() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
-    assert set(FOLLOWED) == set(re.findall(r'clone\.follow\(DOCS / "([\w/-]+\.md)"\)', source))
+    assert set(FOLLOWED) == set(re.findall(r'clone\.follow\(DOCS / "([\w/-]+\.md)"[,)]', source))
 
 
 def test_who_runs_dynamics_gets_there_by_the_how_to(clone: Walkthrough) -> None:
@@ -49,6 +49,23 @@ def test_who_runs_dynamics_gets_there_by_the_how_to(clone: Walkthrough) -> None:
     summary = json.loads((clone.folder / "runs" / "nve" / "summary.json").read_text())
     assert "drift_mev_per_atom_per_ps" in summary
     assert (clone.folder / "runs" / "nvt" / "log.csv").stat().st_size > 0
+
+
+def test_who_has_a_laptop_has_the_server_take_the_steps(clone: Walkthrough) -> None:
+    shorter = {
+        "--time-ps 1000": "--time-ps 0.5 --equilibrate-ps 0.1",
+        "--time-ps 1100": "--time-ps 0.6",
+        "--log-every 100 --frame-every 2000": "--log-every 50 --frame-every 100",
+        "range(100)": "range(3)",
+        "run(20_000)": "run(400)",
+    }
+    clone.follow(DOCS / "howto/server-runs.md", shorter)
+    summary = json.loads((clone.folder / "runs" / "aspirin" / "summary.json").read_text())
+    assert summary["steps_by"] == "server"
+    assert summary["simulated_ps"] == pytest.approx(0.6)
+    assert (clone.folder / "runs" / "aspirin" / "trajectory.dcd").is_file()
+    (table,) = [text for text in clone.printed.values() if text.startswith("replica")]
+    assert len(re.findall(r"meV/atom/ps: ", table)) == 3
 
 
 def test_who_comes_from_another_calculator_gets_a_reaction_path(clone: Walkthrough) -> None:
