@@ -65,7 +65,7 @@ def test_who_has_a_laptop_has_the_server_take_the_steps(clone: Walkthrough) -> N
     assert summary["simulated_ps"] == pytest.approx(0.6)
     assert (clone.folder / "runs" / "aspirin" / "trajectory.dcd").is_file()
     (table,) = [text for text in clone.printed.values() if text.startswith("replica")]
-    assert len(re.findall(r"meV/atom/ps: ", table)) == 3
+    assert len(re.findall(r"± [\d.]+ meV/atom/ps", table)) == 3
 
 
 def test_who_comes_from_another_calculator_gets_a_reaction_path(clone: Walkthrough) -> None:
