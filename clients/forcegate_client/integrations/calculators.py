@@ -42,6 +42,6 @@ def calculator_for(
             f"local={local!r:.40} and url={url!r:.80}",
             expected="one of them",
             action="leave url out to compute in this process",
-            code="type_mismatch",
+            code="value_out_of_range",
         )
     return LocalCalculator(model, version, **options)
