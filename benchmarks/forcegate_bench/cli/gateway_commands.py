@@ -133,6 +133,22 @@ def relaxation(
         return measure_relaxation(subject, run.cores, task, run.log)
 
 
+@of_gateway("Runs on the server")
+def runs(
+    run: Run,
+    model: Model = _BASE,
+    minima: Annotated[int, typer.Option(min=1, help="Molecules that are relaxed.")] = 500,
+    short: Annotated[bool, typer.Option(help="Two seconds each and few molecules.")] = False,
+    seconds: OfEachStretch = 20.0,
+) -> Findings:
+    """Dynamics and relaxation on the server over the same in process, and beside clients."""
+    from forcegate_bench.serving.runs import measure_runs
+
+    stretch, molecules = (2.0, 50) if short else (seconds, minima)
+    with run.subject(model) as subject:
+        return measure_runs(subject, run.cores, stretch, molecules, run.log)
+
+
 @of_gateway("Screening")
 def screening(
     run: Run,
