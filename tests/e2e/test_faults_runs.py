@@ -174,9 +174,9 @@ def test_forcegate_md_that_is_killed_three_times_leaves_the_run_of_one_that_was_
         folder.mkdir()
         write(folder / "ethanol.xyz", molecule("CH3CH2OH"))
     process = forcegate_md(calm, gateway.url, *start)
-    _, told = process.communicate(timeout=HANG_S)
+    said, told = process.communicate(timeout=HANG_S)
     assert process.returncode == 0, told
-    assert "the server takes the steps" in told
+    assert "the server takes the steps" in said
     words = start
     for lines in (200, 700, 1400):
         process = forcegate_md(killed, gateway.url, *words)
