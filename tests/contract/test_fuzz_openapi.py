@@ -49,6 +49,8 @@ PREDICT = "POST /v1/predict"
 DRAWN = {
     PREDICT: 600,
     "POST /v1/hessian": 200,
+    "POST /v1/dynamics": 40,
+    "POST /v1/relax": 40,
     "GET /v1/models": 55,
     "GET /v1/models/{name}": 200,
     "GET /v1/models/{name}/report": 55,
@@ -62,6 +64,7 @@ DRAWN = {
     "GET /health/ready": 55,
     "GET /metrics": 55,
 }
+RUNS = {"/v1/dynamics", "/v1/relax"}
 # Each is sent as it was drawn and in so many variants.
 VARIANTS = 9
 # Guards against a gateway that hangs; nothing is timed.
@@ -128,7 +131,15 @@ def gateway(
 ) -> Iterator[Gateway]:
     repository = tmp_path_factory.mktemp("models")
     write_fake_model(repository)
-    gateway = Gateway(Settings(model_repository=repository, runtime="fake", keys_file=keys_file))
+    gateway = Gateway(
+        Settings(
+            model_repository=repository,
+            runtime="fake",
+            keys_file=keys_file,
+            # Whoever asks for a million steps gets as many as fit.
+            run_timeout_s=0.1,
+        )
+    )
     yield gateway
     gateway.close()
 
@@ -249,7 +260,10 @@ class Judge:
         """What fits the document is understood, and what does not is refused for that reason."""
         self.documented(case, ask, answer)
         code = answer.json()["code"] if answer.status_code >= 400 else None
-        if fits(case):
+        if case.path in RUNS and ask.headers.get("content-type") == MEDIA_TYPE:
+            # Of binary bodies the document tells nothing, and those drawn are predictions'.
+            assert code is not None, (ask, answer.text)
+        elif fits(case):
             assert code not in UNREAD, (ask, answer.text)
         elif case.operation.body:
             # Lists may be too long or too short for the document as well, and a header no number.
@@ -257,6 +271,7 @@ class Judge:
             counted = {"too_many_values"} if case.path == "/v1/shadow/results" else set()
             of_files = {"format_unsupported", "input_unreadable", "unprocessable_request"}
             counted |= of_files if case.path == "/v1/structures" else set()
+            counted |= {"property_unknown", "too_many_values"} if case.path in RUNS else set()
             allowed = UNREAD | {"shape_mismatch"} | counted | IMPATIENCE
             assert code in allowed, (ask, answer.text)
 

@@ -46,7 +46,7 @@ def measure_runs(
     subject: Subject, cores: tuple[int, int], seconds: float, minima: int, log: Path
 ) -> Findings:
     """One run and many, beside clients that ask for steps; ``seconds`` each stretch takes."""
-    layout = layouts(*cores)[1]
+    layout = layouts(*cores)[0]
     model = Model.open(subject.folder)
     one = StructureBatch.from_atoms([Shaken(MOLECULE).next_atoms()])
     many = Shaken(MOLECULE, copies=_RUNS).next_batch()

@@ -163,14 +163,14 @@ def checked(task: Task, given: Mapping[str, Any], request: RunRequest) -> RunReq
             f"start_steps {int(late[0])} beyond steps {whole.steps}",
             "steps to be the number of the last step, counted from the run's first",
             "correct either",
-            code="value_out_of_range",
+            code="steps_contradictory",
         )
     if whole.method == "langevin" and not whole.friction_per_fs:
         raise _wrong(
             "langevin without a friction",
             "friction_per_fs above 0, such as 0.001, and temperature_k",
             "add it, or ask for nve",
-            code="field_missing",
+            code="friction_missing",
         )
     return whole
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from forcegate_client.wire.run_records import JSON_LINES, RECORDS
 from forcegate_service.api.deadline import TIMEOUT_HEADER
 from forcegate_service.api.problems import PROBLEM_TYPE, Problem
-from forcegate_service.dynamics.body import RunBody
+from forcegate_service.dynamics.body import DynamicsBody, RelaxBody
 from forcegate_service.predict.forms import JSON, MSGPACK, XYZ
 from forcegate_service.predict.hessian import HessianAnswer, HessianBody
 from forcegate_service.predict.json_answer import PredictAnswer
@@ -19,6 +19,7 @@ from forcegate_service.watch.md_runs.report import MDReportBody
 from forcegate_service.watch.shadow.results import ShadowResults
 
 __all__ = [
+    "DYNAMICS_REQUEST",
     "FORBIDDEN",
     "HESSIAN_REQUEST",
     "HESSIAN_RESPONSES",
@@ -26,9 +27,9 @@ __all__ = [
     "NOT_READY",
     "PREDICT_REQUEST",
     "PREDICT_RESPONSES",
+    "RELAX_REQUEST",
     "REPORT_REQUEST",
     "REPORT_RESPONSES",
-    "RUN_REQUEST",
     "RUN_RESPONSES",
     "SHADOW_REQUEST",
     "SHADOW_RESPONSES",
@@ -99,8 +100,12 @@ PREDICT_RESPONSES: Responses = {
     **NOT_FOUND,
     **NOT_READY,
 }
-RUN_REQUEST: dict[str, Any] = {
-    "requestBody": {"required": True, "content": _content(RunBody.__name__)},
+DYNAMICS_REQUEST: dict[str, Any] = {
+    "requestBody": {"required": True, "content": _content(DynamicsBody.__name__)},
+    "parameters": PREDICT_REQUEST["parameters"],
+}
+RELAX_REQUEST: dict[str, Any] = {
+    "requestBody": {"required": True, "content": _content(RelaxBody.__name__)},
     "parameters": PREDICT_REQUEST["parameters"],
 }
 _RECORDS = {"schema": {"type": "string", "format": "binary", "description": "docs/runs.md"}}
@@ -186,7 +191,8 @@ def describe_bodies(app: FastAPI) -> None:
             PredictAnswer,
             HessianBody,
             HessianAnswer,
-            RunBody,
+            DynamicsBody,
+            RelaxBody,
             MDReportBody,
             ShadowResults,
             FoundStructures,

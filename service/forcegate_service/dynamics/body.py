@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, WithJsonSchema
 
 from forcegate_client.checks.structures import Problems
 from forcegate_client.errors import InvalidStructure
-from forcegate_client.runs import METHODS, RunRequest, Task
+from forcegate_client.runs import EXTRA_COLUMNS, METHODS, RunRequest, Task
 from forcegate_client.wire.run_request import checked, decode_run
 from forcegate_service.contract.json_body import read_object
 from forcegate_service.predict.forms import JSON, Form
@@ -18,7 +19,7 @@ from forcegate_service.predict.json_request import StructureBody, Vector, batch_
 from forcegate_service.predict.prepare import check_size
 from forcegate_service.settings import Settings
 
-__all__ = ["RunBody", "read_run"]
+__all__ = ["DynamicsBody", "RelaxBody", "read_run"]
 
 _OF_ATOMS = ("velocities", "masses", "fixed")
 _OF_STRUCTURES = {"start_step": "start_steps", "stream": "streams"}
@@ -51,42 +52,98 @@ _STRUCTURE_FIELDS = {
 }
 
 
-class RunStructureBody(StructureBody):
+def _within(least: float, most: float) -> dict[str, Any]:
+    """Told in the document; whoever checks the values says what is wrong with one."""
+    return {"minimum": least, "maximum": most}
+
+
+def _one_of(*values: str) -> dict[str, Any]:
+    return {"enum": [*values]}
+
+
+_COUNT = _within(0, 10**12)
+_Speeds = Annotated[
+    list[Vector],
+    Field(fail_fast=True),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {
+                **{"type": "array", "minItems": 3, "maxItems": 3},
+                "items": {"type": "number", "minimum": -1000, "maximum": 1000},
+            },
+        }
+    ),
+]
+_Masses = Annotated[
+    list[float],
+    Field(fail_fast=True),
+    WithJsonSchema({"type": "array", "items": {"type": "number", "minimum": 1e-3, "maximum": 1e4}}),
+]
+
+
+class RelaxedStructureBody(StructureBody):
+    """A structure, and the atoms of it that stay."""
+
+    fixed: Annotated[list[bool], Field(fail_fast=True)] | None = None
+
+
+class MovedStructureBody(RelaxedStructureBody):
     """A structure, and what it moves with."""
 
-    velocities: Annotated[list[Vector], Field(fail_fast=True)] | None = Field(
-        None, description="Å/fs"
+    velocities: _Speeds | None = Field(None, description="Å/fs; at rest if left out")
+    masses: _Masses | None = Field(None, description="u; those of the elements if left out")
+    start_step: int | None = Field(None, description="where it goes on", json_schema_extra=_COUNT)
+    stream: int | None = Field(
+        None,
+        description="which noise; its index if left out",
+        json_schema_extra=_within(0, 2**32 - 1),
     )
-    masses: Annotated[list[float], Field(fail_fast=True)] | None = Field(None, description="u")
-    fixed: Annotated[list[bool], Field(fail_fast=True)] | None = Field(
-        None, description="atoms that stay"
-    )
-    start_step: int | None = None
-    stream: int | None = Field(None, description="which noise; its index if left out")
 
 
-class RunBody(BaseModel):
-    """What is to be moved, how, and what is to be told of it; docs/runs.md has every field."""
-
+class _RunBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: str
     version: str | None = None
-    method: str
-    steps: int
-    frame_interval: int | None = None
-    properties: Annotated[list[str], FailFast()] = []
-    on_error: str | None = None
-    on_guard: str | None = None
-    max_novelty: float | None = None
-    max_force_uncertainty: float | None = None
-    timestep_fs: float | None = None
-    temperature_k: float | None = None
-    friction_per_fs: float | None = None
-    seed: int | None = None
-    fmax: float | None = None
-    relax_cell: bool | None = None
-    structures: Annotated[list[RunStructureBody], FailFast()]
+    steps: int = Field(json_schema_extra=_COUNT)
+    frame_interval: int | None = Field(None, json_schema_extra=_COUNT)
+    properties: Annotated[
+        list[Annotated[str, WithJsonSchema({"type": "string", "enum": [*EXTRA_COLUMNS]})]],
+        FailFast(),
+    ] = []
+    on_error: str | None = Field(None, json_schema_extra=_one_of("raise", "partial"))
+    on_guard: str | None = Field(None, json_schema_extra=_one_of("flag", "stop"))
+    max_novelty: float | None = Field(None, json_schema_extra=_within(0, 1e9))
+    max_force_uncertainty: float | None = Field(
+        None, description="eV/Å", json_schema_extra=_within(0, 1e6)
+    )
+
+
+class DynamicsBody(_RunBody):
+    """What is to be moved by dynamics, how, and what is told of it; docs/runs.md has more."""
+
+    method: str = Field(json_schema_extra=_one_of(*METHODS["dynamics"]))
+    timestep_fs: float | None = Field(None, json_schema_extra=_within(1e-3, 20))
+    temperature_k: float | None = Field(None, json_schema_extra=_within(0, 1e5))
+    friction_per_fs: float | None = Field(None, json_schema_extra=_within(0, 10))
+    seed: int | None = Field(None, json_schema_extra=_within(0, 2**62 - 1))
+    structures: Annotated[list[MovedStructureBody], FailFast()]
+
+
+class RelaxBody(_RunBody):
+    """What is to come to rest, how, and what is told of it; docs/runs.md has more."""
+
+    method: str = Field(json_schema_extra=_one_of(*METHODS["relax"]))
+    fmax: float | None = Field(None, description="eV/Å", json_schema_extra=_within(1e-6, 1e3))
+    relax_cell: bool | None = Field(None, description="cells stay as they are")
+    structures: Annotated[list[RelaxedStructureBody], FailFast()]
+
+
+_BODIES: dict[Task, type[DynamicsBody | RelaxBody]] = {
+    "dynamics": DynamicsBody,
+    "relax": RelaxBody,
+}
 
 
 def read_run(
@@ -101,10 +158,10 @@ def read_run(
     if form != JSON:
         return decode_run(task, body, **limits), {}
     try:
-        message = RunBody.model_validate(read_object(body, json_bounds(settings)))
+        message = _BODIES[task].model_validate(read_object(body, json_bounds(settings)))
     except ValidationError as error:
         raise explain(error, _FIELDS, STRUCTURE_FIELDS | _STRUCTURE_FIELDS) from None
-    structures = message.structures
+    structures = [*message.structures]
     check_size(len(structures), sum(len(item.positions) for item in structures), settings)
     batch, ids, problems = batch_of(structures)
     plain = message.model_dump(exclude=set(_COMMON), exclude_none=True)
@@ -120,16 +177,16 @@ def read_run(
     return checked(task, plain | _columns(structures, problems), request), problems
 
 
-def _columns(structures: list[RunStructureBody], problems: Problems) -> dict[str, Any]:
+def _columns(structures: Sequence[RelaxedStructureBody], problems: Problems) -> dict[str, Any]:
     """What structures move with, as the columns of all; those with a problem have no atoms."""
     sound = [(b, item) for b, item in enumerate(structures) if b not in problems]
     found: dict[str, Any] = {}
     for name in _OF_ATOMS:
-        if all(getattr(item, name) is None for _, item in sound):
+        if all(getattr(item, name, None) is None for _, item in sound):
             continue
         parts = []
         for b, item in sound:
-            given = getattr(item, name)
+            given = getattr(item, name, None)
             if given is not None and len(given) != len(item.positions):
                 raise InvalidStructure(
                     f"{len(given)} {name} and {len(item.positions)} positions",
@@ -141,7 +198,7 @@ def _columns(structures: list[RunStructureBody], problems: Problems) -> dict[str
             parts.append(_default(name, item, b) if given is None else np.array(given))
         found[name] = np.concatenate(parts)
     for name, column in _OF_STRUCTURES.items():
-        values = [getattr(item, name) for item in structures]
+        values = [getattr(item, name, None) for item in structures]
         if any(value is not None for value in values):
             default = range(len(values)) if name == "stream" else [0] * len(values)
             pairs = zip(values, default, strict=True)
@@ -152,14 +209,14 @@ def _columns(structures: list[RunStructureBody], problems: Problems) -> dict[str
     return found
 
 
-def _default(name: str, item: RunStructureBody, structure: int) -> Any:
+def _default(name: str, item: RelaxedStructureBody, structure: int) -> Any:
     n = len(item.positions)
     if name == "masses":
         raise InvalidStructure(
             "no masses, where other structures have some",
             expected="masses of all structures, or of none",
             action="add them, or leave the others out",
-            code="field_missing",
+            code="shape_mismatch",
             structure=structure,
         )
     return np.zeros((n, 3)) if name == "velocities" else np.zeros(n, dtype=np.bool_)

@@ -24,7 +24,7 @@ from forcegate_service.api.head import (
     request_form,
     tenant_of,
 )
-from forcegate_service.api.openapi import RUN_REQUEST, RUN_RESPONSES
+from forcegate_service.api.openapi import DYNAMICS_REQUEST, RELAX_REQUEST, RUN_RESPONSES
 from forcegate_service.dynamics.session import Session
 from forcegate_service.dynamics.sessions import Sessions
 from forcegate_service.predict.forms import JSON, MSGPACK, XYZ, Form
@@ -42,7 +42,7 @@ _NEVER_S = 1e9
 @router.post(
     RUN_PATHS["dynamics"],
     summary="Molecular dynamics of structures, as a stream of frames",
-    openapi_extra=RUN_REQUEST,
+    openapi_extra=DYNAMICS_REQUEST,
     responses=RUN_RESPONSES,
     response_class=Response,
 )
@@ -54,7 +54,7 @@ async def dynamics(request: Request) -> Response:
 @router.post(
     RUN_PATHS["relax"],
     summary="Relaxation of structures to their minima, as a stream of frames",
-    openapi_extra=RUN_REQUEST,
+    openapi_extra=RELAX_REQUEST,
     responses=RUN_RESPONSES,
     response_class=Response,
 )
@@ -76,9 +76,9 @@ async def _answer(request: Request, task: Task) -> Response:
     declared_length(headers, limit)
     tenant = tenant_of(caller, scope.get("client"))
     with ExitStack() as stack:
-        async with Patience(
-            request.receive, min(timeout_s, settings.request_timeout_s)
-        ) as patience:
+        # To its first record a run has the time of any request.
+        opening_s = requested_timeout(headers, settings.request_timeout_s)
+        async with Patience(request.receive, opening_s) as patience:
             with gateway.bodies.holding() as take:
                 body = await read_body(request.receive, limit, take)
                 patience.body_read()
