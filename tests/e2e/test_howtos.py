@@ -16,8 +16,8 @@ from support.walkthrough import NOT_RUN, SERVE, Walkthrough, walkthrough
 
 DOCS = ROOT / "docs"
 # Pages of a task: each is followed by a test below.
-FOLLOWED = ["tutorial.md", "howto/molecular-dynamics.md", "screening.md", "images.md"]
-FOLLOWED += ["own-data.md", "runbook.md", "howto/server-runs.md"]
+FOLLOWED = ["tutorial.md", "screening.md", "images.md", "own-data.md", "runbook.md"]
+FOLLOWED += sorted(f"howto/{page.name}" for page in (DOCS / "howto").glob("*.md"))
 
 
 @pytest.fixture(scope="module")
