@@ -43,7 +43,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "timestep_fs": (1e-3, 20.0),
     "temperature_k": (0.0, 1e5),
     "friction_per_fs": (0.0, 10.0),
-    "fmax": (1e-6, 1e3),
+    # Far below what rounding leaves: a run may be meant to use all of its steps.
+    "fmax": (1e-15, 1e3),
     "max_novelty": (0.0, 1e9),
     "max_force_uncertainty": (0.0, 1e6),
 }

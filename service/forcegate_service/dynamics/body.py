@@ -135,7 +135,7 @@ class RelaxBody(_RunBody):
     """What is to come to rest, how, and what is told of it; docs/runs.md has more."""
 
     method: str = Field(json_schema_extra=_one_of(*METHODS["relax"]))
-    fmax: float | None = Field(None, description="eV/Å", json_schema_extra=_within(1e-6, 1e3))
+    fmax: float | None = Field(None, description="eV/Å", json_schema_extra=_within(1e-15, 1e3))
     relax_cell: bool | None = Field(None, description="cells stay as they are")
     structures: Annotated[list[RelaxedStructureBody], FailFast()]
 
