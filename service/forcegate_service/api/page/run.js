@@ -33,6 +33,8 @@ export class Runs {
     this.bench = bench;
     /** @type {AbortController | null} */
     this.going = null;
+    /** What is told of, which may have ended. @type {Look | null} */
+    this.look = null;
     byId("relax").addEventListener("click", () => this.#go("v1/relax", RELAXATION, {}));
     byId("run").addEventListener("click", () => {
       // A whole number that JavaScript has exactly; each press is another run.
@@ -45,7 +47,7 @@ export class Runs {
   drop() {
     this.going?.abort();
     if (this.going !== null) this.#show(false);
-    this.going = null;
+    this.going = this.look = null;
     byId("run-state").textContent = "";
     byId("run-curves").replaceChildren();
     byId("run-problem").replaceChildren();
@@ -61,7 +63,8 @@ export class Runs {
     if (structure === null) return;
     this.drop();
     const going = (this.going = new AbortController());
-    const look = new Look(structure, (frame) => this.going === going && this.bench.onframe(frame));
+    const onframe = (frame) => this.going === going && this.bench.onframe(frame);
+    const look = (this.look = new Look(structure, onframe, () => this.look === look));
     this.#show(true);
     const moved = asBody(structure);
     // A run goes on with the velocities of the frame that it begins with.
@@ -96,9 +99,11 @@ export class Runs {
 
 /** The frames of one run, the last of which is drawn with the screen's next picture. */
 class Look {
-  constructor(structure, onframe) {
+  /** `isShown` tells whether nothing else has taken its place by the time of a picture. */
+  constructor(structure, onframe, isShown) {
     this.structure = structure;
     this.onframe = onframe;
+    this.isShown = isShown;
     this.frames = [structure];
     this.energies = [];
     this.others = [];
@@ -126,6 +131,7 @@ class Look {
   }
 
   #draw(words) {
+    if (!this.isShown()) return;
     const state = byId("run-state");
     if (this.last === null) {
       state.textContent = words;
