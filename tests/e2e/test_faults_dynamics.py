@@ -143,12 +143,12 @@ FRAME_EVERY = 20
 
 
 def forcegate_md(folder: Path, url: str) -> subprocess.Popen[str]:
-    """120 steps of ethanol, each of them logged, and frames of some."""
+    """120 steps of ethanol, each of them asked for and logged, and frames of some."""
     write(folder / "ethanol.xyz", molecule("CH3CH2OH"))
     command = [str(Path(sys.executable).with_name("forcegate")), "md", "ethanol.xyz"]
     command += ["--time-ps", "0.06", "--equilibrate-ps", "0.01", "--seed", "3", "--out", "md"]
     return subprocess.Popen(
-        [*command, "--log-every", "1", "--frame-every", str(FRAME_EVERY)],
+        [*command, "--one-by-one", "--log-every", "1", "--frame-every", str(FRAME_EVERY)],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -67,6 +67,8 @@ class Watched:
             for structures in (1, 1, 1, 4, 40):
                 body = {"model": "fake", "structures": [WATER] * structures}
                 assert client.post("/v1/predict", json=body).status_code == 200
+            run = {"model": "fake", "method": "nve", "steps": 20, "structures": [WATER]}
+            assert '"finished"' in client.post("/v1/dynamics", json=run).text
             charged = {"model": "fake", "structures": [WATER | {"charge": 1}]}
             assert client.post("/v1/predict", json=charged).status_code == 422
 
